@@ -1,0 +1,38 @@
+"""stochvid: draw many sharp, different, plausible futures of a video, and say how uncertain each step is.
+
+Stochastic video generation with a learned prior (Denton & Fergus, ICML 2018), as a library and a command line.
+The public names below load what they need when they are first used.
+"""
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import Any
+
+__version__ = version("stochvid")
+
+_HOMES = {
+    "DataConfig": "stochvid.config",
+    "InputError": "stochvid.errors",
+    "ModelConfig": "stochvid.config",
+    "MovingMNIST": "stochvid.data.moving_mnist",
+    "OptimConfig": "stochvid.config",
+    "Prediction": "stochvid.models.svg",
+    "SVG": "stochvid.models.svg",
+    "TrainConfig": "stochvid.config",
+    "TrainerConfig": "stochvid.config",
+    "load_config": "stochvid.config",
+    "read_clip": "stochvid.io.video",
+    "train": "stochvid.train",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'stochvid' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

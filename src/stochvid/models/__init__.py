@@ -1,0 +1,1 @@
+"""The SVG model: backbones, recurrent parts, and the model that joins them."""

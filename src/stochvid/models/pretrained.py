@@ -1,0 +1,108 @@
+"""Saving and loading a model as a folder: `config.json` + `model.safetensors`, strict and without pickle."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any, Self
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from stochvid.config import ModelConfig, from_dict
+from stochvid.errors import InputError
+from stochvid.files import replacing, writable_folder
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+
+
+class Pretrained:
+    """Gives a model that is built from a `config` the methods `save_pretrained` and `from_pretrained`."""
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Writes `config.json` and `model.safetensors` into a folder, made if missing.
+
+        Raises:
+            InputError: the folder cannot be written to.
+        """
+        folder = writable_folder(folder)
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
+        with replacing(folder / WEIGHTS) as path:
+            save_file(weights, str(path), metadata={"format": "pt"})
+        with replacing(folder / CONFIG) as path:
+            path.write_text(json.dumps(dataclasses.asdict(self.config), indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def from_pretrained(cls, model: str | Path, *, device: str = "cpu", **hub_options: Any) -> Self:
+        """Loads a model in eval mode.
+
+        Args:
+            model: folder of a model, folder of a finished run, or a repository `owner/name` of the Hugging Face Hub.
+            device: where to put it.
+            hub_options: options of `huggingface_hub.snapshot_download`, such as `revision`.
+
+        Raises:
+            InputError: there is no such model, or its config and weights are broken or do not fit each other.
+        """
+        folder = _find(str(model), hub_options)
+        loaded = cls(_read_config(folder / CONFIG))
+        loaded.load_state_dict(_read_weights(folder / WEIGHTS, loaded.state_dict()))
+        return loaded.to(device).eval()
+
+
+def _find(model: str, hub_options: dict[str, Any]) -> Path:
+    folder = Path(model)
+    if not folder.is_dir():
+        folder = _download(model, hub_options)
+    if not (folder / CONFIG).is_file() and (folder / "model" / CONFIG).is_file():
+        folder = folder / "model"  # the folder of a run
+    for name in (CONFIG, WEIGHTS):
+        if not (folder / name).is_file():
+            raise InputError(
+                f"model folder {str(folder)!r} has no {name}. Give a folder that holds {CONFIG} and {WEIGHTS}: "
+                "the folder of a finished run, or the 'model' folder in it."
+            )
+    return folder
+
+
+def _download(model: str, hub_options: dict[str, Any]) -> Path:
+    missing = InputError(
+        f"model {model!r} is neither a folder here nor a repository of the Hugging Face Hub that can be reached. "
+        "Give the folder of a finished run or of a model, or owner/name."
+    )
+    if model.count("/") != 1 or model.startswith((".", "/")) or model.endswith("/"):
+        raise missing
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(model, allow_patterns=[CONFIG, WEIGHTS], **hub_options))
+    except (OSError, ValueError) as error:  # every error of the hub is one of these
+        raise missing from error
+
+
+def _read_config(path: Path) -> ModelConfig:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{str(path)!r} is not valid JSON: {error}.") from None
+    return from_dict(ModelConfig, values, repr(str(path)))
+
+
+def _read_weights(path: Path, expected: dict) -> dict:
+    try:
+        weights = load_file(str(path))
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{str(path)!r} is not a readable safetensors file: {error}.") from None
+    problems = [f"{name!r} is missing" for name in expected if name not in weights]
+    problems += [f"{name!r} has no place" for name in weights if name not in expected]
+    problems += [
+        f"{name!r} is {tuple(weights[name].shape)} instead of {tuple(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in weights and weights[name].shape != tensor.shape
+    ]
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise InputError(
+            f"{str(path)!r} does not belong to the {CONFIG} beside it: {problems[0]}{more}. "
+            "Use the two files of one model."
+        )
+    return weights

@@ -1,0 +1,85 @@
+"""The recurrent parts of SVG: state goes in and comes out, the modules hold weights only.
+
+Axes: `N` rows (clips or clips × samples), `T` steps, `G` features, `Z` latents.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+LSTMState = tuple[Tensor, Tensor]
+"""Hidden and cell state of an LSTM, each (layers, N, hidden)."""
+
+
+class Gaussian(NamedTuple):
+    """A diagonal Gaussian over latents, N(mean, exp(log_var)); both tensors have one shape, (…, Z)."""
+
+    mean: Tensor
+    log_var: Tensor
+
+    @property
+    def std(self) -> Tensor:
+        """Standard deviation σ, (…, Z)."""
+        return torch.exp(0.5 * self.log_var)
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """The reparametrised draw μ + σ · noise, for noise ~ N(0, I) of a shape that broadcasts."""
+        return self.mean + self.std * noise
+
+    def kl(self, other: "Gaussian") -> Tensor:
+        """KL(self ‖ other) in nats, summed over Z: (…)."""
+        ratio = torch.exp(self.log_var - other.log_var)
+        distance = (self.mean - other.mean).square() * torch.exp(-other.log_var)
+        return 0.5 * (other.log_var - self.log_var + ratio + distance - 1).sum(-1)
+
+
+class Recurrent(nn.Module):
+    """Linear embedding → LSTM layers, over a whole sequence at once.
+
+    Args:
+        in_features: width of the input.
+        hidden: width of the embedding and of every LSTM layer.
+        layers: number of LSTM layers.
+    """
+
+    def __init__(self, in_features: int, hidden: int, layers: int):
+        super().__init__()
+        self.embed = nn.Linear(in_features, hidden)
+        self.lstm = nn.LSTM(hidden, hidden, layers, batch_first=True)
+
+    def run(self, x: Tensor, state: LSTMState | None) -> tuple[Tensor, LSTMState]:
+        """Steps through x (N, T, in_features) from `state` (None: zeros): outputs (N, T, hidden) and new state."""
+        if x.shape[1] == 0:  # one context frame: nothing to read yet, and nn.LSTM refuses empty sequences
+            zeros = x.new_zeros(self.lstm.num_layers, x.shape[0], self.lstm.hidden_size)
+            return x.new_zeros(x.shape[0], 0, self.lstm.hidden_size), state or (zeros, zeros)
+        return self.lstm(self.embed(x), state)
+
+
+class FramePredictor(Recurrent):
+    """The LSTM that reads [h_{t-1}, z_t] and gives the features g_t ∈ (−1, 1)^G of the next frame (paper, fig. 2)."""
+
+    def __init__(self, in_features: int, out_features: int, hidden: int, layers: int):
+        super().__init__(in_features, hidden, layers)
+        self.head = nn.Linear(hidden, out_features)
+
+    def forward(self, x: Tensor, state: LSTMState | None = None) -> tuple[Tensor, LSTMState]:
+        """x (N, T, in_features) → g (N, T, out_features) and the new state."""
+        y, state = self.run(x, state)
+        return torch.tanh(self.head(y)), state
+
+
+class GaussianLSTM(Recurrent):
+    """The LSTM that reads features and gives a Gaussian over z_t: posterior and learned prior (paper, sec. 3)."""
+
+    def __init__(self, in_features: int, z_dim: int, hidden: int, layers: int):
+        super().__init__(in_features, hidden, layers)
+        self.mean = nn.Linear(hidden, z_dim)
+        self.log_var = nn.Linear(hidden, z_dim)
+
+    def forward(self, x: Tensor, state: LSTMState | None = None) -> tuple[Gaussian, LSTMState]:
+        """x (N, T, in_features) → Gaussian over (N, T, Z), at least float32 under autocast, and the new state."""
+        y, state = self.run(x, state)
+        mean, log_var = self.mean(y), self.log_var(y)
+        dtype = torch.promote_types(mean.dtype, torch.float32)
+        return Gaussian(mean.to(dtype), log_var.to(dtype)), state

@@ -1,0 +1,412 @@
+"""SVG: stochastic video generation with a learned, fixed or no prior (Denton & Fergus, ICML 2018).
+
+Axes: `B` clips, `S` samples, `T` time, `C H W` image, `G` features, `Z` latents; `K` context frames. Frames count
+from 1: step t makes frame t from frame t−1, so T frames have T−1 steps. Tensors in and out are (B, T, C, H, W) or
+(B, S, T, C, H, W), float in [0, 1]; uint8 in [0, 255] is accepted and converted.
+
+Two verbs share one state: `observe` runs known frames under the posterior, time-parallel; `imagine` rolls the future
+under the prior. Training is `observe` alone; prediction is `observe` then `imagine`.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from stochvid.config import ModelConfig
+from stochvid.errors import InputError
+from stochvid.models.backbones import BACKBONES, init_weights
+from stochvid.models.pretrained import Pretrained
+from stochvid.models.recurrent import FramePredictor, Gaussian, GaussianLSTM, LSTMState
+from stochvid.philox import Streams
+
+
+class State(NamedTuple):
+    """Everything that carries from one frame to the next. Rows: B clips, or B · S once samples differ.
+
+    Attributes:
+        posterior: LSTM state of the posterior (None without latents). `imagine` passes it on unchanged.
+        prior: LSTM state of the learned prior (None without one).
+        predictor: LSTM state of the frame predictor.
+        features: h of the last frame, (rows, G).
+        skips: encoder skips of the last frame, finest first.
+        future_skips: encoder skips that the future uses when the last frame ends the context.
+    """
+
+    posterior: LSTMState | None
+    prior: LSTMState | None
+    predictor: LSTMState
+    features: Tensor
+    skips: list[Tensor]
+    future_skips: list[Tensor]
+
+
+class Observation(NamedTuple):
+    """What `observe` saw. T' = T − 1 steps, or T when it continued from a state.
+
+    Attributes:
+        frames: reconstructions x̂ of the observed frames, (B, S, T', C, H, W) in (0, 1), or None if not decoded.
+        posterior: q(z_t | x_≤t), (B, T', Z), None without latents.
+        prior: p(z_t | x_<t), (B, T', Z), None without latents.
+        state: to go on from.
+    """
+
+    frames: Tensor | None
+    posterior: Gaussian | None
+    prior: Gaussian | None
+    state: State
+
+
+class Imagination(NamedTuple):
+    """What `imagine` drew.
+
+    Attributes:
+        frames: (B, S, horizon, C, H, W) in (0, 1).
+        prior: the prior at every step, (B, S, horizon, Z); Z is 0 without latents.
+        state: to go on from.
+    """
+
+    frames: Tensor
+    prior: Gaussian
+    state: State
+
+
+class Loss(NamedTuple):
+    """The negative β-ELBO and its parts.
+
+    Attributes:
+        total: Σ_t MSE + β Σ_t KL over the steps t = 2…T (paper, eq. 3), a scalar to minimise.
+        mse: mean squared error per step (mean over batch and pixels).
+        kl: KL(q ‖ p) in nats per step (sum over Z, mean over the batch).
+    """
+
+    total: Tensor
+    mse: Tensor
+    kl: Tensor
+
+
+@dataclass
+class Prediction:
+    """Futures of B clips, and how uncertain the prior was at every step.
+
+    Attributes:
+        frames: (B, S, horizon, C, H, W), float in (0, 1).
+        prior_mean: μ_ψ, (B, S, horizon, Z); Z is 0 without latents.
+        prior_std: σ_ψ, (B, S, horizon, Z): low while the motion is predictable (paper, fig. 3).
+    """
+
+    frames: Tensor
+    prior_mean: Tensor
+    prior_std: Tensor
+
+
+def latent_noise(
+    seed: int, clip_ids: Sequence[int], samples: int, steps: int, z_dim: int, first_sample: int = 0
+) -> Tensor:
+    """Standard normal noise keyed by (seed, clip, sample), never by the place in a batch.
+
+    The noise of a sample is one stream over time, so fewer steps, samples or clips are a part of more.
+
+    Args:
+        seed: any integer.
+        clip_ids: B integers that identify the clips.
+        samples: how many samples, S.
+        steps: how many steps, T'.
+        z_dim: latents per step, Z.
+        first_sample: number of the first sample.
+
+    Returns:
+        (B, S, T', Z) float32 on the CPU.
+    """
+    streams = Streams(seed, "latents")
+    noise = np.empty((len(clip_ids), samples, steps, z_dim), dtype=np.float32)
+    for b, clip in enumerate(clip_ids):
+        for s in range(samples):
+            streams.at(int(clip), first_sample + s).standard_normal(out=noise[b, s], dtype=np.float32)
+    return torch.from_numpy(noise)
+
+
+def content_ids(frames: Tensor) -> list[int]:
+    """Identities of clips (B, T, C, H, W) from what they show: 64-bit digests of their bytes in [0, 255]."""
+    pixels = frames if frames.dtype == torch.uint8 else (frames.double() * 255).round().to(torch.uint8)
+    return [
+        int.from_bytes(blake2b(clip.tobytes(), digest_size=8).digest(), "little")
+        for clip in pixels.contiguous().cpu().numpy()
+    ]
+
+
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Runs a block in eval mode and gives every submodule its own mode back afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def _repeat_rows(x: Tensor, rows: int, dim: int = 0) -> Tensor:
+    return x if x.shape[dim] == rows else x.repeat_interleave(rows // x.shape[dim], dim)
+
+
+class SVG(nn.Module, Pretrained):
+    """Encoder, posterior, prior, frame predictor and decoder (paper, fig. 2).
+
+    Args:
+        config: what to build; `SVG(config).config` travels with the weights.
+    """
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.config = c = config
+        encoder, decoder = BACKBONES[c.backbone]
+        self.encoder = encoder(c.image_size, c.channels, c.base_channels, c.g_dim)
+        self.decoder = decoder(c.image_size, c.channels, c.base_channels, c.g_dim)
+        self.z_dim = 0 if c.prior == "none" else c.z_dim
+        self.predictor = FramePredictor(c.g_dim + self.z_dim, c.g_dim, c.rnn_size, c.predictor_layers)
+        self.posterior = self.prior = None
+        if c.prior != "none":
+            self.posterior = GaussianLSTM(c.g_dim, c.z_dim, c.rnn_size, c.posterior_layers)
+        if c.prior == "learned":
+            self.prior = GaussianLSTM(c.g_dim, c.z_dim, c.rnn_size, c.prior_layers)
+        self.apply(init_weights)
+
+    # -------------------------------------------------------------------------------------------------- the two verbs
+
+    def observe(
+        self,
+        frames: Tensor,
+        noise: Tensor | None = None,
+        state: State | None = None,
+        context: int | None = None,
+        decode: bool = True,
+    ) -> Observation:
+        """Runs known frames under the posterior, all steps at once (teacher forcing).
+
+        Args:
+            frames: (B, T, C, H, W), float in [0, 1] or uint8.
+            noise: (B, S, T', Z) for z = μ_φ + σ_φ · noise, T' = T − 1, or T with a `state`; None takes the
+                posterior's mean (S = 1).
+            state: what an earlier `observe` of the same clips returned, to go on from.
+            context: frames that count as context for the skips, as in training; None: all of them.
+            decode: whether to reconstruct the frames.
+
+        Returns:
+            Reconstructions, posterior and prior of every step, and the state after the last frame.
+        """
+        frames = self._as_input(frames)
+        batch, length = frames.shape[:2]
+        flat, skips = self.encoder(frames.flatten(0, 1))
+        features = flat.unflatten(0, (batch, length))
+        skips = [skip.unflatten(0, (batch, length)) for skip in skips]
+        if state is not None:  # the state's frame is frame 1: put it in front
+            features = torch.cat([state.features[:, None], features], dim=1)
+            skips = [torch.cat([s[:, None], skip], dim=1) for s, skip in zip(state.skips, skips, strict=True)]
+        before, after = features[:, :-1], features[:, 1:]
+        steps = before.shape[1]
+
+        posterior, posterior_state, prior, prior_state = self._latents(before, after, state)
+        latent = before.new_zeros(batch, 1, steps, 0)
+        if posterior is not None:
+            latent = posterior.mean[:, None]
+            if noise is not None:
+                latent = Gaussian(latent, posterior.log_var[:, None]).sample(noise.to(latent))
+        samples = latent.shape[1]
+        h = before[:, None].expand(-1, samples, -1, -1)
+        # [h_{t-1}, z_t]: (B, S, T', G + Z) → rows B · S
+        joined = torch.cat([h, latent.to(h.dtype)], dim=-1).flatten(0, 1)
+        start = state and _branch_lstm(state.predictor, batch * samples)
+        g, predictor_state = self.predictor(joined, start)
+
+        images = None
+        if decode:
+            # rows in the order (B, T', S), so that the samples of a step share its skip
+            rows = g.unflatten(0, (batch, samples)).transpose(1, 2).flatten(0, 2)
+            hoisted = self._hoist_per_step(skips, steps, context)
+            images = self.decoder(rows, hoisted).unflatten(0, (batch, steps, samples)).transpose(1, 2)
+        return Observation(
+            images,
+            posterior,
+            prior,
+            self._state_after(features, skips, posterior_state, prior_state, predictor_state),
+        )
+
+    def imagine(self, state: State, horizon: int, noise: Tensor | None = None) -> Imagination:
+        """Rolls the future under the prior, every generated frame read back.
+
+        Args:
+            state: what `observe` or an earlier `imagine` returned, rows B or B · S.
+            horizon: frames to generate, at least 1.
+            noise: (B, S, horizon, Z) for z = μ_ψ + σ_ψ · noise; None only without latents (then S = 1).
+
+        Returns:
+            The frames, the prior at every step, and the state after the last frame.
+        """
+        if noise is None:
+            noise = state.features.new_zeros(state.features.shape[0], 1, horizon, 0)
+        batch, samples = noise.shape[:2]
+        assert noise.shape[2:] == (horizon, self.z_dim), (noise.shape, horizon, self.z_dim)
+        rows = batch * samples
+        noise = noise.to(state.features).flatten(0, 1)
+        features, skips, used = _repeat_rows(state.features, rows), state.skips, state.future_skips
+        prior_state = state.prior and _branch_lstm(state.prior, rows)
+        predictor_state = _branch_lstm(state.predictor, rows)
+
+        hoisted = self.decoder.hoist(used)
+        images, priors = [], []
+        for t in range(horizon):
+            z = noise[:, t]
+            if self.prior is not None:
+                p, prior_state = self.prior(features[:, None], prior_state)
+                p = Gaussian(p.mean[:, 0], p.log_var[:, 0])
+                z = p.sample(z).to(features.dtype)
+                priors.append(p)
+            g, predictor_state = self.predictor(torch.cat([features, z], dim=-1)[:, None], predictor_state)
+            image = self.decoder(g[:, 0], hoisted)
+            images.append(image)
+            features, skips = self.encoder(image)
+            if self.config.future_skip == "previous":
+                used, hoisted = skips, self.decoder.hoist(skips)
+
+        if priors:
+            prior = Gaussian(*(torch.stack(parts, dim=1) for parts in zip(*priors, strict=True)))
+        else:  # the fixed prior, N(0, I)
+            prior = Gaussian(torch.zeros_like(noise), torch.zeros_like(noise))
+        shape = (batch, samples)
+        return Imagination(
+            torch.stack(images, dim=1).unflatten(0, shape),
+            Gaussian(prior.mean.unflatten(0, shape), prior.log_var.unflatten(0, shape)),
+            State(state.posterior, prior_state, predictor_state, features, skips, used),
+        )
+
+    # ---------------------------------------------------------------------------------------- what users do with them
+
+    def loss(self, frames: Tensor, noise: Tensor) -> Loss:
+        """The teacher-forced negative β-ELBO of clips (paper, eq. 3).
+
+        Args:
+            frames: (B, T, C, H, W), float in [0, 1] or uint8; the first `config.context` are the context.
+            noise: (B, 1, T − 1, Z) for the posterior's samples.
+        """
+        frames = self._as_input(frames)
+        seen = self.observe(frames, noise, context=self.config.context)
+        steps = frames.shape[1] - 1
+        mse = (seen.frames[:, 0].to(frames.dtype) - frames[:, 1:]).square().mean()
+        if seen.posterior is None:
+            kl = mse.new_zeros(())
+        else:
+            kl = seen.posterior.kl(seen.prior).mean()
+        return Loss(steps * (mse + self.config.beta * kl), mse, kl)
+
+    @torch.inference_mode()
+    def predict(
+        self,
+        context: Tensor,
+        horizon: int,
+        samples: int = 1,
+        seed: int = 0,
+        *,
+        clip_ids: Sequence[int] | None = None,
+        chunk: int | None = None,
+    ) -> Prediction:
+        """Draws `samples` futures of every clip. Batch-norm uses its running statistics.
+
+        A future depends on the weights, the seed, the clip's context and the sample's number alone: not on the other
+        clips, on how many samples there are, on `chunk`, or (in its first frames) on the horizon.
+
+        Args:
+            context: (B, K, C, H, W), float in [0, 1] or uint8.
+            horizon: frames to predict, at least 1.
+            samples: futures per clip, at least 1.
+            seed: of the latents.
+            clip_ids: B integers that identify the clips to the noise; None: digests of the contexts themselves.
+            chunk: samples per clip to roll at once, to bound memory; None: all.
+
+        Returns:
+            Frames and the prior's mean and standard deviation, on the context's device.
+
+        Raises:
+            InputError: a shape that does not fit the model, or a horizon or sample count below 1.
+        """
+        self._check_context(context)
+        for name, value in (("horizon", horizon), ("samples", samples), ("chunk", chunk or 1)):
+            if value < 1:
+                raise InputError(f"{name} must be at least 1, got {value}.")
+        if clip_ids is None:
+            clip_ids = content_ids(context)
+        drawn = samples if self.z_dim else 1  # without latents all futures are one
+        parts = []
+        with eval_mode(self):
+            for first in range(0, drawn, chunk or drawn):
+                count = min(chunk or drawn, drawn - first)
+                parts.append(self._roll(context, horizon, count, seed, clip_ids, first))
+        frames, mean, std = (torch.cat(tensors, dim=1) for tensors in zip(*parts, strict=True))
+        if drawn < samples:
+            frames, mean, std = (x.expand(-1, samples, *x.shape[2:]) for x in (frames, mean, std))
+        return Prediction(frames, mean, std)
+
+    # -------------------------------------------------------------------------------------------------------- private
+
+    def _roll(
+        self, context: Tensor, horizon: int, samples: int, seed: int, clip_ids: Sequence[int], first: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        known = context.shape[1] - 1
+        noise = latent_noise(seed, clip_ids, samples, known + horizon, self.z_dim, first).to(context.device)
+        sampled = noise[:, :, :known] if self.config.context_latent == "sample" else None
+        state = self.observe(context, sampled, decode=False).state
+        future = self.imagine(state, horizon, noise[:, :, known:])
+        return future.frames, future.prior.mean, future.prior.std
+
+    def _as_input(self, frames: Tensor) -> Tensor:
+        dtype = self.encoder.head[0].weight.dtype
+        return frames.to(dtype) / 255 if frames.dtype == torch.uint8 else frames.to(dtype)
+
+    def _latents(self, before: Tensor, after: Tensor, state: State | None):
+        """Posterior and prior of every step, with their LSTM states: h_{t-1} and h_t (B, T', G) → (B, T', Z)."""
+        if self.posterior is None:
+            return None, None, None, None
+        posterior, posterior_state = self.posterior(after, state and state.posterior)
+        if self.prior is None:
+            zeros = torch.zeros_like(posterior.mean)
+            return posterior, posterior_state, Gaussian(zeros, zeros), None
+        prior, prior_state = self.prior(before, state and state.prior)
+        return posterior, posterior_state, prior, prior_state
+
+    def _hoist_per_step(self, skips: list[Tensor], steps: int, context: int | None) -> list[Tensor]:
+        """Hoisted skips of every step, rows B · T': each frame's skip is convolved once, then given to its steps."""
+        last = steps if context is None or self.config.future_skip == "previous" else min(context, steps)
+        if context is not None and self.config.future_skip == "second_last":
+            last = min(context - 1, steps)
+        which = torch.arange(steps, device=skips[0].device).clamp(max=last - 1)
+        hoisted = self.decoder.hoist([skip[:, :last].flatten(0, 1) for skip in skips])
+        batch = skips[0].shape[0]
+        return [maps.unflatten(0, (batch, last)).index_select(1, which).flatten(0, 1) for maps in hoisted]
+
+    def _state_after(self, features, skips, posterior_state, prior_state, predictor_state) -> State:
+        back = -2 if self.config.future_skip == "second_last" and features.shape[1] > 1 else -1
+        return State(
+            posterior_state, prior_state, predictor_state, features[:, -1],
+            [skip[:, -1] for skip in skips], [skip[:, back] for skip in skips],
+        )  # fmt: skip
+
+    def _check_context(self, context: Tensor) -> None:
+        size, channels = self.config.image_size, self.config.channels
+        if context.ndim != 5 or context.shape[2:] != (channels, size, size):
+            raise InputError(
+                f"context must be (B, K, {channels}, {size}, {size}), got {tuple(context.shape)}. "
+                "Resize the frames and convert their channels first."
+            )
+        least = 2 if self.config.future_skip == "second_last" else 1
+        if context.shape[1] < least:
+            raise InputError(f"context needs at least {least} frame(s), got {context.shape[1]}.")
+
+
+def _branch_lstm(state: LSTMState, rows: int) -> LSTMState:
+    return _repeat_rows(state[0], rows, 1), _repeat_rows(state[1], rows, 1)

@@ -1,0 +1,300 @@
+"""The oracle: SVG as the paper's code runs it, frame by frame and sample by sample, in the plainest way.
+
+Written from the paper and DESIGN section 1 alone: skips are concatenated, LSTMs are cells stepped by hand, every
+frame is encoded where the loop meets it (twice, when it is both an input and a target). It is slow on purpose. The
+fast model must equal it in eval-mode batch-norm; `benchmarks/` measures against it.
+"""
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from stochvid.config import ModelConfig
+
+
+def widths(c: ModelConfig) -> list[int]:
+    stages = int(math.log2(c.image_size)) - 2
+    return [min(c.base_channels * 2**i, c.base_channels * 8) for i in range(stages)]
+
+
+def lrelu_bn(channels):
+    return nn.Sequential(nn.BatchNorm2d(channels), nn.LeakyReLU(0.2))
+
+
+class Block(nn.Module):
+    """A convolution, and batch-norm and activation unless it is the last."""
+
+    def __init__(self, conv, last=False):
+        super().__init__()
+        self.conv = conv
+        self.norm = nn.Identity() if last else lrelu_bn(conv.out_channels)
+
+    def forward(self, x):
+        return self.norm(self.conv(x))
+
+
+class DCGANEncoder(nn.Module):
+    def __init__(self, c):
+        super().__init__()
+        w = widths(c)
+        self.blocks = nn.ModuleList(
+            Block(nn.Conv2d(i, o, 4, 2, 1)) for i, o in zip([c.channels] + w[:-1], w, strict=True)
+        )
+        self.top = nn.Sequential(nn.Conv2d(w[-1], c.g_dim, 4, 1, 0), nn.BatchNorm2d(c.g_dim), nn.Tanh())
+
+    def forward(self, x):
+        skips = []
+        for block in self.blocks:
+            x = block(x)
+            skips.append(x)
+        return self.top(x)[:, :, 0, 0], skips
+
+
+class DCGANDecoder(nn.Module):
+    def __init__(self, c):
+        super().__init__()
+        w = widths(c)
+        self.top = Block(nn.ConvTranspose2d(c.g_dim, w[-1], 4, 1, 0))
+        outs = [c.channels] + w[:-1]
+        self.blocks = nn.ModuleList(
+            Block(nn.ConvTranspose2d(2 * w[i], outs[i], 4, 2, 1), last=i == 0)
+            for i in range(len(w) - 1, -1, -1)
+        )
+
+    def forward(self, g, skips):
+        d = self.top(g[:, :, None, None])
+        for block, skip in zip(self.blocks, skips[::-1], strict=True):
+            d = block(torch.cat([d, skip], 1))
+        return torch.sigmoid(d)
+
+
+class VGGEncoder(nn.Module):
+    def __init__(self, c):
+        super().__init__()
+        w = widths(c)
+        ins = [c.channels] + w[:-1]
+        self.stages = nn.ModuleList()
+        for i in range(len(w)):
+            depth = [2, 2, 3, 3, 3, 3][i]
+            blocks = [Block(nn.Conv2d(ins[i] if j == 0 else w[i], w[i], 3, 1, 1)) for j in range(depth)]
+            self.stages.append(nn.Sequential(*blocks))
+        self.top = nn.Sequential(nn.Conv2d(w[-1], c.g_dim, 4, 1, 0), nn.BatchNorm2d(c.g_dim), nn.Tanh())
+
+    def forward(self, x):
+        skips = []
+        for stage in self.stages:
+            x = stage(x)
+            skips.append(x)
+            x = F.max_pool2d(x, 2, 2)
+        return self.top(x)[:, :, 0, 0], skips
+
+
+class VGGDecoder(nn.Module):
+    def __init__(self, c):
+        super().__init__()
+        w = widths(c)
+        self.top = Block(nn.ConvTranspose2d(c.g_dim, w[-1], 4, 1, 0))
+        self.stages = nn.ModuleList()
+        for i in range(len(w) - 1, 0, -1):
+            depth = [2, 2, 3, 3, 3, 3][i]
+            sizes = [2 * w[i]] + [w[i]] * (depth - 1) + [w[i - 1]]
+            self.stages.append(
+                nn.Sequential(*[Block(nn.Conv2d(sizes[j], sizes[j + 1], 3, 1, 1)) for j in range(depth)])
+            )
+        first, last = nn.Conv2d(2 * w[0], w[0], 3, 1, 1), nn.ConvTranspose2d(w[0], c.channels, 3, 1, 1)
+        self.stages.append(nn.Sequential(Block(first), Block(last, last=True)))
+
+    def forward(self, g, skips):
+        d = self.top(g[:, :, None, None])
+        for stage, skip in zip(self.stages, skips[::-1], strict=True):
+            d = stage(torch.cat([F.interpolate(d, scale_factor=2, mode="nearest"), skip], 1))
+        return torch.sigmoid(d)
+
+
+class Cells(nn.Module):
+    """Linear embedding, a stack of LSTM cells, and the heads' inputs; `start` gives a fresh zero state."""
+
+    def __init__(self, n_in, hidden, layers):
+        super().__init__()
+        self.embed = nn.Linear(n_in, hidden)
+        self.cells = nn.ModuleList(nn.LSTMCell(hidden, hidden) for _ in range(layers))
+
+    def start(self, rows):
+        zeros = self.embed.weight.new_zeros(rows, self.embed.out_features)
+        return [(zeros, zeros) for _ in self.cells]
+
+    def step(self, x, state):
+        x, new = self.embed(x), []
+        for cell, s in zip(self.cells, state, strict=True):
+            s = cell(x, s)
+            new.append(s)
+            x = s[0]
+        return x, new
+
+
+class PredictorCells(Cells):
+    def __init__(self, n_in, n_out, hidden, layers):
+        super().__init__(n_in, hidden, layers)
+        self.head = nn.Linear(hidden, n_out)
+
+    def forward(self, x, state):
+        y, state = self.step(x, state)
+        return torch.tanh(self.head(y)), state
+
+
+class GaussianCells(Cells):
+    def __init__(self, n_in, z_dim, hidden, layers):
+        super().__init__(n_in, hidden, layers)
+        self.mean, self.log_var = nn.Linear(hidden, z_dim), nn.Linear(hidden, z_dim)
+
+    def forward(self, x, state):
+        y, state = self.step(x, state)
+        return self.mean(y), self.log_var(y), state
+
+
+class OracleSVG(nn.Module):
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.config = c = config
+        dcgan = c.backbone == "dcgan"
+        self.encoder = DCGANEncoder(c) if dcgan else VGGEncoder(c)
+        self.decoder = DCGANDecoder(c) if dcgan else VGGDecoder(c)
+        self.z_dim = 0 if c.prior == "none" else c.z_dim
+        self.predictor = PredictorCells(c.g_dim + self.z_dim, c.g_dim, c.rnn_size, c.predictor_layers)
+        if c.prior != "none":
+            self.posterior = GaussianCells(c.g_dim, c.z_dim, c.rnn_size, c.posterior_layers)
+        if c.prior == "learned":
+            self.prior = GaussianCells(c.g_dim, c.z_dim, c.rnn_size, c.prior_layers)
+
+    def _start(self, rows):
+        c = self.config
+        return {
+            "predictor": self.predictor.start(rows),
+            "posterior": self.posterior.start(rows) if c.prior != "none" else None,
+            "prior": self.prior.start(rows) if c.prior == "learned" else None,
+        }
+
+    def _new_skip(self, t, context):
+        """Whether step t (of frame t, counted from 1) takes the skips of frame t − 1."""
+        rule = self.config.future_skip
+        return rule == "previous" or t - 1 <= (context if rule == "last" else context - 1)
+
+    def loss(self, x, noise):
+        """x (B, T, C, H, W), noise (B, T − 1, Z): Σ MSE + β Σ KL."""
+        c = self.config
+        s = self._start(x.shape[0])
+        mse = kl = 0.0
+        for t in range(2, x.shape[1] + 1):
+            h, new_skip = self.encoder(x[:, t - 2])
+            if self._new_skip(t, c.context):
+                skip = new_skip
+            z = noise[:, t - 2, :0]
+            if c.prior != "none":
+                h_target, _ = self.encoder(x[:, t - 1])
+                mu, log_var, s["posterior"] = self.posterior(h_target, s["posterior"])
+                z = mu + torch.exp(0.5 * log_var) * noise[:, t - 2]
+                if c.prior == "learned":
+                    mu_p, log_var_p, s["prior"] = self.prior(h, s["prior"])
+                else:
+                    mu_p, log_var_p = torch.zeros_like(mu), torch.zeros_like(mu)
+                sigma1, sigma2 = torch.exp(0.5 * log_var), torch.exp(0.5 * log_var_p)
+                kld = torch.log(sigma2 / sigma1) + (sigma1**2 + (mu - mu_p) ** 2) / (2 * sigma2**2) - 0.5
+                kl = kl + kld.sum() / x.shape[0]
+            g, s["predictor"] = self.predictor(torch.cat([h, z], 1), s["predictor"])
+            mse = mse + F.mse_loss(self.decoder(g, skip), x[:, t - 1])
+        return mse + c.beta * kl
+
+    def rollout(self, x, horizon, noise):
+        """x (B, K, C, H, W), noise (B, S, K − 1 + horizon, Z) → frames (B, S, horizon, C, H, W) and the priors."""
+        futures = [self._one_future(x, horizon, noise[:, i]) for i in range(noise.shape[1])]
+        return tuple(torch.stack(parts, 1) for parts in zip(*futures, strict=True))
+
+    def _one_future(self, x, horizon, noise):
+        c, context = self.config, x.shape[1]
+        s = self._start(x.shape[0])
+        frames, means, stds = [], [], []
+        x_in = x[:, 0]
+        for t in range(2, context + horizon + 1):
+            h, new_skip = self.encoder(x_in)
+            if self._new_skip(t, context):
+                skip = new_skip
+            eps = noise[:, t - 2]
+            z, mu_p, sigma_p = eps, torch.zeros_like(eps), torch.ones_like(eps)
+            if c.prior == "learned":
+                mu_p, log_var_p, s["prior"] = self.prior(h, s["prior"])
+                sigma_p = torch.exp(0.5 * log_var_p)
+                z = mu_p + sigma_p * eps
+            if t <= context and c.prior != "none":
+                h_target, _ = self.encoder(x[:, t - 1])
+                mu, log_var, s["posterior"] = self.posterior(h_target, s["posterior"])
+                z = mu if c.context_latent == "mean" else mu + torch.exp(0.5 * log_var) * eps
+            g, s["predictor"] = self.predictor(torch.cat([h, z], 1), s["predictor"])
+            if t <= context:
+                x_in = x[:, t - 1]
+            else:
+                x_in = self.decoder(g, skip)
+                frames.append(x_in)
+                means.append(mu_p)
+                stds.append(sigma_p)
+        return torch.stack(frames, 1), torch.stack(means, 1), torch.stack(stds, 1)
+
+
+# --------------------------------------------------------------------------- the same weights in both formulations
+
+
+def pairs(model, oracle):
+    """Every parameter and buffer of the fast model beside the oracle's: (name, fast, oracle's, slice of the oracle's).
+
+    The slice is None, or says which half of the oracle's joined input channels a split weight is.
+    """
+    out = []
+
+    def walk(name, fast, plain):
+        kinds = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.BatchNorm2d)
+        a = [m for m in fast.modules() if isinstance(m, kinds)]
+        b = [m for m in plain.modules() if isinstance(m, kinds)]
+        while b:
+            y, x = b.pop(0), a.pop(0)
+            assert type(x) is type(y), (name, x, y)
+            halves = [(x, None)]
+            channels = 0 if isinstance(y, nn.ConvTranspose2d) else 1  # the axis of the input channels
+            if x.weight.shape != y.weight.shape:
+                n = x.weight.shape[channels]
+                cut = [slice(None), slice(None)]
+                halves = []
+                for half, first in ((x, 0), (a.pop(0), n)):
+                    cut[channels] = slice(first, first + n)
+                    halves.append((half, tuple(cut)))
+            for half, cut in halves:
+                out.append((f"{name} {half} weight", half.weight, y.weight, cut))
+            if y.bias is not None:
+                out.append((f"{name} {x} bias", x.bias, y.bias, None))
+            if isinstance(y, nn.BatchNorm2d):
+                out.append((f"{name} {x} mean", x.running_mean, y.running_mean, None))
+                out.append((f"{name} {x} var", x.running_var, y.running_var, None))
+        assert not a, (name, a)
+
+    for part in ("encoder", "decoder"):
+        walk(part, getattr(model, part), getattr(oracle, part))
+    for part in ("predictor", "posterior", "prior"):
+        fast = getattr(model, part)
+        if fast is None:
+            continue
+        plain = getattr(oracle, part)
+        walk(part, fast, plain)
+        for i, cell in enumerate(plain.cells):
+            for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+                out.append(
+                    (f"{part} {kind} {i}", getattr(fast.lstm, f"{kind}_l{i}"), getattr(cell, kind), None)
+                )
+    return out
+
+
+def copy_weights(model, oracle):
+    """Copies all weights of the fast model into the oracle (split convolutions into joined ones)."""
+    with torch.no_grad():
+        for _, fast, plain, cut in pairs(model, oracle):
+            (plain if cut is None else plain[cut]).copy_(fast)
+    return oracle
