@@ -1,9 +1,17 @@
-"""Shared set-up: one thread per test process is plenty for these sizes, and two cores are all there may be."""
+"""What the tests share."""
 
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent))
+ROOT = Path(__file__).parent.parent
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT)]  # for `oracle` and `benchmarks`
+
+MNIST = ROOT.parent / "shared" / "data" / "mnist"
+needs_mnist = pytest.mark.skipif(
+    not MNIST.is_dir(), reason="real MNIST is not here (looked in ../shared/data/mnist); the built-in digits are tested"
+)
+
 torch.set_num_threads(2)

@@ -59,8 +59,7 @@ class DCGANDecoder(nn.Module):
         self.top = Block(nn.ConvTranspose2d(c.g_dim, w[-1], 4, 1, 0))
         outs = [c.channels] + w[:-1]
         self.blocks = nn.ModuleList(
-            Block(nn.ConvTranspose2d(2 * w[i], outs[i], 4, 2, 1), last=i == 0)
-            for i in range(len(w) - 1, -1, -1)
+            Block(nn.ConvTranspose2d(2 * w[i], outs[i], 4, 2, 1), last=i == 0) for i in range(len(w) - 1, -1, -1)
         )
 
     def forward(self, g, skips):
@@ -286,9 +285,7 @@ def pairs(model, oracle):
         walk(part, fast, plain)
         for i, cell in enumerate(plain.cells):
             for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
-                out.append(
-                    (f"{part} {kind} {i}", getattr(fast.lstm, f"{kind}_l{i}"), getattr(cell, kind), None)
-                )
+                out.append((f"{part} {kind} {i}", getattr(fast.lstm, f"{kind}_l{i}"), getattr(cell, kind), None))
     return out
 
 

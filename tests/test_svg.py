@@ -58,9 +58,7 @@ def test_loss_and_every_gradient_equal_the_literal_loop(prior, backbone, skip, c
             continue
         wanted = plain.grad if cut is None else plain.grad[cut]
         scale = wanted.abs().max().item()
-        torch.testing.assert_close(
-            fast.grad, wanted, rtol=1e-6, atol=1e-9 * scale, msg=lambda m, n=name: f"{n}: {m}"
-        )
+        torch.testing.assert_close(fast.grad, wanted, rtol=1e-6, atol=1e-9 * scale, msg=lambda m, n=name: f"{n}: {m}")
         checked.add(fast)
     assert checked == set(model.parameters())
 
@@ -92,9 +90,7 @@ def test_larger_sizes_equal_the_literal_loop(backbone, size):
     oracle = copy_weights(model, OracleSVG(config).double().eval())
     clips = make_clips(config, 4, batch=1)
     noise = latent_noise(0, [0], 1, 3, config.z_dim).double()
-    torch.testing.assert_close(
-        model.loss(clips, noise).total, oracle.loss(clips, noise[:, 0]), rtol=1e-10, atol=0
-    )
+    torch.testing.assert_close(model.loss(clips, noise).total, oracle.loss(clips, noise[:, 0]), rtol=1e-10, atol=0)
 
 
 def test_context_latents_may_be_the_posterior_mean():
@@ -134,13 +130,7 @@ def _count_by_hand(backbone: str, part: str) -> int:
     if backbone == "dcgan" and part == "encoder":
         return conv(1, 64, 4) + conv(64, 128, 4) + conv(128, 256, 4) + conv(256, 512, 4) + conv(512, 128, 4)
     if backbone == "dcgan":
-        return (
-            conv(128, 512, 4)
-            + conv(1024, 256, 4)
-            + conv(512, 128, 4)
-            + conv(256, 64, 4)
-            + conv(128, 1, 4, False)
-        )
+        return conv(128, 512, 4) + conv(1024, 256, 4) + conv(512, 128, 4) + conv(256, 64, 4) + conv(128, 1, 4, False)
     if part == "encoder":
         pairs = [(1, 64), (64, 64), (64, 128), (128, 128), (128, 256), (256, 256), (256, 256)]
         pairs += [(256, 512), (512, 512), (512, 512)]
@@ -197,12 +187,8 @@ def test_a_longer_horizon_begins_with_the_shorter_one(model):
 
 def test_same_seed_same_future_and_another_seed_another(model):
     context = make_clips(model.config, 3)
-    assert torch.equal(
-        model.predict(context, 3, 2, seed=5).frames, model.predict(context, 3, 2, seed=5).frames
-    )
-    differs = not torch.equal(
-        model.predict(context, 3, 2, seed=5).frames, model.predict(context, 3, 2, seed=6).frames
-    )
+    assert torch.equal(model.predict(context, 3, 2, seed=5).frames, model.predict(context, 3, 2, seed=5).frames)
+    differs = not torch.equal(model.predict(context, 3, 2, seed=5).frames, model.predict(context, 3, 2, seed=6).frames)
     assert differs == (model.z_dim > 0)
 
 

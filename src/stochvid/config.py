@@ -28,9 +28,7 @@ def _check_types(config: Any, group: str) -> None:
         if get_origin(kind) is Literal:
             choices = get_args(kind)
             hint = "" if value in choices else " " + nearest(str(value), map(str, choices))
-            _require(
-                value in choices, name, value, f"one of {', '.join(map(repr, choices))}{hint and '.' + hint}"
-            )
+            _require(value in choices, name, value, f"one of {', '.join(map(repr, choices))}{hint and '.' + hint}")
             continue
         kinds = get_args(kind) or (kind,)
         if float in kinds and type(value) is int:
@@ -83,9 +81,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         _check_types(self, "model")
-        _require(
-            self.image_size in (32, 64, 128, 256), "model.image_size", self.image_size, "32, 64, 128 or 256"
-        )
+        _require(self.image_size in (32, 64, 128, 256), "model.image_size", self.image_size, "32, 64, 128 or 256")
         for name in (
             "channels", "base_channels", "g_dim", "z_dim", "rnn_size", "predictor_layers", "posterior_layers",
             "prior_layers", "context", "horizon",
@@ -93,9 +89,7 @@ class ModelConfig:
             _require(getattr(self, name) >= 1, f"model.{name}", getattr(self, name), "at least 1")
         _require(self.beta >= 0, "model.beta", self.beta, "at least 0")
         if self.future_skip == "second_last":
-            _require(
-                self.context >= 2, "model.context", self.context, "at least 2 with future_skip second_last"
-            )
+            _require(self.context >= 2, "model.context", self.context, "at least 2 with future_skip second_last")
 
     @property
     def frames(self) -> int:
@@ -283,14 +277,10 @@ def read_yaml(path: str | Path) -> dict:
         line = str(error).replace("\n", " ")
         raise InputError(f"config {str(path)!r} is not valid YAML: {line}") from None
     if not isinstance(values, dict):
-        raise InputError(
-            f"config {str(path)!r} must hold the groups {', '.join(GROUPS)}, got {values!r:.60}."
-        )
+        raise InputError(f"config {str(path)!r} must hold the groups {', '.join(GROUPS)}, got {values!r:.60}.")
     for group, fields in values.items():
         if group not in GROUPS:
-            raise InputError(
-                f"config {str(path)!r} has an unknown group {group!r}. {nearest(str(group), GROUPS)}"
-            )
+            raise InputError(f"config {str(path)!r} has an unknown group {group!r}. {nearest(str(group), GROUPS)}")
         if not isinstance(fields, dict):
             raise InputError(f"config {str(path)!r}: group {group!r} must hold fields, got {fields!r:.60}.")
         known = [spec.name for spec in dataclasses.fields(GROUPS[group])]

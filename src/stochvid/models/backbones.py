@@ -160,9 +160,7 @@ class DCGANDecoder(Decoder):
         stages = []
         for i in reversed(range(len(widths))):
             out, then = (widths[i - 1], _activated(widths[i - 1])) if i else (channels, [])
-            stages.append(
-                JoinedConv(nn.ConvTranspose2d, widths[i], out, then, kernel_size=4, stride=2, padding=1)
-            )
+            stages.append(JoinedConv(nn.ConvTranspose2d, widths[i], out, then, kernel_size=4, stride=2, padding=1))
         super().__init__(stages, widths[-1], g_dim)
 
 
