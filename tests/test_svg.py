@@ -16,8 +16,8 @@ COMBINATIONS = list(itertools.product(PRIORS, BACKBONES, SKIPS, CHANNELS))
 
 
 def narrow(**changes) -> ModelConfig:
-    small = dict(image_size=32, base_channels=2, g_dim=6, z_dim=3, rnn_size=5, context=3, horizon=3, beta=0.1)
-    return ModelConfig(**small | changes)
+    sizes = {"image_size": 32, "base_channels": 2, "g_dim": 6, "z_dim": 3, "rnn_size": 5}
+    return ModelConfig(**sizes | {"context": 3, "horizon": 3, "beta": 0.1} | changes)
 
 
 def make_model(config: ModelConfig, seed: int = 0) -> SVG:

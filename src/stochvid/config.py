@@ -27,8 +27,7 @@ def _check_types(config: Any, group: str) -> None:
         name = f"{group}.{spec.name}"
         if get_origin(kind) is Literal:
             choices = get_args(kind)
-            hint = "" if value in choices else " " + nearest(str(value), map(str, choices))
-            _require(value in choices, name, value, f"one of {', '.join(map(repr, choices))}{hint and '.' + hint}")
+            _require(value in choices, name, value, f"one of {', '.join(map(repr, choices))}")
             continue
         kinds = get_args(kind) or (kind,)
         if float in kinds and type(value) is int:
@@ -130,11 +129,6 @@ class DataConfig:
             _require(getattr(self, name) >= 1, f"data.{name}", getattr(self, name), "at least 1")
         _require((self.digit_size or 1) >= 1, "data.digit_size", self.digit_size, "at least 1 or null")
         _require((self.workers or 0) >= 0, "data.workers", self.workers, "at least 0 or null")
-        if self.digits != "builtin" and self.mnist is None:
-            raise InputError(
-                f"data.digits is {self.digits!r}, which needs data.mnist: give the folder of the four IDX files, "
-                "as in --data.mnist PATH, or use --data.digits builtin."
-            )
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """Handwritten digits to move about: the ones that ship inside scikit-learn, or MNIST from its IDX files."""
 
 import gzip
+import math
 import zlib
 from pathlib import Path
 from typing import Literal
@@ -15,6 +16,7 @@ Split = Literal["train", "test"]
 MNIST_FILES = {"train": "train-images-idx3-ubyte", "test": "t10k-images-idx3-ubyte"}
 IDX_IMAGES = 0x0803  # magic: unsigned bytes, three axes
 SIDE = 28
+MOST_BYTES = 1 << 30  # a broken header shall not ask for all memory
 BUILTIN_TRAIN = 1_500  # of scikit-learn's 1,797 digits; the others are for testing
 
 
@@ -65,8 +67,8 @@ def read_idx_images(path: str | Path) -> np.ndarray:
                     f"{str(path)!r} is not an IDX file of images: its magic number is {magic:#010x}, "
                     f"expected {IDX_IMAGES:#010x}."
                 )
-            expected = int(np.prod(shape, dtype=object))
-            pixels = file.read(expected + 1)
+            expected = math.prod(shape)
+            pixels = file.read(min(expected, MOST_BYTES) + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{str(path)!r} cannot be read: {error}. Get the file again.") from None
     if len(pixels) != expected:
@@ -77,7 +79,10 @@ def read_idx_images(path: str | Path) -> np.ndarray:
 
 def _mnist(folder: str | Path | None, split: Split) -> np.ndarray:
     if folder is None:
-        raise InputError("MNIST digits need the folder of the four IDX files: --data.mnist PATH.")
+        raise InputError(
+            "MNIST digits need the folder of the four IDX files: --data.mnist PATH. Without one, --data.digits builtin "
+            "trains on the digits that come along."
+        )
     name = MNIST_FILES[split]
     for path in (Path(folder) / name, Path(folder) / f"{name}.gz"):
         if path.is_file():

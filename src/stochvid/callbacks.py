@@ -1,0 +1,242 @@
+"""What happens around training steps: logs and progress, sample pictures, checkpoints and clean stops."""
+
+import csv
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import imageio.v3 as iio
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from stochvid.config import TrainConfig
+from stochvid.data.datamodule import VAL_SEED, moving_mnist
+from stochvid.errors import InputError
+from stochvid.io.video import to_bytes
+from stochvid.models.svg import Loss
+from stochvid.pictures import FuturesPicture
+from stochvid.runs import Run, step_of
+
+COLUMNS = ("step", "split", "loss", "mse", "kl", "lr", "clips_per_s")
+
+
+class RunLog(Callback):
+    """`metrics.csv`, TensorBoard and the progress bar, from the mean losses since the last line.
+
+    Loss, MSE and KL are per step of a clip (divided by T − 1), KL in nats.
+    """
+
+    def __init__(self, config: TrainConfig, run: Run):
+        self.config, self.run = config, run
+        self.steps_per_clip = config.model.frames - 1
+        self.train, self.val = _Mean(), _Mean()
+        self.file = self.writer = self.bar = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Opens the logs; on resume, forgets what was logged after the checkpoint."""
+        if not trainer.is_global_zero or self.file:
+            return
+        step = step_of(self.run.checkpoint)
+        path = self.run.folder / "metrics.csv"
+        kept = _rows_until(path, step) if self.run.checkpoint else []
+        self.file = open(path, "w", newline="", encoding="utf-8")
+        self.csv = csv.DictWriter(self.file, COLUMNS)
+        self.csv.writeheader()
+        self.csv.writerows(kept)
+        self.file.flush()
+        self.writer = SummaryWriter(str(self.run.folder / "tensorboard"), purge_step=step + 1 if step else None)
+        self.bar = tqdm(
+            total=self.config.trainer.max_steps,
+            initial=step,
+            unit="step",
+            dynamic_ncols=True,
+            mininterval=0.5 if sys.stderr.isatty() else 30,
+        )
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the clock."""
+        self.since = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Counts the step; writes a line every `log_every` steps."""
+        last, count = pl_module.last, len(batch["index"])
+        self.train.add(last, count, self.steps_per_clip)
+        step = trainer.global_step
+        if step % self.config.trainer.log_every == 0 or step == trainer.max_steps:
+            clips = self.train.clips * trainer.world_size
+            row = self.train.reduced(trainer)
+            row["clips_per_s"] = clips / (time.perf_counter() - self.since)
+            row["lr"] = trainer.optimizers[0].param_groups[0]["lr"]
+            self._write(step, "train", row)
+            if self.bar is not None:
+                self.bar.set_postfix_str(
+                    f"loss {row['loss']:.4g}, MSE {row['mse']:.4f}, KL {row['kl']:.2f} nats, "
+                    f"{row['clips_per_s']:.0f} clips/s",
+                    refresh=False,
+                )
+            self.since = time.perf_counter()
+        if self.bar is not None:
+            self.bar.update()
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
+    ) -> None:
+        """Adds up the held-out losses."""
+        self.val.add(outputs["loss"], outputs["clips"], self.steps_per_clip)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes the line of a validation, which does not count as training time."""
+        self._write(trainer.global_step, "val", self.val.reduced(trainer))
+        self.since = time.perf_counter()
+
+    def close(self) -> None:
+        """Closes the logs."""
+        for thing in (self.bar, self.writer, self.file):
+            if thing is not None:
+                thing.close()
+
+    def _write(self, step: int, split: str, row: dict[str, float]) -> None:
+        if not self.file:
+            return
+        shown = {name: f"{value:.6g}" for name, value in row.items()}
+        self.csv.writerow({"step": step, "split": split, **shown})
+        self.file.flush()
+        for name, value in row.items():
+            self.writer.add_scalar(f"{split}/{name}", value, step)
+
+
+class Samples(Callback):
+    """Futures of a few held-out clips at every validation: a strip and a GIF in `samples/`, and in TensorBoard."""
+
+    FUTURES = 4
+
+    def __init__(self, config: TrainConfig, run: Run, log: RunLog):
+        self.config, self.run, self.log = config, run, log
+        self.clips = None
+        if config.trainer.sample_clips:
+            # twice the trained horizon: that the digits stay digits is what one wants to see
+            length = config.model.context + 2 * config.model.horizon
+            source = moving_mnist(config.data, config.model, "test", length, VAL_SEED)
+            batch = source.__getitems__(range(config.trainer.sample_clips))
+            self.clips = torch.from_numpy(batch["frames"])
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draws and writes them."""
+        if self.clips is None or not trainer.is_global_zero:
+            return
+        known = self.config.model.context
+        clips = self.clips.to(pl_module.device)
+        futures = pl_module.best.predict(clips[:, :known], 2 * self.config.model.horizon, self.FUTURES)
+        drawn = to_bytes(futures.frames)
+        folder, name = self.run.folder / "samples", f"step-{trainer.global_step:08d}"
+        folder.mkdir(exist_ok=True)
+        pictures = [
+            FuturesPicture(clip[:known], samples, truth=clip[known:])
+            for clip, samples in zip(to_bytes(clips), drawn, strict=True)
+        ]
+        strip = FuturesPicture.stack([picture.strip(tile=64) for picture in pictures])
+        iio.imwrite(folder / f"{name}.png", strip)
+        gif = pictures[0].write_gif(folder / f"{name}.gif")
+        self.log.writer.add_image("samples", strip, trainer.global_step, dataformats="HWC")
+        _add_gif(self.log.writer, "futures", gif, trainer.global_step)
+
+
+class Checkpoints(Callback):
+    """Writes checkpoints, keeps the newest few, and stops cleanly at the end of a step on Ctrl-C or SIGTERM."""
+
+    def __init__(self, config: TrainConfig, run: Run):
+        self.every, self.keep, self.run = config.trainer.checkpoint_every, config.trainer.keep_checkpoints, run
+        self.received: signal.Signals | None = None
+        self.previous: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Takes over the signals, after Lightning has set its own."""
+        if threading.current_thread() is threading.main_thread():
+            self.previous = {s: signal.signal(s, self._on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Saves when it is time, or when somebody asked to stop."""
+        step = trainer.global_step
+        stop = trainer.strategy.reduce_boolean_decision(self.received is not None, all=False)
+        if not (stop or step % self.every == 0 or step == trainer.max_steps):
+            return
+        trainer.save_checkpoint(self.run.checkpoint_at(step))
+        if trainer.is_global_zero:
+            for old in self.run.checkpoints()[: -self.keep]:
+                old.unlink()
+        if stop:
+            self.run.stopped_by = self.received or signal.SIGTERM
+            trainer.should_stop = True
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Gives the signals back."""
+        self._restore()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Gives the signals back."""
+        self._restore()
+
+    def _on_signal(self, number: int, _: Any) -> None:
+        self.received = signal.Signals(number)
+        tqdm.write(
+            f"{self.received.name}: stopping after this step, with a checkpoint. Once more stops at once.",
+            file=sys.stderr,
+        )
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self.previous.items():
+            signal.signal(number, handler)
+        self.previous = {}
+
+
+class _Mean:
+    """Mean losses over clips, of this process and then of all."""
+
+    def __init__(self):
+        self.sums, self.clips = torch.zeros(3, dtype=torch.float64), 0
+
+    def add(self, loss: Loss, clips: int, steps: int) -> None:
+        values = torch.stack([loss.total.detach() / steps, loss.mse.detach(), loss.kl.detach()])
+        self.sums = self.sums.to(values.device) + clips * values.double()
+        self.clips += clips
+
+    def reduced(self, trainer: Trainer) -> dict[str, float]:
+        """The means over all processes; starts anew."""
+        both = torch.cat([self.sums, self.sums.new_tensor([self.clips])])
+        both = trainer.strategy.reduce(both, reduce_op="sum").tolist()
+        self.__init__()
+        return {name: value / max(both[3], 1) for name, value in zip(("loss", "mse", "kl"), both, strict=False)}
+
+
+def _rows_until(path: Path, step: int) -> list[dict[str, str]]:
+    """The rows of an earlier metrics.csv up to a step."""
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            return [row for row in csv.DictReader(file) if int(row["step"]) <= step]
+    except FileNotFoundError:
+        return []
+    except (ValueError, TypeError, KeyError):
+        raise InputError(
+            f"{str(path)!r} is not a metrics file of stochvid. Move it away to continue the run."
+        ) from None
+
+
+def _add_gif(writer: SummaryWriter, tag: str, gif: Path, step: int) -> None:
+    """An animated GIF as a TensorBoard image: `add_video` would need another video library."""
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    props = iio.improps(gif)
+    image = Summary.Image(
+        height=props.shape[1], width=props.shape[2], colorspace=3, encoded_image_string=gif.read_bytes()
+    )
+    writer._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)

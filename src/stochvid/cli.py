@@ -1,0 +1,156 @@
+"""The command line: one function per command, which loads what it needs when it runs."""
+
+import re
+import sys
+from argparse import SUPPRESS, ArgumentError, RawDescriptionHelpFormatter
+from collections.abc import Callable
+from importlib.metadata import version
+
+from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
+
+from stochvid.config import GROUPS, TrainConfig, shipped_configs
+from stochvid.errors import InputError
+from stochvid.options import check_names, ready_to_train
+
+DESCRIPTION = """\
+Draw many sharp, different, plausible futures of a video, and say how uncertain each step is.
+
+  stochvid train --config laptop                         train a small model in minutes (no data needed)
+  stochvid predict runs/laptop moving-mnist:1 my.mp4     draw futures of clips"""
+
+TRAIN = """\
+Train a model; the run folder gets config.yaml, metrics.csv, checkpoints/, samples/ and model/.
+
+  stochvid train --config smmnist-lp --data.mnist PATH
+  stochvid train --config laptop --optim.lr 1e-3 --out runs/slower
+  stochvid train --resume runs/slower --trainer.max_steps 4000"""
+
+PREDICT = """\
+Draw futures of clips; each clip gets a folder with futures.gif, futures.mp4, strip.png, uncertainty.png, futures.npz.
+
+  stochvid predict runs/laptop moving-mnist:1 --samples 7 --horizon 30
+  stochvid predict runs/mine lab.mp4 frames/ array.npy --fit crop --out futures"""
+
+
+def train(options: Namespace) -> int:
+    """`stochvid train`."""
+    config = TrainConfig(**{name: options[name] for name in GROUPS})
+    if options.print_config:
+        print(config.to_yaml(), end="")
+        return 0
+    from stochvid.train import Diverged, train
+
+    try:
+        run = train(
+            config, options.out, resume=options.resume is not None, init=options.init, overwrite=options.overwrite
+        )
+    except Diverged as error:
+        print(f"stochvid: {error}", file=sys.stderr)
+        return 1
+    if run.stopped_by:
+        print(f"Stopped by {run.stopped_by.name}. Continue with: stochvid train --resume {run.folder}")
+        return 128 + run.stopped_by
+    print(f"Done. Draw futures with: stochvid predict {run.folder} moving-mnist:1")
+    return 0
+
+
+def predict(options: Namespace) -> int:
+    """`stochvid predict`."""
+    from stochvid.predict import predict_clips
+
+    values = {name: value for name, value in options.items() if name != "cmd"}
+    predict_clips(values.pop("model"), values.pop("clips"), values.pop("out"), **values)
+    return 0
+
+
+COMMANDS: dict[str, Callable[[Namespace], int]] = {"train": train, "predict": predict}
+
+
+def main(words: list[str] | None = None) -> int:
+    """Runs one command and gives its exit code: 0 done, 1 diverged, 2 bad input, 130 Ctrl-C, 143 SIGTERM."""
+    words = sys.argv[1:] if words is None else list(words)
+    try:
+        parser, options_of = _parsers()
+        if not words:
+            parser.print_help()
+            return 0
+        check_names(words, options_of)
+        if words[0] == "train" and not {"-h", "--help"} & set(words):
+            words = ["train", *ready_to_train(words[1:])]
+        parsed = parser.instantiate_classes(parser.parse_args(words))
+        return COMMANDS[parsed.cmd](parsed[parsed.cmd])
+    except InputError as error:
+        print(f"stochvid: {error}", file=sys.stderr)
+        return 2
+    except ArgumentError as error:
+        print(f"stochvid: {_plain(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stochvid: stopped.", file=sys.stderr)
+        return 130
+
+
+class Formatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
+    """jsonargparse's help, with the examples of the descriptions as they are written."""
+
+
+def _parsers() -> tuple[ArgumentParser, dict[str, set[str]]]:
+    """The parser, and the options of every command."""
+    style = {"exit_on_error": False, "print_config": None, "formatter_class": Formatter}
+    parser = ArgumentParser(prog="stochvid", description=DESCRIPTION, **style)
+    parser.add_argument(
+        "--version", action="version", version=f"stochvid {version('stochvid')}", help="print the version and exit"
+    )
+    commands = parser.add_subcommands(dest="cmd", metavar="COMMAND")
+    parts = {"train": _train_parser(style), "predict": _predict_parser(style)}
+    for name, part in parts.items():
+        commands.add_subcommand(name, part, help=part.description.splitlines()[0])
+    return parser, {name: set(part._option_string_actions) for name, part in parts.items()}
+
+
+def _train_parser(style: dict) -> ArgumentParser:
+    parser = ArgumentParser(
+        usage="stochvid train [--config NAME] [--GROUP.FIELD VALUE ...] [--out RUN]", description=TRAIN, **style
+    )
+    shipped = ", ".join(shipped_configs())
+    parser.add_argument("--config", action="config", help=f"a shipped config ({shipped}) or a YAML file")
+    parser.add_argument("--print_config", action="store_true", help="print the resolved config and exit")
+    parser.add_argument("--out", type=str, help="run folder (default: runs/NAME of the config)")
+    parser.add_argument(
+        "--resume", type=str | None, help="a run to continue, or auto: the one in --out if there is something"
+    )
+    parser.add_argument("--init", type=str | None, help="a trained model to start from (fine-tuning)")
+    parser.add_argument("--overwrite", action="store_true", help="replace another run in --out")
+    for name, kind in GROUPS.items():
+        parser.add_class_arguments(kind, name)
+        parser._option_string_actions[f"--{name}"].help = SUPPRESS
+    return parser
+
+
+def _predict_parser(style: dict) -> ArgumentParser:
+    parser = ArgumentParser(usage="stochvid predict MODEL CLIP [CLIP ...] [options]", description=PREDICT, **style)
+    parser.add_argument("model", type=str, help="folder of a run or of a model, or owner/name on the Hugging Face Hub")
+    parser.add_argument(
+        "clips",
+        type=str,
+        nargs="+",
+        metavar="clip",
+        help="a video, a GIF, a folder of frames, .npy, .npz, or moving-mnist:SEED",
+    )
+    parser.add_argument("--context", type=int | None, help="frames to give (default: as trained)")
+    parser.add_argument("--horizon", type=int | None, help="frames to predict (default: twice as trained)")
+    parser.add_argument("--samples", type=int, default=5, help="futures of each clip (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="another seed, other futures (default: %(default)s)")
+    parser.add_argument(
+        "--fit", choices=["squash", "crop", "pad"], default="squash", help="how frames become square (default: squash)"
+    )
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default: auto")
+    parser.add_argument("--out", type=str, default="predictions", help="folder of the results (default: predictions)")
+    parser.add_argument("--overwrite", action="store_true", help="replace earlier results of the same names")
+    return parser
+
+
+def _plain(error: Exception) -> str:
+    """A parser's error in one line, in the words of the command line."""
+    text = re.sub(r'Parser key "([\w.]+)":\s*', r"--\1: ", " ".join(str(error).split()))
+    return re.sub(r"Expected an? <class '(?:\w+\.)*(\w+)'>\. Got value: (.*)", r"expected \1, got \2.", text)

@@ -1,0 +1,118 @@
+"""Clips for training and validation: batches that are a pure function of (seed, step), on any number of processes."""
+
+import os
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader
+
+from stochvid.config import DataConfig, ModelConfig, TrainConfig
+from stochvid.data.digits import Split, load_digits, resize_digits
+from stochvid.data.moving_mnist import MovingMNIST
+from stochvid.errors import InputError
+
+VAL_SEED = 1 << 32  # validation clips are the same in every run, whatever its seed
+
+
+class ClipSource(Protocol):
+    """What a dataset is here: an endless source of clips, read a batch at a time."""
+
+    def __getitems__(self, indices: list[int]) -> dict[str, np.ndarray]:
+        """`frames` (B, T, C, H, W) uint8 and `index` (B,) int64, and what else is known of the clips."""
+        ...
+
+
+def moving_mnist(data: DataConfig, model: ModelConfig, split: Split, length: int, seed: int) -> MovingMNIST:
+    """Moving MNIST as a config describes it.
+
+    Args:
+        data: digits and motion.
+        model: frame size and channels.
+        split: whose digits move: train or test.
+        length: frames per clip.
+        seed: of the clips.
+    """
+    native = 32 if data.variant == "svg2018" else 28
+    size = data.digit_size or max(1, native * model.image_size // 64)
+    return MovingMNIST(
+        resize_digits(load_digits(data.digits, split, data.mnist), size),
+        length,
+        image_size=model.image_size,
+        channels=model.channels,
+        num_digits=data.num_digits,
+        variant=data.variant,
+        deterministic=data.deterministic,
+        seed=seed,
+    )
+
+
+class ClipData(LightningDataModule):
+    """Training clips from the trainer's step on, and fixed held-out clips (of the test digits) for validation."""
+
+    def __init__(self, config: TrainConfig):
+        super().__init__()
+        self.config = config
+        length, seed = config.model.frames, config.trainer.seed
+        self.train_clips = moving_mnist(config.data, config.model, "train", length, seed)
+        self.val_clips = moving_mnist(config.data, config.model, "test", length, VAL_SEED)
+
+    def train_dataloader(self) -> DataLoader:
+        """Batches of this process, from the step that the trainer has reached."""
+        trainer, workers = self.trainer, self._workers()
+        steps = _Steps(
+            trainer.global_step, trainer.max_steps, self._per_process(), trainer.global_rank, trainer.world_size
+        )
+        return DataLoader(
+            self.train_clips,
+            batch_sampler=steps,
+            collate_fn=_to_tensors,
+            num_workers=workers,
+            worker_init_fn=_one_thread,
+            pin_memory=self.trainer.strategy.root_device.type == "cuda",
+            persistent_workers=workers > 0,
+        )
+
+    def val_dataloader(self) -> DataLoader:
+        """The held-out clips of this process."""
+        indices = range(self.trainer.global_rank, self.config.data.val_clips, self.trainer.world_size)
+        size = self._per_process()
+        batches = [list(indices[i : i + size]) for i in range(0, len(indices), size)]
+        return DataLoader(self.val_clips, batch_sampler=batches, collate_fn=_to_tensors)
+
+    def _per_process(self) -> int:
+        total, world = self.config.data.batch_size, self.trainer.world_size
+        if total % world:
+            raise InputError(f"data.batch_size must be a multiple of the {world} processes, got {total}.")
+        return total // world
+
+    def _workers(self) -> int:
+        if self.config.data.workers is not None:
+            return self.config.data.workers
+        on_gpu = self.trainer.strategy.root_device.type == "cuda"
+        return min(8, (os.cpu_count() or 2) - 1) if on_gpu else 0
+
+
+class _Steps:
+    """Indices of every step's clips: step s of all processes together reads s · batch … (s + 1) · batch − 1.
+
+    It has no length on purpose: Lightning would count epochs by it and restart them on resume.
+    """
+
+    def __init__(self, first: int, stop: int, batch: int, rank: int, world: int):
+        self.first, self.stop, self.batch, self.rank, self.world = first, stop, batch, rank, world
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for step in range(self.first, self.stop):
+            start = (step * self.world + self.rank) * self.batch
+            yield list(range(start, start + self.batch))
+
+
+def _to_tensors(batch: dict[str, np.ndarray]) -> dict[str, Any]:
+    return {name: torch.from_numpy(values) for name, values in batch.items()}
+
+
+def _one_thread(_: int) -> None:
+    torch.set_num_threads(1)

@@ -1,0 +1,94 @@
+"""The command line's words, made ready before they are parsed.
+
+jsonargparse parses them. What it leaves open is settled here: a config may be a shipped name, overrides win wherever
+they stand, an unknown command or option is answered with the nearest valid ones, `--resume` brings its run's config.
+"""
+
+from collections.abc import Collection
+from pathlib import Path
+
+from stochvid.config import config_path, read_yaml
+from stochvid.errors import InputError, nearest
+from stochvid.runs import CONFIG, Run
+
+
+def check_names(words: list[str], commands: dict[str, Collection[str]]) -> None:
+    """Checks the command and the names of its options.
+
+    Args:
+        words: the command line.
+        commands: the options of each command.
+
+    Raises:
+        InputError: with the nearest valid names.
+    """
+    if not words or words[0].startswith("-"):
+        return
+    if words[0] not in commands:
+        raise InputError(f"there is no command {words[0]!r}. {nearest(words[0], commands)}")
+    for word in words[1 : words.index("--") if "--" in words else None]:
+        name = word.split("=")[0]
+        if word.startswith("--") and name not in commands[words[0]]:
+            hint = nearest(name, commands[words[0]]) if "." not in name else _nearest_field(name, commands[words[0]])
+            raise InputError(f"{words[0]} has no option {name!r}. {hint}")
+
+
+def _nearest_field(name: str, known: Collection[str]) -> str:
+    """The nearest of the fields of a group, of all fields where the field or its group is unlike any."""
+    group = name.split(".")[0] + "."
+    return nearest(name, [option for option in known if option.startswith(group)] or known)
+
+
+def ready_to_train(words: list[str]) -> list[str]:
+    """Finds the configs and the run folder of `stochvid train`.
+
+    Args:
+        words: what follows `train`.
+
+    Returns:
+        The words with every `--config` a checked file and before everything else (the run's own first, with
+        `--resume`), with `--out`, and with `--resume` only if there is something to continue.
+
+    Raises:
+        InputError: an unknown config or field, or a run that is not there.
+    """
+    words, configs = _take(words, "--config")
+    words, resumes = _take(words, "--resume")
+    words, outs = _take(words, "--out")
+    paths = [config_path(name) for name in configs]
+    out = Path(outs[-1]) if outs else Path("runs") / (paths[-1].stem if paths else "run")
+    resume = resumes[-1] if resumes else None
+    if resume == "auto":
+        resume = out if Run(out).checkpoints() else None
+    if resume is not None:
+        if outs and Path(resume).resolve() != out.resolve():
+            raise InputError(f"--resume continues in its own folder {str(resume)!r}: leave out --out {str(out)!r}.")
+        out = Path(resume)
+        if not (out / CONFIG).is_file():
+            raise InputError(
+                f"--resume: there is no run in {str(out)!r} (no {CONFIG} there). Give a run folder, or auto."
+            )
+        paths.insert(0, out / CONFIG)
+    ready = []
+    for path in paths:
+        read_yaml(path)  # names of groups and fields, with hints that jsonargparse does not give
+        ready += ["--config", str(path)]
+    ready += [*words, "--out", str(out)]
+    return ready + (["--resume", str(out)] if resume is not None else [])
+
+
+def _take(words: list[str], option: str) -> tuple[list[str], list[str]]:
+    """The words without an option, and the option's values."""
+    rest, values = [], []
+    iterator = iter(words)
+    for word in iterator:
+        if word == option:
+            value = next(iterator, None)
+            if value is None or value.startswith("--"):
+                raise InputError(f"{option} needs a value.")
+            values.append(value)
+        elif word.startswith(option + "="):
+            values.append(word.removeprefix(option + "="))
+        else:
+            rest.append(word)
+    return rest, values

@@ -1,0 +1,172 @@
+"""Prediction for people: clips in, pictures and arrays of their futures out."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from stochvid.config import DataConfig, load_config
+from stochvid.data.datamodule import moving_mnist
+from stochvid.errors import InputError
+from stochvid.files import replacing, replacing_folder, writable_folder
+from stochvid.io.video import Clip, Fit, fit_frames, read_clip, to_bytes
+from stochvid.models.svg import SVG
+from stochvid.pictures import FPS, FuturesPicture
+from stochvid.plots import plot_uncertainty
+from stochvid.runs import TRAINING
+
+MOVING_MNIST = "moving-mnist:"
+ROLLOUT_BYTES = 1 << 30  # about how much memory the samples that are rolled together may take
+
+
+@dataclass
+class Job:
+    """A clip that is ready for the model.
+
+    Attributes:
+        clip: as it was read, for its name, speed and bounces.
+        context: (K, C, H, W) uint8.
+        truth: (T', C, H, W) uint8, the frames after the context, perhaps none.
+        folder: where its results go.
+    """
+
+    clip: Clip
+    context: np.ndarray
+    truth: np.ndarray
+    folder: Path
+
+
+def predict_clips(
+    model: str,
+    clips: Sequence[str],
+    out: str | Path,
+    *,
+    context: int | None = None,
+    horizon: int | None = None,
+    samples: int = 5,
+    seed: int = 0,
+    fit: Fit = "squash",
+    device: str = "auto",
+    overwrite: bool = False,
+) -> list[Path]:
+    """Draws futures of clips and writes them as GIF, MP4, PNG and NPZ, a folder for each clip.
+
+    Everything that can be wrong with the input is found before anything is written.
+
+    Args:
+        model: as `SVG.from_pretrained` takes it.
+        clips: as `read_clip` takes them, or `moving-mnist:SEED`, a held-out clip of what the model was trained on.
+        out: folder for the results.
+        context: frames to give; None: as trained.
+        horizon: frames to predict; None: twice as trained.
+        samples: futures of each clip.
+        seed: of the latents.
+        fit: how frames of another shape become square.
+        device: auto, cpu or cuda.
+        overwrite: replace earlier results of the same names.
+
+    Returns:
+        The folders written, one for each clip.
+
+    Raises:
+        InputError: a model, clip, number or folder that does not work out.
+    """
+    device = _pick_device(device)
+    network = SVG.from_pretrained(model).to(device)
+    config = network.config
+    context = config.context if context is None else context
+    horizon = 2 * config.horizon if horizon is None else horizon
+    for name, value in (("--context", context), ("--horizon", horizon), ("--samples", samples)):
+        if value < 1:
+            raise InputError(f"{name} must be at least 1, got {value}.")
+    if not clips:
+        raise InputError("no clip was given. Name a video, a folder of frames, .npy, .npz, or moving-mnist:SEED.")
+    jobs = list(_prepare(network, model, clips, writable_folder(out), context, horizon, fit))
+    taken = [job.folder for job in jobs if job.folder.exists()]
+    if taken and not overwrite:
+        raise InputError(f"{str(taken[0])!r} exists. Choose another --out, or replace it with --overwrite.")
+    for job in jobs:
+        _predict_one(network, job, horizon, samples, seed)
+        print(f"  → {job.folder}: futures.gif, futures.mp4, strip.png, uncertainty.png, futures.npz", flush=True)
+    return [job.folder for job in jobs]
+
+
+def _prepare(
+    network: SVG, model: str, clips: Sequence[str], out: Path, context: int, horizon: int, fit: Fit
+) -> Iterator[Job]:
+    """Reads, checks and converts every clip, and says what was done to it."""
+    config, names = network.config, set()
+    for source in clips:
+        if source.startswith(MOVING_MNIST):
+            clip = _made_clip(source, model, network, context + horizon)
+        else:
+            clip = read_clip(source, limit=context + horizon)
+        if len(clip.frames) < context:
+            raise InputError(
+                f"clip {source!r} has {len(clip.frames)} frame(s), but the model is given {context}. Use a longer "
+                f"clip or --context {len(clip.frames)}."
+            )
+        frames = fit_frames(clip, config.image_size, config.channels, fit)
+        made = Clip(clip.name, frames.transpose(0, 2, 3, 1))
+        same = clip.frames.shape == made.frames.shape
+        how = f", {fit}" if clip.frames.shape[1] != clip.frames.shape[2] else ""
+        print(f"{source}: {clip}" + ("" if same else f" → {made}{how}"), flush=True)
+        name = clip.name
+        while name in names:  # two clips of one name from different folders
+            stem, _, number = name.rpartition("-")
+            name = f"{stem}-{int(number) + 1}" if stem and number.isdigit() else f"{name}-2"
+        names.add(name)
+        yield Job(clip, frames[:context], frames[context:], out / name)
+
+
+def _predict_one(network: SVG, job: Job, horizon: int, samples: int, seed: int) -> None:
+    given = torch.from_numpy(job.context)[None].to(next(network.parameters()).device)
+    prediction = network.predict(given, horizon, samples, seed, chunk=_chunk(network))
+    futures, sigma = to_bytes(prediction.frames[0]), prediction.prior_std[0].float().cpu().numpy()
+    picture = FuturesPicture(job.context, futures, job.truth, title=job.clip.name)
+    fps = min(job.clip.fps or FPS, 30.0)
+    with replacing_folder(job.folder) as folder:
+        picture.write_gif(folder / "futures.gif", fps)
+        picture.write_mp4(folder / "futures.mp4", fps)
+        _write_png(folder / "strip.png", picture.strip())
+        if network.z_dim:
+            plot_uncertainty(folder / "uncertainty.png", sigma, len(job.context), job.clip.bounces, job.clip.name)
+        arrays = {"context": job.context, "truth": job.truth, "futures": futures, "prior_std": sigma}
+        arrays["prior_mean"] = prediction.prior_mean[0].float().cpu().numpy()
+        if job.clip.bounces is not None:
+            arrays["bounces"] = job.clip.bounces
+        with replacing(folder / "futures.npz") as path:
+            np.savez_compressed(path, seed=seed, **arrays)
+
+
+def _made_clip(source: str, model: str, network: SVG, length: int) -> Clip:
+    """The clip `moving-mnist:SEED`: held-out digits, moving as the model was trained to expect."""
+    number = source.removeprefix(MOVING_MNIST)
+    if not number.isdecimal():
+        raise InputError(f"clip {source!r} must be {MOVING_MNIST}SEED with a whole number, as in {MOVING_MNIST}3.")
+    trained = [path for path in (Path(model) / TRAINING, Path(model) / "model" / TRAINING) if path.is_file()]
+    data = load_config(trained[0]).data if trained else DataConfig()
+    item = moving_mnist(data, network.config, "test", length, seed=int(number))[0]
+    return Clip(f"moving-mnist-{number}", item["frames"].transpose(0, 2, 3, 1), bounces=item["bounces"])
+
+
+def _chunk(network: SVG) -> int:
+    """How many samples to roll together: the widest maps of a frame, a few of them alive at once."""
+    c = network.config
+    per_sample = 6 * 4 * c.base_channels * c.image_size**2
+    return max(1, ROLLOUT_BYTES // per_sample)
+
+
+def _pick_device(device: str) -> str:
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device is cuda, but torch finds no CUDA GPU here. Use --device auto or cpu.")
+    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+
+
+def _write_png(path: Path, pixels: np.ndarray) -> None:
+    from PIL import Image
+
+    with replacing(path) as temporary:
+        Image.fromarray(pixels).save(temporary)

@@ -1,0 +1,219 @@
+"""Training: the LightningModule, and how a Trainer is put together around it."""
+
+import logging
+import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer, seed_everything
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn
+
+from stochvid.callbacks import Checkpoints, RunLog, Samples
+from stochvid.config import OptimConfig, TrainConfig
+from stochvid.data.datamodule import ClipData
+from stochvid.errors import InputError
+from stochvid.io.checkpoint import AtomicCheckpointIO
+from stochvid.models.svg import SVG, Loss, latent_noise
+from stochvid.runs import Run, open_run
+
+PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
+
+
+class Diverged(RuntimeError):
+    """The loss or its gradient is no longer a number."""
+
+
+def train(
+    config: TrainConfig,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    init: str | Path | None = None,
+    overwrite: bool = False,
+) -> Run:
+    """Trains a model and leaves it, with everything about it, in a run folder.
+
+    Args:
+        config: what to train, on what, and how.
+        out: the run folder: `config.yaml`, `metrics.csv`, `checkpoints/`, `samples/`, `tensorboard/`, `model/`.
+        resume: continue the run that is in `out`, to `config.trainer.max_steps`.
+        init: a trained model to start from (fine-tuning).
+        overwrite: replace another run in `out`.
+
+    Returns:
+        The run. `run.stopped_by` is the signal that ended it early, or None.
+
+    Raises:
+        InputError: settings, data or folders that do not work out.
+        Diverged: the loss became NaN or infinite; the last checkpoint is from before that.
+    """
+    config.trainer.precision = resolve_precision(config)
+    with _quiet_lightning():
+        seed_everything(config.trainer.seed, verbose=False)
+        module, data = Training(config, init), ClipData(config)
+        run = open_run(config, Path(out), resume=resume, overwrite=overwrite)
+        log = RunLog(config, run)
+        trainer = make_trainer(config, run, log)
+        if trainer.is_global_zero:
+            print(config.to_yaml())
+            weights = sum(p.numel() for p in module.model.parameters())
+            print(f"{weights:,} parameters; {config.trainer.precision}; run folder {run.folder}", flush=True)
+        try:
+            trainer.fit(module, datamodule=data, ckpt_path=run.checkpoint, weights_only=True)
+            if trainer.global_step % config.trainer.validate_every and not run.stopped_by:
+                trainer.validate(module, datamodule=data, verbose=False)
+        finally:
+            log.close()
+    if trainer.is_global_zero:
+        run.save_model(module.best)
+    return run
+
+
+def make_trainer(config: TrainConfig, run: Run, log: RunLog) -> Trainer:
+    """A Lightning Trainer for CPU, GPU or several machines, as the config says."""
+    t = config.trainer
+    if t.device == "cuda" and not torch.cuda.is_available():
+        raise InputError("trainer.device is 'cuda', but torch finds no CUDA GPU here. Use --trainer.device auto.")
+    try:
+        return Trainer(
+            accelerator="gpu" if t.device == "cuda" else t.device,
+            devices=t.devices,
+            num_nodes=t.num_nodes,
+            precision=PRECISIONS[t.precision],
+            max_steps=t.max_steps,
+            max_epochs=-1,
+            val_check_interval=t.validate_every,
+            check_val_every_n_epoch=None,
+            num_sanity_val_steps=0,
+            callbacks=[log, Samples(config, run, log), Checkpoints(config, run)],
+            plugins=[AtomicCheckpointIO()],
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            default_root_dir=run.folder,
+        )
+    except (RuntimeError, ValueError) as error:  # Lightning: no such device, not so many devices
+        raise InputError(f"trainer: {error}") from None
+
+
+class Training(LightningModule):
+    """The loss, the optimiser and the averaged weights around an SVG model.
+
+    Args:
+        config: of the run.
+        init: a trained model whose weights to start from.
+    """
+
+    def __init__(self, config: TrainConfig, init: str | Path | None = None):
+        super().__init__()
+        self.config = config
+        self.model = SVG(config.model)
+        if init is not None:
+            self._start_from(init)
+        self.average = None
+        if config.optim.ema is not None:
+            self.average = AveragedModel(
+                self.model, avg_fn=get_ema_avg_fn(config.optim.ema), use_buffers=True
+            ).requires_grad_(False)
+        self.last: Loss | None = None
+
+    @property
+    def best(self) -> SVG:
+        """The weights to validate, sample from and save: the averaged ones where there are such."""
+        return self.model if self.average is None else self.average.module
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        """Loss of one batch; the latents depend on the clips alone, so a resumed run draws the same."""
+        self.last = self.model.loss(batch["frames"], self._noise(batch["index"]))
+        return self.last.total
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Any]:
+        """Loss of held-out clips under fixed latents and the running batch-norm statistics."""
+        loss = self.best.loss(batch["frames"], self._noise(batch["index"]))
+        return {"loss": loss, "clips": len(batch["index"])}
+
+    def configure_gradient_clipping(self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None) -> None:
+        """Clips, and stops before a step that would spoil the weights."""
+        limit = self.config.optim.clip_norm or math.inf
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
+        if not (torch.isfinite(norm) and torch.isfinite(self.last.total)):
+            raise Diverged(
+                f"the loss is {self.last.total.item():.4g} and its gradient {norm.item():.4g} at step "
+                f"{self.global_step + 1}. Lower --optim.lr, or clip with --optim.clip_norm 1."
+            )
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Moves the averaged weights."""
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """Adam, with the learning rate set every step."""
+        o = self.config.optim
+        adam = torch.optim.Adam(self.model.parameters(), lr=o.lr, betas=(o.beta1, o.beta2), fused=True)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            adam, lambda step: learning_rate_scale(step, o, self.config.trainer.max_steps)
+        )
+        return {"optimizer": adam, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _noise(self, index: Tensor) -> Tensor:
+        steps = self.config.model.frames - 1
+        noise = latent_noise(self.config.trainer.seed, index.tolist(), 1, steps, self.model.z_dim)
+        return noise.to(self.device, non_blocking=True)
+
+    def _start_from(self, init: str | Path) -> None:
+        source = SVG.from_pretrained(init)
+        wanted, found = self.model.state_dict(), source.state_dict()
+        for name, tensor in wanted.items():
+            if name not in found or found[name].shape != tensor.shape:
+                got = tuple(found[name].shape) if name in found else "nothing"
+                raise InputError(
+                    f"--init {str(init)!r} does not fit the model to train: {name!r} should be "
+                    f"{tuple(tensor.shape)}, got {got}. Give --model.* as in its config.json."
+                )
+        self.model.load_state_dict({name: found[name] for name in wanted})
+
+
+def learning_rate_scale(step: int, optim: OptimConfig, max_steps: int) -> float:
+    """What the learning rate is multiplied with at a step (counted from 0): linear warm-up, then cosine decay to 0."""
+    scale = min(1.0, (step + 1) / (optim.warmup_steps + 1))
+    start = optim.decay_start * max_steps
+    if optim.decay == "cosine" and step > start:
+        scale *= 0.5 * (1 + math.cos(math.pi * min(1.0, (step - start) / (max_steps - start))))
+    return scale
+
+
+def resolve_precision(config: TrainConfig) -> str:
+    """The precision that `auto` means here: bf16 where the hardware computes it, fp32 elsewhere.
+
+    On a CPU without bf16 instructions, bf16 convolutions run 7 to 35 times slower than fp32 ones.
+    """
+    if config.trainer.precision != "auto":
+        return config.trainer.precision
+    if config.trainer.device != "cpu" and torch.cuda.is_available():
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "fp32"
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Keeps Lightning from printing tips, device lists and advice that a user of stochvid can do nothing about."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning")
+        warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

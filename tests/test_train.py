@@ -1,0 +1,222 @@
+"""Training learns, resumes exactly, refuses what does not fit, and stops when it must."""
+
+import csv
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from stochvid import DataConfig, InputError, ModelConfig, OptimConfig, TrainConfig, TrainerConfig, load_config, train
+from stochvid.config import shipped_configs
+from stochvid.io.checkpoint import AtomicCheckpointIO
+from stochvid.runs import Run
+from stochvid.train import Diverged, learning_rate_scale
+
+
+def tiny(steps=6, seed=0, **groups) -> TrainConfig:
+    """A run of a second or two."""
+    model = {"image_size": 32, "base_channels": 2, "g_dim": 6, "z_dim": 2, "rnn_size": 6, "context": 2, "horizon": 2}
+    trainer = {"max_steps": steps, "seed": seed, "log_every": 1, "validate_every": 4, "checkpoint_every": 2}
+    return TrainConfig(
+        ModelConfig(**model | groups.get("model", {})),
+        DataConfig(**{"num_digits": 1, "batch_size": 4, "val_clips": 6} | groups.get("data", {})),
+        OptimConfig(**groups.get("optim", {})),
+        TrainerConfig(**trainer | {"device": "cpu", "sample_clips": 1} | groups.get("trainer", {})),
+    )
+
+
+def rows(folder: Path, split: str) -> list[dict[str, str]]:
+    with open(folder / "metrics.csv", newline="") as file:
+        return [row for row in csv.DictReader(file) if row["split"] == split]
+
+
+def same_weights(a: Path, b: Path) -> bool:
+    one, two = (load_file(folder / "model" / "model.safetensors") for folder in (a, b))
+    return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_a_tiny_model_learns(tmp_path):
+    """200 steps bring the held-out loss below a tenth of where it started."""
+    config = tiny(
+        200,
+        model={"base_channels": 8, "g_dim": 32, "rnn_size": 32},
+        data={"batch_size": 8, "val_clips": 32},
+        optim={"lr": 3e-3},
+        trainer={"validate_every": 1, "checkpoint_every": 200, "log_every": 50, "sample_clips": 0},
+    )
+    config.trainer.max_steps, first = 1, tmp_path / "first"
+    train(config, first)
+    config.trainer.max_steps, config.trainer.validate_every = 200, 200
+    train(config, tmp_path / "run")
+    start, end = float(rows(first, "val")[0]["loss"]), float(rows(tmp_path / "run", "val")[-1]["loss"])
+    assert end < 0.1 * start, (start, end)
+
+
+@pytest.mark.parametrize("optim", [{}, {"ema": 0.9, "warmup_steps": 3, "clip_norm": 0.5}], ids=["plain", "ema"])
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, optim):
+    train(tiny(7, optim=optim), tmp_path / "whole")
+    train(tiny(4, optim=optim), tmp_path / "parts")
+    train(tiny(7, optim=optim), tmp_path / "parts", resume=True)
+    assert same_weights(tmp_path / "whole", tmp_path / "parts")
+    for split in ("train", "val"):
+        whole, parts = rows(tmp_path / "whole", split), rows(tmp_path / "parts", split)
+        for row in whole + parts:
+            row.pop("clips_per_s")
+        assert whole == [row for row in parts if split == "train" or row["step"] != "4"] or whole == parts
+    assert [row["step"] for row in rows(tmp_path / "parts", "train")] == list("1234567")
+
+
+def test_what_was_logged_after_the_checkpoint_is_forgotten_on_resume(tmp_path):
+    train(tiny(6), tmp_path / "run")
+    run = Run(tmp_path / "run")
+    run.checkpoints()[-1].unlink()  # as if it had been killed at step 5
+    train(tiny(8), tmp_path / "run", resume=True)
+    assert [row["step"] for row in rows(tmp_path / "run", "train")] == list("12345678")
+
+
+def test_a_changed_setting_is_refused_by_name(tmp_path):
+    train(tiny(2), tmp_path / "run")
+    with pytest.raises(InputError, match=r"--data.batch_size is 4 in the run .* but 8 was given"):
+        train(tiny(4, data={"batch_size": 8}), tmp_path / "run", resume=True)
+    with pytest.raises(InputError, match=r"--trainer.max_steps is 2 in the run .* but 1 was given"):
+        train(tiny(1), tmp_path / "run", resume=True)
+    with pytest.raises(InputError, match="no run to continue"):
+        train(tiny(4), tmp_path / "elsewhere", resume=True)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_another_run_is_not_overwritten_unless_asked(tmp_path):
+    train(tiny(2), tmp_path / "run")
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="already holds config.yaml"):
+        train(tiny(2, seed=1), tmp_path / "run")
+    train(tiny(3, seed=1), tmp_path / "run", overwrite=True)
+    assert load_config(tmp_path / "run" / "config.yaml").trainer.seed == 1
+    assert [row["step"] for row in rows(tmp_path / "run", "train")] == list("123")
+    assert (tmp_path / "run" / "notes.txt").read_text() == "mine"
+
+
+def test_fine_tuning_starts_from_the_given_weights(tmp_path):
+    train(tiny(2), tmp_path / "first")
+    train(tiny(1, optim={"lr": 1e-12}, seed=5), tmp_path / "second", init=tmp_path / "first")
+    one, two = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("first", "second"))
+    assert all(torch.allclose(one[name], two[name]) for name in one if one[name].ndim > 1)
+    with pytest.raises(InputError, match=r"--init .* does not fit the model to train: .* Give --model"):
+        train(tiny(1, model={"z_dim": 3}), tmp_path / "third", init=tmp_path / "first")
+    assert not (tmp_path / "third").exists()
+
+
+def test_averaged_weights_are_what_is_saved(tmp_path):
+    train(tiny(4), tmp_path / "plain")
+    train(tiny(4, optim={"ema": 0.5}), tmp_path / "averaged")
+    assert rows(tmp_path / "plain", "train")[-1]["loss"] == rows(tmp_path / "averaged", "train")[-1]["loss"]
+    assert not same_weights(tmp_path / "plain", tmp_path / "averaged")
+
+
+def test_a_nan_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
+    from stochvid.models.svg import SVG
+
+    original, calls = SVG.loss, []
+
+    def spoiled(self, frames, noise):
+        calls.append(self.training)
+        loss = original(self, frames, noise)
+        return loss._replace(total=loss.total * math.nan) if sum(calls) == 4 else loss
+
+    monkeypatch.setattr(SVG, "loss", spoiled)
+    with pytest.raises(Diverged, match=r"the loss is nan .* at step 4\. Lower --optim\.lr"):
+        train(tiny(6), tmp_path / "run")
+    (checkpoint,) = Run(tmp_path / "run").checkpoints()
+    assert checkpoint.name == "step-00000002.ckpt"
+    weights = AtomicCheckpointIO().load_checkpoint(checkpoint)["state_dict"]
+    assert all(tensor.isfinite().all() for tensor in weights.values())
+
+
+def test_too_large_a_learning_rate_diverges_with_advice(tmp_path):
+    with pytest.raises(Diverged, match="Lower --optim.lr"):
+        train(tiny(6, optim={"lr": 1e30}), tmp_path / "run")
+
+
+def test_checkpoints_are_pruned_and_never_unpickled(tmp_path):
+    train(tiny(6), tmp_path / "run")
+    assert [path.name for path in Run(tmp_path / "run").checkpoints()] == ["step-00000004.ckpt", "step-00000006.ckpt"]
+    evil = Run(tmp_path / "run").checkpoint_at(7)
+    torch.save({"state_dict": Path("object")}, evil)
+    with pytest.raises(InputError, match=r"step-00000007.ckpt' cannot be read"):
+        train(tiny(9), tmp_path / "run", resume=True)
+    evil.write_bytes(b"nothing")
+    with pytest.raises(InputError, match=r"step-00000007.ckpt' cannot be read"):
+        train(tiny(9), tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize("prior", ["fixed", "none"])
+def test_the_other_priors_train_too(tmp_path, prior):
+    train(tiny(2, model={"prior": prior}), tmp_path / "run")
+    assert (float(rows(tmp_path / "run", "train")[-1]["kl"]) == 0) == (prior == "none")
+
+
+def test_colour_and_vgg_train_too(tmp_path):
+    train(tiny(2, model={"channels": 3, "backbone": "vgg"}), tmp_path / "run")
+    assert rows(tmp_path / "run", "val")
+
+
+def test_learning_rate_warms_up_and_decays_only_when_asked():
+    plain = OptimConfig()
+    assert {learning_rate_scale(step, plain, 100) for step in range(100)} == {1.0}
+    both = OptimConfig(warmup_steps=9, decay="cosine", decay_start=0.5)
+    scales = [learning_rate_scale(step, both, 100) for step in range(101)]
+    assert scales[0] == pytest.approx(0.1)
+    assert scales[9:51] == [1.0] * 42
+    assert scales[75] == pytest.approx(0.5)
+    assert scales[100] == pytest.approx(0)
+    assert scales == sorted(scales[:51]) + sorted(scales[51:], reverse=True)
+
+
+PAPER = {
+    "model": ModelConfig(image_size=64, channels=1, backbone="dcgan", base_channels=64, g_dim=128, z_dim=10, rnn_size=256,
+                         predictor_layers=2, posterior_layers=1, prior_layers=1, context=5, horizon=10, beta=1e-4),
+    "optim": OptimConfig(lr=2e-3, beta1=0.9),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [name for name in shipped_configs() if name.startswith("smmnist")])
+def test_paper_configs_have_the_papers_values(name):
+    config = load_config(shipped_configs()[name])
+    prior = {"lp": "learned", "fp": "fixed", "det": "none"}[name.split("-")[-1]]
+    assert config.model.prior == prior
+    assert config.model.context_latent == ("sample" if prior == "learned" else "mean")
+    config.model.prior, config.model.context_latent = PAPER["model"].prior, PAPER["model"].context_latent
+    assert config.model == PAPER["model"]
+    assert config.optim == PAPER["optim"]
+    assert config.data.variant == ("srvp2020" if "srvp" in name else "svg2018")
+    assert (config.data.num_digits, config.data.batch_size, config.trainer.max_steps) == (2, 100, 300 * 600)
+
+
+@pytest.mark.parametrize("name", shipped_configs())
+def test_every_shipped_config_takes_two_training_steps(tmp_path, name):
+    config = load_config(shipped_configs()[name])
+    config.model.base_channels, config.data.digits, config.data.batch_size, config.data.val_clips = 2, "builtin", 2, 2
+    config.trainer.max_steps, config.trainer.device = 2, "cpu"
+    train(config, tmp_path / "run")
+    assert len(rows(tmp_path / "run", "train")) == 1
+
+
+@pytest.mark.parametrize(
+    ("group", "field", "value", "message"),
+    [
+        ("model", "image_size", 100, "32, 64, 128 or 256"),
+        ("model", "beta", -1.0, "at least 0"),
+        ("data", "num_digits", 0, "at least 1"),
+        ("data", "digits", "emnist", "one of 'builtin', 'mnist', 'both'"),
+        ("optim", "lr", 0.0, "above 0"),
+        ("optim", "ema", 1.0, "between 0 and 1"),
+        ("optim", "clip_norm", 0.0, "above 0 or null"),
+        ("trainer", "max_steps", 0, "at least 1"),
+        ("trainer", "precision", "fp8", "one of 'auto', 'fp32', 'bf16'"),
+    ],
+)
+def test_settings_out_of_range_are_named(group, field, value, message):
+    with pytest.raises(InputError, match=rf"{group}.{field} must be .*{message}, got"):
+        tiny(**{group: {field: value}})
