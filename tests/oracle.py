@@ -40,7 +40,7 @@ class DCGANEncoder(nn.Module):
         super().__init__()
         w = widths(c)
         self.blocks = nn.ModuleList(
-            Block(nn.Conv2d(i, o, 4, 2, 1)) for i, o in zip([c.channels] + w[:-1], w, strict=True)
+            Block(nn.Conv2d(i, o, 4, 2, 1)) for i, o in zip([c.channels, *w[:-1]], w, strict=True)
         )
         self.top = nn.Sequential(nn.Conv2d(w[-1], c.g_dim, 4, 1, 0), nn.BatchNorm2d(c.g_dim), nn.Tanh())
 
@@ -57,7 +57,7 @@ class DCGANDecoder(nn.Module):
         super().__init__()
         w = widths(c)
         self.top = Block(nn.ConvTranspose2d(c.g_dim, w[-1], 4, 1, 0))
-        outs = [c.channels] + w[:-1]
+        outs = [c.channels, *w[:-1]]
         self.blocks = nn.ModuleList(
             Block(nn.ConvTranspose2d(2 * w[i], outs[i], 4, 2, 1), last=i == 0) for i in range(len(w) - 1, -1, -1)
         )
@@ -73,7 +73,7 @@ class VGGEncoder(nn.Module):
     def __init__(self, c):
         super().__init__()
         w = widths(c)
-        ins = [c.channels] + w[:-1]
+        ins = [c.channels, *w[:-1]]
         self.stages = nn.ModuleList()
         for i in range(len(w)):
             depth = [2, 2, 3, 3, 3, 3][i]

@@ -10,10 +10,11 @@ from stochvid import InputError
 from stochvid.data.digits import load_digits, read_idx_images, resize_digits
 
 IMAGES = np.arange(2 * 28 * 28, dtype=np.uint64).astype(np.uint8).reshape(2, 28, 28)
+BODY = IMAGES.tobytes()
 NAME = "train-images-idx3-ubyte"
 
 
-def idx(magic=0x0803, shape=(2, 28, 28), body=IMAGES.tobytes()) -> bytes:
+def idx(magic=0x0803, shape=(2, 28, 28), body=BODY) -> bytes:
     return struct.pack(">4I", magic, *shape) + body
 
 
@@ -49,7 +50,7 @@ def test_broken_files_are_named(tmp_path, name, content, message):
 
 
 def test_mnist_without_a_folder_says_how_to_give_one():
-    with pytest.raises(InputError, match="--data.mnist PATH"):
+    with pytest.raises(InputError, match=r"--data\.mnist PATH"):
         load_digits("mnist", "train")
 
 

@@ -173,9 +173,9 @@ def test_a_clip_is_a_function_of_seed_and_index_alone(variant):
         assert np.array_equal(alone["frames"], batch["frames"][row])
         assert np.array_equal(alone["bounces"], batch["bounces"][row])
     assert not np.array_equal(make(variant, seed=4)[5]["frames"], batch["frames"][0])
-    state = np.random.get_state()[1].copy()
+    state = np.random.get_state()[1].copy()  # noqa: NPY002
     source[1]
-    assert np.array_equal(np.random.get_state()[1], state)
+    assert np.array_equal(np.random.get_state()[1], state)  # noqa: NPY002
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

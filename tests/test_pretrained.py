@@ -83,7 +83,7 @@ def test_broken_files_are_named(folder):
     with pytest.raises(InputError, match="not a readable safetensors file"):
         SVG.from_pretrained(folder)
     (folder / "model.safetensors").unlink()
-    with pytest.raises(InputError, match="has no model.safetensors"):
+    with pytest.raises(InputError, match=r"has no model\.safetensors"):
         SVG.from_pretrained(folder)
     save_file(weights, folder / "model.safetensors")
     (folder / "config.json").write_text("{")

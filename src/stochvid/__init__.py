@@ -22,7 +22,6 @@ _HOMES = {
     "TrainerConfig": "stochvid.config",
     "load_config": "stochvid.config",
     "read_clip": "stochvid.io.video",
-    "train": "stochvid.train",
 }
 
 __all__ = ["__version__", *_HOMES]

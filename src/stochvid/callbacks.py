@@ -44,7 +44,7 @@ class RunLog(Callback):
         step = step_of(self.run.checkpoint)
         path = self.run.folder / "metrics.csv"
         kept = _rows_until(path, step) if self.run.checkpoint else []
-        self.file = open(path, "w", newline="", encoding="utf-8")
+        self.file = open(path, "w", newline="", encoding="utf-8")  # noqa: SIM115  (closed by `close`)
         self.csv = csv.DictWriter(self.file, COLUMNS)
         self.csv.writeheader()
         self.csv.writerows(kept)
@@ -118,7 +118,7 @@ class Samples(Callback):
     FUTURES = 4
 
     def __init__(self, config: TrainConfig, run: Run, log: RunLog):
-        self.config, self.run, self.log = config, run, log
+        self.config, self.run, self.run_log = config, run, log  # `log` is taken by Lightning
         self.clips = None
         if config.trainer.sample_clips:
             # twice the trained horizon: that the digits stay digits is what one wants to see
@@ -144,8 +144,8 @@ class Samples(Callback):
         strip = FuturesPicture.stack([picture.strip(tile=64) for picture in pictures])
         iio.imwrite(folder / f"{name}.png", strip)
         gif = pictures[0].write_gif(folder / f"{name}.gif")
-        self.log.writer.add_image("samples", strip, trainer.global_step, dataformats="HWC")
-        _add_gif(self.log.writer, "futures", gif, trainer.global_step)
+        self.run_log.writer.add_image("samples", strip, trainer.global_step, dataformats="HWC")
+        _add_gif(self.run_log.writer, "futures", gif, trainer.global_step)
 
 
 class Checkpoints(Callback):

@@ -77,7 +77,7 @@ def main(words: list[str] | None = None) -> int:
         check_names(words, options_of)
         if words[0] == "train" and not {"-h", "--help"} & set(words):
             words = ["train", *ready_to_train(words[1:])]
-        parsed = parser.instantiate_classes(parser.parse_args(words))
+        parsed = parser.instantiate(parser.parse_args(words))
         return COMMANDS[parsed.cmd](parsed[parsed.cmd])
     except InputError as error:
         print(f"stochvid: {error}", file=sys.stderr)

@@ -149,8 +149,9 @@ class Training(LightningModule):
                 f"{self.global_step + 1}. Lower --optim.lr, or clip with --optim.clip_norm 1."
             )
 
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Moves the averaged weights."""
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Moves the weights, then their average: both before any callback sees the step as done."""
+        super().optimizer_step(*args, **kwargs)
         if self.average is not None:
             self.average.update_parameters(self.model)
 

@@ -299,10 +299,7 @@ class SVG(nn.Module, Pretrained):
         seen = self.observe(frames, noise, context=self.config.context)
         steps = frames.shape[1] - 1
         mse = (seen.frames[:, 0].to(frames.dtype) - frames[:, 1:]).square().mean()
-        if seen.posterior is None:
-            kl = mse.new_zeros(())
-        else:
-            kl = seen.posterior.kl(seen.prior).mean()
+        kl = mse.new_zeros(()) if seen.posterior is None else seen.posterior.kl(seen.prior).mean()
         return Loss(steps * (mse + self.config.beta * kl), mse, kl)
 
     @torch.inference_mode()

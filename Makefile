@@ -1,0 +1,40 @@
+# make demo   train a small model on two cores in minutes and draw futures from it
+# make test   lint and the tests (under 8 minutes on two cores)
+
+PYTHON ?= python3
+BIN := .venv/bin
+TORCH := torch==$(shell sed -n 's/^torch==//p' constraints.txt)
+
+.PHONY: demo test test-all lint format clean
+
+.venv/ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("stochvid needs Python 3.11 or newer; set PYTHON=...") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet "$(TORCH)"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: .venv/ready
+	$(BIN)/stochvid train --config laptop --out demo/run --resume auto
+	$(BIN)/stochvid predict demo/run moving-mnist:1 moving-mnist:2 moving-mnist:3 --out demo/futures --overwrite
+	@echo
+	@echo "Open demo/futures/moving-mnist-1/futures.gif, and uncertainty.png beside it."
+	@echo "Try your own: $(BIN)/stochvid predict demo/run moving-mnist:4 --samples 11 --horizon 40"
+
+test: lint
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: lint
+	$(BIN)/python -m pytest
+
+lint: .venv/ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+format: .venv/ready
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf .venv demo build dist

@@ -1,0 +1,321 @@
+"""The command line as a person uses it: the real entry point, real files, and what it says when something is wrong."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import av
+import imageio.v3 as iio
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from stochvid import SVG, ModelConfig, load_config
+from stochvid.cli import main
+from stochvid.config import shipped_configs
+
+STOCHVID = [str(Path(sys.executable).parent / "stochvid")]
+SIZES = [
+    *("--model.image_size", "32", "--model.base_channels", "2", "--model.g_dim", "6", "--model.z_dim", "2"),
+    *("--model.rnn_size", "6", "--model.context", "3", "--model.horizon", "2"),
+    *("--data.num_digits", "1", "--data.batch_size", "4", "--data.val_clips", "4"),
+    *("--trainer.device", "cpu", "--trainer.log_every", "2"),
+    *("--trainer.validate_every", "4", "--trainer.checkpoint_every", "2"),
+]
+
+
+def run(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess:
+    return subprocess.run([*STOCHVID, *words], capture_output=True, text=True, cwd=cwd, timeout=300, check=False)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    return folder, run("train", *SIZES, "--trainer.max_steps", "6", "--out", str(folder))
+
+
+def test_training_leaves_a_run_folder_and_says_where(trained):
+    folder, done = trained
+    assert done.returncode == 0, done.stderr
+    found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert {name for name in found if not name.startswith("tensorboard")} == {
+        "config.yaml", "metrics.csv", "checkpoints/step-00000004.ckpt", "checkpoints/step-00000006.ckpt",
+        "model/config.json", "model/model.safetensors", "model/training.yaml",
+        "samples/step-00000004.gif", "samples/step-00000004.png",
+        "samples/step-00000006.gif", "samples/step-00000006.png",
+    }  # fmt: skip
+    assert any(name.startswith("tensorboard/events") for name in found)
+    assert f"stochvid predict {folder}" in done.stdout
+    assert SVG.from_pretrained(folder).config == load_config(folder / "config.yaml").model
+
+
+def test_training_prints_the_resolved_config_and_a_progress_bar_and_nothing_else(trained):
+    folder, done = trained
+    config = (folder / "config.yaml").read_text()
+    assert done.stdout.startswith(config)
+    assert "precision: auto" not in config
+    assert len(done.stdout.removeprefix(config).strip().splitlines()) == 2
+    bars = [line for line in done.stderr.replace("\r", "\n").splitlines() if line.strip()]
+    assert all("/6 [" in line for line in bars), done.stderr
+    assert all(word in bars[-1] for word in ("loss", "MSE", "KL", "nats", "clips/s"))
+
+
+def test_tensorboard_has_curves_strips_and_animations(trained):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(trained[0] / "tensorboard"))
+    events.Reload()
+    tags = events.Tags()
+    assert {"train/loss", "train/mse", "train/kl", "train/lr", "val/loss"} <= set(tags["scalars"])
+    assert [event.step for event in events.Scalars("val/loss")] == [4, 6]
+    assert set(tags["images"]) == {"samples", "futures"}
+    assert events.Images("futures")[0].encoded_image_string.startswith(b"GIF8")
+
+
+@pytest.fixture
+def model(tmp_path) -> Path:
+    """A model whose weights are random, but not so small that nothing depends on anything."""
+    torch.manual_seed(0)
+    svg = SVG(ModelConfig(image_size=32, base_channels=2, g_dim=6, z_dim=2, rnn_size=6, context=3, horizon=2))
+    for weights in svg.parameters():
+        torch.nn.init.normal_(weights, 0, 0.3)
+    svg.save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_prediction_writes_every_picture_and_array(trained, tmp_path):
+    done = run("predict", str(trained[0]), "moving-mnist:3", "--samples", "3", "--horizon", "7", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "predictions" / "moving-mnist-3"
+    names = ["futures.gif", "futures.mp4", "futures.npz", "strip.png", "uncertainty.png"]
+    assert sorted(path.name for path in folder.iterdir()) == names
+    assert len(iio.imread(folder / "futures.gif")) == 10
+    with av.open(str(folder / "futures.mp4")) as video:
+        assert sum(1 for _ in video.decode(video=0)) == 10
+    arrays = np.load(folder / "futures.npz")
+    shapes = {name: arrays[name].shape for name in arrays.files}
+    assert shapes == {
+        "context": (3, 1, 32, 32), "truth": (7, 1, 32, 32), "futures": (3, 7, 1, 32, 32), "bounces": (10,),
+        "prior_std": (3, 7, 2), "prior_mean": (3, 7, 2), "seed": (),
+    }  # fmt: skip
+    assert arrays["futures"].dtype == np.uint8
+    assert "10 frames of 32×32 grey" in done.stdout
+
+
+def test_every_kind_of_clip_is_predicted_and_its_conversion_said(model, tmp_path, capsys):
+    frames = np.random.default_rng(0).integers(0, 256, (6, 24, 40, 3), dtype=np.uint8)
+    np.save(tmp_path / "array.npy", frames)
+    np.savez(tmp_path / "zip.npz", frames=frames[..., 0])
+    iio.imwrite(tmp_path / "moving.gif", frames, loop=0)
+    iio.imwrite(tmp_path / "film.mp4", frames, plugin="pyav", codec="libx264", fps=12)
+    (tmp_path / "stills").mkdir()
+    for t, frame in enumerate(frames):
+        iio.imwrite(tmp_path / "stills" / f"{t}.png", frame)
+    names = ["array.npy", "zip.npz", "moving.gif", "film.mp4", "stills"]
+    out = tmp_path / "out"
+    clips = [str(tmp_path / name) for name in names]
+    assert main(["predict", str(model), *clips, "--samples", "2", "--fit", "crop", "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "array.npy: 6 frames of 40×24 RGB → 6 frames of 32×32 grey, crop" in said
+    assert "film.mp4: 6 frames of 40×24 RGB, 12 fps → " in said
+    assert sorted(path.name for path in out.iterdir()) == ["array", "film", "moving", "stills", "zip"]
+    assert all((out / name / "futures.npz").is_file() for name in ("array", "film", "moving", "stills", "zip"))
+
+
+def test_clips_of_one_name_get_folders_of_their_own(model, tmp_path):
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+        np.save(tmp_path / name / "clip.npy", np.zeros((3, 32, 32), np.uint8))
+    clips = [str(tmp_path / name / "clip.npy") for name in "abc"]
+    assert main(["predict", str(model), *clips, "--out", str(tmp_path / "out")]) == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["clip", "clip-2", "clip-3"]
+
+
+def test_the_same_seed_draws_the_same_futures(model, tmp_path):
+    def futures(out: str, *more: str) -> np.ndarray:
+        assert main(["predict", str(model), "moving-mnist:1", "--out", str(tmp_path / out), *more]) == 0
+        return np.load(tmp_path / out / "moving-mnist-1" / "futures.npz")["prior_mean"]
+
+    first = futures("a", "--seed", "4")
+    assert np.array_equal(first, futures("b", "--seed", "4"))
+    assert not np.array_equal(first, futures("c", "--seed", "5"))
+
+
+def test_earlier_results_are_kept_unless_asked(model, tmp_path, capsys):
+    words = ["predict", str(model), "moving-mnist:1", "--out", str(tmp_path / "out")]
+    assert main(words) == 0
+    before = (tmp_path / "out" / "moving-mnist-1" / "futures.npz").stat().st_mtime_ns
+    assert main(words) == 2
+    assert "exists. Choose another --out, or replace it with --overwrite." in capsys.readouterr().err
+    assert (tmp_path / "out" / "moving-mnist-1" / "futures.npz").stat().st_mtime_ns == before
+    assert main([*words, "--overwrite"]) == 0
+
+
+# -------------------------------------------------------------------------------------------------- stop and go on
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_stops_cleanly_with_a_checkpoint_to_continue_from(tmp_path, number, code):
+    folder = tmp_path / "run"
+    words = [
+        "train",
+        *SIZES,
+        "--trainer.max_steps",
+        "100000",
+        "--trainer.validate_every",
+        "100000",
+        "--out",
+        str(folder),
+    ]
+    process = subprocess.Popen([*STOCHVID, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not list(folder.glob("checkpoints/*")) and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.1)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    assert f"stochvid train --resume {folder}" in out
+    assert "Traceback" not in err
+    (*_, last) = sorted(folder.glob("checkpoints/*"))
+    step = int(last.stem.removeprefix("step-"))
+    assert (folder / "model" / "model.safetensors").is_file()
+    resumed = yaml.safe_load((folder / "config.yaml").read_text())
+    resumed["trainer"]["max_steps"] = step + 2
+    (folder / "config.yaml").write_text(yaml.safe_dump(resumed))  # as if so few steps had been asked for
+    assert main(["train", "--resume", str(folder)]) == 0
+    assert (folder / "checkpoints" / f"step-{step + 2:08d}.ckpt").is_file()
+
+
+def test_resume_auto_starts_and_then_continues(tmp_path):
+    words = ["train", *SIZES, "--out", str(tmp_path / "run"), "--resume", "auto", "--trainer.max_steps"]
+    assert main([*words, "2"]) == 0
+    assert main([*words, "4"]) == 0
+    assert main([*words, "4"]) == 0  # nothing left to do
+    names = [path.name for path in sorted((tmp_path / "run" / "checkpoints").iterdir())]
+    assert names == ["step-00000002.ckpt", "step-00000004.ckpt"]
+
+
+# ------------------------------------------------------------------------------------------------- names and help
+
+
+def test_help_needs_no_heavy_import():
+    code = (
+        "import sys; from stochvid.cli import main\n"
+        "for words in (['--help'], ['train', '--help'], ['predict', '--help']):\n"
+        "    try: main(words)\n"
+        "    except SystemExit: pass\n"
+        "print([n for n in ('torch', 'lightning', 'numpy', 'av', 'matplotlib', 'sklearn') if n in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert "laptop" in done.stdout
+    assert "--optim.clip_norm" in done.stdout
+    assert "moving-mnist:SEED" in done.stdout
+
+
+def printed(capsys, *words: str) -> dict:
+    assert main(["train", *words, "--print_config"]) == 0
+    return yaml.safe_load(capsys.readouterr().out)
+
+
+def test_a_shipped_name_is_the_file_of_that_name(capsys):
+    for name, path in shipped_configs().items():
+        config = printed(capsys, "--config", name)
+        assert config == yaml.safe_load(load_config(path).to_yaml())
+
+
+def test_an_override_wins_wherever_it_stands(capsys, tmp_path):
+    (tmp_path / "mine.yaml").write_text("optim:\n  lr: 0.1\n")
+    for words in (["--optim.lr", "0.5", "--config", "laptop"], ["--config=laptop", "--optim.lr=0.5"]):
+        assert printed(capsys, *words)["optim"]["lr"] == 0.5
+    both = printed(capsys, "--config", "laptop", "--config", str(tmp_path / "mine.yaml"))
+    assert (both["optim"]["lr"], both["model"]["image_size"]) == (0.1, 32)
+    assert printed(capsys, "--optim.clip_norm", "null", "--config", "laptop")["optim"]["clip_norm"] is None
+
+
+WRONG = {
+    "a command": (["trian"], "there is no command 'trian'. Did you mean train?"),
+    "a config name": (["train", "--config", "smmist-lp"], "no config is called 'smmist-lp'. Did you mean smmnist-lp"),
+    "a config file": (["train", "--config", "no/such.yaml"], "config 'no/such.yaml' does not exist"),
+    "a field": (["train", "--model.zdim", "3"], "train has no option '--model.zdim'. Did you mean --model.z_dim"),
+    "a group": (["train", "--modle.z_dim", "3"], "train has no option '--modle.z_dim'. Did you mean --model.z_dim"),
+    "an option": (["predict", "m", "c", "--sample", "3"], "predict has no option '--sample'. Did you mean --samples"),
+    "a value's type": (["train", "--model.z_dim", "many"], "--model.z_dim: expected int, got many."),
+    "a value's range": (["train", "--model.z_dim", "0"], "model.z_dim must be at least 1, got 0."),
+    "a choice": (["train", "--model.prior", "learnt"], "--model.prior"),
+    "a missing value": (["train", "--config"], "--config needs a value"),
+    "no run to resume": (["train", "--resume", "nowhere"], "there is no run in 'nowhere'"),
+    "a missing MNIST folder": (
+        ["train", "--config", "smmnist-lp", "--data.mnist", "nowhere", "--out", "run"],
+        "MNIST folder 'nowhere' has no train-images-idx3-ubyte",
+    ),
+    "no MNIST folder": (["train", "--config", "smmnist-lp", "--out", "run"], "--data.mnist PATH"),
+    "a missing model": (["predict", "nowhere", "moving-mnist:1"], "model 'nowhere' is neither a folder here nor"),
+    "a missing clip": (["predict", "MODEL", "nowhere.mp4"], "clip 'nowhere.mp4' does not exist"),
+    "no clip": (["predict", "MODEL"], "required"),
+    "a clip too short": (["predict", "MODEL", "short.npy"], "has 2 frame(s), but the model is given 3."),
+    "a clip of other channels": (["predict", "MODEL", "wide.npy"], "has shape (5, 20, 20, 7)"),
+    "a seed that is none": (["predict", "MODEL", "moving-mnist:x"], "must be moving-mnist:SEED"),
+    "a horizon": (["predict", "MODEL", "moving-mnist:1", "--horizon", "0"], "--horizon must be at least 1, got 0."),
+    "samples": (["predict", "MODEL", "moving-mnist:1", "--samples", "0"], "--samples must be at least 1, got 0."),
+    "a context": (["predict", "MODEL", "moving-mnist:1", "--context", "0"], "--context must be at least 1, got 0."),
+    "a device": (["predict", "MODEL", "moving-mnist:1", "--device", "tpu"], "--device"),
+    "an output that is a file": (
+        ["predict", "MODEL", "moving-mnist:1", "--out", "short.npy"],
+        "cannot write to folder",
+    ),
+    "a run in a file": (["train", *SIZES, "--out", "short.npy"], "cannot write to folder 'short.npy'"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_wrong_words_are_answered_in_a_line_or_two(what, model, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    np.save("short.npy", np.zeros((2, 32, 32), np.uint8))
+    np.save("wide.npy", np.zeros((5, 20, 20, 7), np.uint8))
+    before = sorted(tmp_path.rglob("*"))
+    words, message = WRONG[what]
+    assert main([str(model) if word == "MODEL" else word for word in words]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("stochvid: ")
+    assert message in error
+    assert len(error.strip().splitlines()) <= 2
+    left = set(tmp_path.rglob("*")) - set(before)
+    assert left <= {tmp_path / "predictions"}, left
+    assert not [path for path in left if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("model:\n  zdim: 3\n", "unknown field 'model.zdim'. Did you mean z_dim"),
+        ("modell:\n  z_dim: 3\n", "unknown group 'modell'. Did you mean model"),
+        ("model: 3\n", "group 'model' must hold fields, got 3"),
+        ("- 1\n", "must hold the groups model, data, optim, trainer"),
+        ("model: {z_dim: [}\n", "is not valid YAML"),
+        ("model:\n  z_dim: x\n", "model.z_dim: expected int, got x."),
+        ("", "must hold the groups"),
+    ],
+)
+def test_a_wrong_config_file_is_answered_with_its_fault(text, message, tmp_path, capsys):
+    (tmp_path / "mine.yaml").write_text(text)
+    assert main(["train", "--config", str(tmp_path / "mine.yaml"), "--out", str(tmp_path / "run")]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_output_that_cannot_be_written_leaves_nothing(model, tmp_path, capsys, monkeypatch):
+    """The disk fills up while the animation is written."""
+    from stochvid.pictures import FuturesPicture
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(FuturesPicture, "write_mp4", full)
+    out = tmp_path / "out"
+    assert main(["predict", str(model), "moving-mnist:1", "--out", str(out)]) == 2
+    assert "No space left on device" in capsys.readouterr().err
+    assert list(out.iterdir()) == []
