@@ -7,7 +7,7 @@ import torch
 
 from oracle import OracleSVG, copy_weights, pairs
 from stochvid import SVG, InputError, ModelConfig
-from stochvid.models.svg import content_ids, latent_noise
+from stochvid.models.noise import content_ids, latent_noise
 
 PRIORS, BACKBONES, SKIPS, CHANNELS = (
     ("learned", "fixed", "none"), ("dcgan", "vgg"), ("last", "second_last", "previous"), (1, 3),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import imageio.v3 as iio
+import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.utils.tensorboard import SummaryWriter
@@ -17,7 +18,7 @@ from tqdm import tqdm
 from stochvid.config import TrainConfig
 from stochvid.data.datamodule import VAL_SEED, moving_mnist
 from stochvid.errors import InputError
-from stochvid.io.video import to_bytes
+from stochvid.io.video import to_bytes, write_png
 from stochvid.models.svg import Loss
 from stochvid.pictures import FuturesPicture
 from stochvid.runs import Run, step_of
@@ -141,8 +142,8 @@ class Samples(Callback):
             FuturesPicture(clip[:known], samples, truth=clip[known:])
             for clip, samples in zip(to_bytes(clips), drawn, strict=True)
         ]
-        strip = FuturesPicture.stack([picture.strip(tile=64) for picture in pictures])
-        iio.imwrite(folder / f"{name}.png", strip)
+        strip = np.concatenate([picture.strip(tile=64) for picture in pictures])
+        write_png(folder / f"{name}.png", strip)
         gif = pictures[0].write_gif(folder / f"{name}.gif")
         self.run_log.writer.add_image("samples", strip, trainer.global_step, dataformats="HWC")
         _add_gif(self.run_log.writer, "futures", gif, trainer.global_step)

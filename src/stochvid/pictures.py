@@ -105,11 +105,6 @@ class FuturesPicture:
             draw.text((left - 8, 2 * LINE + row * step + side // 2), label, colour, _font(13), anchor="rm")
         return np.asarray(page)
 
-    @staticmethod
-    def stack(strips: list[np.ndarray]) -> np.ndarray:
-        """Strips of equal width below each other."""
-        return np.concatenate(strips, axis=0)
-
     def _frame(self, t: int, sample: int | None) -> tuple[np.ndarray | None, Colour]:
         """Frame t (from 0) of a future, or of the truth (sample None), and the colour of its border."""
         known = len(self.context)

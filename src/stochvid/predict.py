@@ -11,13 +11,14 @@ from stochvid.config import DataConfig, load_config
 from stochvid.data.datamodule import moving_mnist
 from stochvid.errors import InputError
 from stochvid.files import replacing, replacing_folder, writable_folder
-from stochvid.io.video import Clip, Fit, fit_frames, read_clip, to_bytes
+from stochvid.io.video import Clip, Fit, fit_frames, read_clip, to_bytes, write_png
 from stochvid.models.svg import SVG
 from stochvid.pictures import FPS, FuturesPicture
 from stochvid.plots import plot_uncertainty
 from stochvid.runs import TRAINING
 
 MOVING_MNIST = "moving-mnist:"
+SHOWN = 11  # futures in a picture; the arrays hold all
 ROLLOUT_BYTES = 1 << 30  # about how much memory the samples that are rolled together may take
 
 
@@ -83,13 +84,14 @@ def predict_clips(
             raise InputError(f"{name} must be at least 1, got {value}.")
     if not clips:
         raise InputError("no clip was given. Name a video, a folder of frames, .npy, .npz, or moving-mnist:SEED.")
-    jobs = list(_prepare(network, model, clips, writable_folder(out), context, horizon, fit))
+    jobs = list(_prepare(network, model, clips, Path(out), context, horizon, fit))
+    writable_folder(out)
     taken = [job.folder for job in jobs if job.folder.exists()]
     if taken and not overwrite:
         raise InputError(f"{str(taken[0])!r} exists. Choose another --out, or replace it with --overwrite.")
     for job in jobs:
         _predict_one(network, job, horizon, samples, seed)
-        print(f"  → {job.folder}: futures.gif, futures.mp4, strip.png, uncertainty.png, futures.npz", flush=True)
+        print(f"  → {job.folder}: {', '.join(sorted(path.name for path in job.folder.iterdir()))}", flush=True)
     return [job.folder for job in jobs]
 
 
@@ -125,12 +127,13 @@ def _predict_one(network: SVG, job: Job, horizon: int, samples: int, seed: int) 
     given = torch.from_numpy(job.context)[None].to(next(network.parameters()).device)
     prediction = network.predict(given, horizon, samples, seed, chunk=_chunk(network))
     futures, sigma = to_bytes(prediction.frames[0]), prediction.prior_std[0].float().cpu().numpy()
-    picture = FuturesPicture(job.context, futures, job.truth, title=job.clip.name)
+    title = job.clip.name + (f" ({SHOWN} of {samples} futures)" if samples > SHOWN else "")
+    picture = FuturesPicture(job.context, futures[:SHOWN], job.truth, title=title)
     fps = min(job.clip.fps or FPS, 30.0)
     with replacing_folder(job.folder) as folder:
         picture.write_gif(folder / "futures.gif", fps)
         picture.write_mp4(folder / "futures.mp4", fps)
-        _write_png(folder / "strip.png", picture.strip())
+        write_png(folder / "strip.png", picture.strip())
         if network.z_dim:
             plot_uncertainty(folder / "uncertainty.png", sigma, len(job.context), job.clip.bounces, job.clip.name)
         arrays = {"context": job.context, "truth": job.truth, "futures": futures, "prior_std": sigma}
@@ -148,6 +151,9 @@ def _made_clip(source: str, model: str, network: SVG, length: int) -> Clip:
         raise InputError(f"clip {source!r} must be {MOVING_MNIST}SEED with a whole number, as in {MOVING_MNIST}3.")
     trained = [path for path in (Path(model) / TRAINING, Path(model) / "model" / TRAINING) if path.is_file()]
     data = load_config(trained[0]).data if trained else DataConfig()
+    if data.digits != "builtin" and not Path(data.mnist or "").is_dir():
+        print(f"{source}: the model was trained on MNIST, which is not at {data.mnist!r}; showing built-in digits")
+        data.digits = "builtin"
     item = moving_mnist(data, network.config, "test", length, seed=int(number))[0]
     return Clip(f"moving-mnist-{number}", item["frames"].transpose(0, 2, 3, 1), bounces=item["bounces"])
 
@@ -163,10 +169,3 @@ def _pick_device(device: str) -> str:
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("--device is cuda, but torch finds no CUDA GPU here. Use --device auto or cpu.")
     return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-
-
-def _write_png(path: Path, pixels: np.ndarray) -> None:
-    from PIL import Image
-
-    with replacing(path) as temporary:
-        Image.fromarray(pixels).save(temporary)

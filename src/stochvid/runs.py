@@ -60,12 +60,23 @@ def step_of(checkpoint: Path | None) -> int:
     return int(CHECKPOINT.fullmatch(checkpoint.name)[1]) if checkpoint else 0
 
 
-def open_run(config: TrainConfig, folder: Path, *, resume: bool, overwrite: bool) -> Run:
+def open_run(config: TrainConfig, folder: Path, *, resume: bool, overwrite: bool, main: bool = True) -> Run:
     """Makes a run folder ready: a new one, or one to continue.
+
+    Args:
+        config: of the run.
+        folder: where.
+        resume: whether to continue what is there.
+        overwrite: whether to replace what is there.
+        main: whether this is the process that writes; the others of a run only look.
 
     Raises:
         InputError: the folder holds another run, or cannot be continued with this config, or cannot be written.
     """
+    if not main:
+        run = Run(folder)
+        run.checkpoint = run.checkpoints()[-1] if resume else None
+        return run
     there = [name for name in CONTENTS if (folder / name).exists()]
     if resume:
         run = _continue(config, folder)

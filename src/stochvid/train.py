@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import LightningModule, Trainer, seed_everything
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn
@@ -18,7 +19,8 @@ from stochvid.config import OptimConfig, TrainConfig
 from stochvid.data.datamodule import ClipData
 from stochvid.errors import InputError
 from stochvid.io.checkpoint import AtomicCheckpointIO
-from stochvid.models.svg import SVG, Loss, latent_noise
+from stochvid.models.noise import latent_noise
+from stochvid.models.svg import SVG, Loss
 from stochvid.runs import Run, open_run
 
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
@@ -56,7 +58,7 @@ def train(
     with _quiet_lightning():
         seed_everything(config.trainer.seed, verbose=False)
         module, data = Training(config, init), ClipData(config)
-        run = open_run(config, Path(out), resume=resume, overwrite=overwrite)
+        run = open_run(config, Path(out), resume=resume, overwrite=overwrite, main=rank_zero_only.rank == 0)
         log = RunLog(config, run)
         trainer = make_trainer(config, run, log)
         if trainer.is_global_zero:

@@ -241,6 +241,13 @@ def to_bytes(frames: torch.Tensor) -> np.ndarray:
     return frames.cpu().numpy()
 
 
+def write_png(path: Path, pixels: np.ndarray) -> Path:
+    """Writes one picture (H, W, 3) uint8."""
+    with replacing(path) as temporary:
+        Image.fromarray(pixels).save(temporary)
+    return path
+
+
 def write_gif(path: Path, frames: Iterable[np.ndarray], fps: float) -> Path:
     """Writes frames (H, W, 3) uint8 as an endless GIF that rests a second on its last frame."""
     frames = np.stack(list(frames))

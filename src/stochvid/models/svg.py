@@ -11,19 +11,17 @@ under the prior. Training is `observe` alone; prediction is `observe` then `imag
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from stochvid.config import ModelConfig
 from stochvid.errors import InputError
 from stochvid.models.backbones import BACKBONES, init_weights
+from stochvid.models.noise import content_ids, latent_noise
 from stochvid.models.pretrained import Pretrained
 from stochvid.models.recurrent import FramePredictor, Gaussian, GaussianLSTM, LSTMState
-from stochvid.philox import Streams
 
 
 class State(NamedTuple):
@@ -103,41 +101,6 @@ class Prediction:
     frames: Tensor
     prior_mean: Tensor
     prior_std: Tensor
-
-
-def latent_noise(
-    seed: int, clip_ids: Sequence[int], samples: int, steps: int, z_dim: int, first_sample: int = 0
-) -> Tensor:
-    """Standard normal noise keyed by (seed, clip, sample), never by the place in a batch.
-
-    The noise of a sample is one stream over time, so fewer steps, samples or clips are a part of more.
-
-    Args:
-        seed: any integer.
-        clip_ids: B integers that identify the clips.
-        samples: how many samples, S.
-        steps: how many steps, T'.
-        z_dim: latents per step, Z.
-        first_sample: number of the first sample.
-
-    Returns:
-        (B, S, T', Z) float32 on the CPU.
-    """
-    streams = Streams(seed, "latents")
-    noise = np.empty((len(clip_ids), samples, steps, z_dim), dtype=np.float32)
-    for b, clip in enumerate(clip_ids):
-        for s in range(samples):
-            streams.at(int(clip), first_sample + s).standard_normal(out=noise[b, s], dtype=np.float32)
-    return torch.from_numpy(noise)
-
-
-def content_ids(frames: Tensor) -> list[int]:
-    """Identities of clips (B, T, C, H, W) from what they show: 64-bit digests of their bytes in [0, 255]."""
-    pixels = frames if frames.dtype == torch.uint8 else (frames.double() * 255).round().to(torch.uint8)
-    return [
-        int.from_bytes(blake2b(clip.tobytes(), digest_size=8).digest(), "little")
-        for clip in pixels.contiguous().cpu().numpy()
-    ]
 
 
 @contextmanager
