@@ -116,6 +116,8 @@ def broken(tmp_path, kind):
         np.save(path, np.full((5, 20, 20), np.nan))
     elif kind == "int64.npy":
         np.save(path, np.zeros((5, 20, 20), np.int64))
+    elif kind == "no pixels.npy":
+        np.save(path, np.zeros((5, 0, 20), np.uint8))
     elif kind == "no frames.npy":
         np.save(path, np.zeros((0, 20, 20), np.uint8))
     return path
@@ -141,6 +143,7 @@ BROKEN = {
     "nan.npy": r"float values outside \[0, 1\]",
     "int64.npy": "dtype int64; expected uint8, bool, or float",
     "no frames.npy": "has no frames",
+    "no pixels.npy": "has no frames with pixels",
 }
 
 

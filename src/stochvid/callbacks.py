@@ -16,7 +16,8 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from stochvid.config import TrainConfig
-from stochvid.data.datamodule import VAL_SEED, moving_mnist
+from stochvid.data.datamodule import VAL_SEED
+from stochvid.data.moving_mnist import MovingMNIST
 from stochvid.errors import InputError
 from stochvid.io.video import to_bytes, write_png
 from stochvid.models.svg import Loss
@@ -124,7 +125,7 @@ class Samples(Callback):
         if config.trainer.sample_clips:
             # twice the trained horizon: that the digits stay digits is what one wants to see
             length = config.model.context + 2 * config.model.horizon
-            source = moving_mnist(config.data, config.model, "test", length, VAL_SEED)
+            source = MovingMNIST.from_config(config.data, config.model, "test", length, VAL_SEED)
             batch = source.__getitems__(range(config.trainer.sample_clips))
             self.clips = torch.from_numpy(batch["frames"])
 
@@ -204,19 +205,19 @@ class _Mean:
     """Mean losses over clips, of this process and then of all."""
 
     def __init__(self):
-        self.sums, self.clips = torch.zeros(3, dtype=torch.float64), 0
+        self.sums, self.clips = [0.0, 0.0, 0.0], 0
 
     def add(self, loss: Loss, clips: int, steps: int) -> None:
-        values = torch.stack([loss.total.detach() / steps, loss.mse.detach(), loss.kl.detach()])
-        self.sums = self.sums.to(values.device) + clips * values.double()
+        values = torch.stack([loss.total / steps, loss.mse, loss.kl]).tolist()
+        self.sums = [total + clips * value for total, value in zip(self.sums, values, strict=True)]
         self.clips += clips
 
     def reduced(self, trainer: Trainer) -> dict[str, float]:
         """The means over all processes; starts anew."""
-        both = torch.cat([self.sums, self.sums.new_tensor([self.clips])])
-        both = trainer.strategy.reduce(both, reduce_op="sum").tolist()
+        here = torch.tensor([*self.sums, self.clips], device=trainer.strategy.root_device)
+        *sums, clips = trainer.strategy.reduce(here, reduce_op="sum").tolist()
         self.__init__()
-        return {name: value / max(both[3], 1) for name, value in zip(("loss", "mse", "kl"), both, strict=False)}
+        return {name: total / max(clips, 1) for name, total in zip(("loss", "mse", "kl"), sums, strict=True)}
 
 
 def _rows_until(path: Path, step: int) -> list[dict[str, str]]:

@@ -31,7 +31,7 @@ def plot_uncertainty(
     figure = Figure(figsize=(7.5, 3.4), layout="constrained", dpi=130)
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    axes.axvspan(0.5, context + 0.5, color="0.92", label="given frames")
+    axes.axvspan(0.5, context + 0.5, color="0.88", label="given frames")
     if bounces is not None:
         for i, frame in enumerate(np.flatnonzero(bounces[: frames[-1]]) + 1):
             label = "bounce in the true clip" if i == 0 else None
@@ -44,7 +44,7 @@ def plot_uncertainty(
     axes.set_ylabel("prior σ (mean over latents)")
     axes.set_title(title or "How uncertain the next frame is", loc="left", fontsize=11)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8, loc="best")
+    axes.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, 1), ncols=3, handlelength=1.5)
     with replacing(path) as temporary:
         figure.savefig(temporary)
     return path

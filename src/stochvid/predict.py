@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from stochvid.config import DataConfig, load_config
-from stochvid.data.datamodule import moving_mnist
+from stochvid.data.moving_mnist import MovingMNIST
 from stochvid.errors import InputError
 from stochvid.files import replacing, replacing_folder, writable_folder
 from stochvid.io.video import Clip, Fit, fit_frames, read_clip, to_bytes, write_png
@@ -154,7 +154,7 @@ def _made_clip(source: str, model: str, network: SVG, length: int) -> Clip:
     if data.digits != "builtin" and not Path(data.mnist or "").is_dir():
         print(f"{source}: the model was trained on MNIST, which is not at {data.mnist!r}; showing built-in digits")
         data.digits = "builtin"
-    item = moving_mnist(data, network.config, "test", length, seed=int(number))[0]
+    item = MovingMNIST.from_config(data, network.config, "test", length, seed=int(number))[0]
     return Clip(f"moving-mnist-{number}", item["frames"].transpose(0, 2, 3, 1), bounces=item["bounces"])
 
 

@@ -1,5 +1,6 @@
 """Training: the LightningModule, and how a Trainer is put together around it."""
 
+import copy
 import logging
 import math
 import warnings
@@ -54,6 +55,7 @@ def train(
         InputError: settings, data or folders that do not work out.
         Diverged: the loss became NaN or infinite; the last checkpoint is from before that.
     """
+    config = copy.deepcopy(config)
     config.trainer.precision = resolve_precision(config)
     with _quiet_lightning():
         seed_everything(config.trainer.seed, verbose=False)
@@ -81,9 +83,10 @@ def make_trainer(config: TrainConfig, run: Run, log: RunLog) -> Trainer:
     t = config.trainer
     if t.device == "cuda" and not torch.cuda.is_available():
         raise InputError("trainer.device is 'cuda', but torch finds no CUDA GPU here. Use --trainer.device auto.")
+    on_gpu = t.device != "cpu" and torch.cuda.is_available()
     try:
         return Trainer(
-            accelerator="gpu" if t.device == "cuda" else t.device,
+            accelerator="gpu" if on_gpu else "cpu",
             devices=t.devices,
             num_nodes=t.num_nodes,
             precision=PRECISIONS[t.precision],
@@ -202,7 +205,8 @@ def resolve_precision(config: TrainConfig) -> str:
         return config.trainer.precision
     if config.trainer.device != "cpu" and torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    return "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "fp32"
+    on_cpu = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return "bf16" if on_cpu else "fp32"
 
 
 @contextmanager

@@ -9,8 +9,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
-from stochvid.config import DataConfig, ModelConfig, TrainConfig
-from stochvid.data.digits import Split, load_digits, resize_digits
+from stochvid.config import TrainConfig
 from stochvid.data.moving_mnist import MovingMNIST
 from stochvid.errors import InputError
 
@@ -25,30 +24,6 @@ class ClipSource(Protocol):
         ...
 
 
-def moving_mnist(data: DataConfig, model: ModelConfig, split: Split, length: int, seed: int) -> MovingMNIST:
-    """Moving MNIST as a config describes it.
-
-    Args:
-        data: digits and motion.
-        model: frame size and channels.
-        split: whose digits move: train or test.
-        length: frames per clip.
-        seed: of the clips.
-    """
-    native = 32 if data.variant == "svg2018" else 28
-    size = data.digit_size or max(1, native * model.image_size // 64)
-    return MovingMNIST(
-        resize_digits(load_digits(data.digits, split, data.mnist), size),
-        length,
-        image_size=model.image_size,
-        channels=model.channels,
-        num_digits=data.num_digits,
-        variant=data.variant,
-        deterministic=data.deterministic,
-        seed=seed,
-    )
-
-
 class ClipData(LightningDataModule):
     """Training clips from the trainer's step on, and fixed held-out clips (of the test digits) for validation."""
 
@@ -56,8 +31,8 @@ class ClipData(LightningDataModule):
         super().__init__()
         self.config = config
         length, seed = config.model.frames, config.trainer.seed
-        self.train_clips = moving_mnist(config.data, config.model, "train", length, seed)
-        self.val_clips = moving_mnist(config.data, config.model, "test", length, VAL_SEED)
+        self.train_clips = MovingMNIST.from_config(config.data, config.model, "train", length, seed)
+        self.val_clips = MovingMNIST.from_config(config.data, config.model, "test", length, VAL_SEED)
 
     def train_dataloader(self) -> DataLoader:
         """Batches of this process, from the step that the trainer has reached."""

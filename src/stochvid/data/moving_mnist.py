@@ -7,11 +7,13 @@ Axes: `B` clips, `T` frames, `D` digits, `R` redraws; positions and velocities a
 """
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from stochvid.config import DataConfig, ModelConfig
+from stochvid.data.digits import Split, load_digits, resize_digits
 from stochvid.errors import InputError
 from stochvid.philox import Streams, uniform_integers
 
@@ -75,6 +77,30 @@ class MovingMNIST:
         self.num_digits, self.variant, self.deterministic = num_digits, variant, deterministic
         self._streams = Streams(seed, "moving-mnist")
         self._room = image_size - digits.shape[-1]
+
+    @classmethod
+    def from_config(cls, data: DataConfig, model: ModelConfig, split: Split, length: int, seed: int) -> Self:
+        """Clips as a config describes them.
+
+        Args:
+            data: digits and motion.
+            model: frame size and channels.
+            split: whose digits move, train or test.
+            length: frames per clip.
+            seed: of the clips.
+        """
+        native = 32 if data.variant == "svg2018" else 28  # at 64 px, as published
+        size = data.digit_size or max(1, native * model.image_size // 64)
+        return cls(
+            resize_digits(load_digits(data.digits, split, data.mnist), size),
+            length,
+            image_size=model.image_size,
+            channels=model.channels,
+            num_digits=data.num_digits,
+            variant=data.variant,
+            deterministic=data.deterministic,
+            seed=seed,
+        )
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         """Clip `index` (any integer from 0): `frames` (T, C, H, W) uint8, `bounces` (T,) bool, `index`."""

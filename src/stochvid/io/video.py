@@ -75,8 +75,8 @@ def read_clip(source: str | Path, limit: int | None = None) -> Clip:
         frames, fps = _read_array(path)[:limit], None
     else:
         frames, fps = _read_video(path, limit)
-    if len(frames) == 0:
-        raise InputError(f"clip {str(source)!r} has no frames.")
+    if 0 in frames.shape:
+        raise InputError(f"clip {str(source)!r} has no frames{' with pixels' if len(frames) else ''}.")
     return Clip(path.stem if path.is_file() else path.resolve().name, frames, fps)
 
 
