@@ -179,6 +179,12 @@ def test_a_clip_is_a_function_of_seed_and_index_alone(variant):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
+def test_no_digit_is_faster_than_max_speed(variant):
+    _, motion = make(variant, 60, max_speed=2).trajectories(np.arange(200))
+    assert np.abs(np.diff(motion.positions, axis=2)).max() == 2
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_a_longer_clip_begins_with_the_shorter_one(variant):
     long, short = make(variant, 40)[11], make(variant, 12)[11]
     assert np.array_equal(long["frames"][:12], short["frames"])

@@ -108,6 +108,7 @@ class DataConfig:
         num_digits: digits in a clip.
         digit_size: height and width of a digit in pixels (null: 32 at 64 px for svg2018 and 28 for srvp2020, in
             proportion at other sizes).
+        max_speed: largest velocity component, pixels per frame (4 in both published variants).
         batch_size: clips of one optimisation step, over all processes together.
         workers: loader processes per training process (null: none on CPU, up to 8 on a GPU).
         val_clips: held-out clips for validation.
@@ -119,13 +120,14 @@ class DataConfig:
     mnist: str | None = None
     num_digits: int = 2
     digit_size: int | None = None
+    max_speed: int = 4
     batch_size: int = 100
     workers: int | None = None
     val_clips: int = 100
 
     def __post_init__(self) -> None:
         _check_types(self, "data")
-        for name in ("num_digits", "batch_size", "val_clips"):
+        for name in ("num_digits", "max_speed", "batch_size", "val_clips"):
             _require(getattr(self, name) >= 1, f"data.{name}", getattr(self, name), "at least 1")
         _require((self.digit_size or 1) >= 1, "data.digit_size", self.digit_size, "at least 1 or null")
         _require((self.workers or 0) >= 0, "data.workers", self.workers, "at least 0 or null")

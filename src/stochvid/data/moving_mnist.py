@@ -19,7 +19,6 @@ from stochvid.philox import Streams, uniform_integers
 
 Variant = Literal["svg2018", "srvp2020"]
 
-MAX_SPEED = 4
 EPSILON = 1e-8
 
 
@@ -50,10 +49,11 @@ class MovingMNIST:
         num_digits: digits in a clip.
         variant: the rules of motion.
         deterministic: mirror the velocity at walls, draw nothing.
+        max_speed: largest velocity component, pixels per frame (4 in both published variants).
         seed: clips of different seeds are independent.
 
     Raises:
-        InputError: digits that do not fit into the frame, or a length or number of digits below 1.
+        InputError: digits that do not fit into the frame, or a length, number of digits or speed below 1.
     """
 
     def __init__(
@@ -66,15 +66,17 @@ class MovingMNIST:
         num_digits: int = 2,
         variant: Variant = "svg2018",
         deterministic: bool = False,
+        max_speed: int = 4,
         seed: int = 0,
     ):
         if digits.shape[-1] >= image_size:
             raise InputError(f"digits of {digits.shape[-1]} px need larger frames than {image_size} px to move in.")
-        for name, value in (("length", length), ("num_digits", num_digits)):
+        for name, value in (("length", length), ("num_digits", num_digits), ("max_speed", max_speed)):
             if value < 1:
                 raise InputError(f"{name} must be at least 1, got {value}.")
         self.digits, self.length, self.image_size, self.channels = digits, length, image_size, channels
         self.num_digits, self.variant, self.deterministic = num_digits, variant, deterministic
+        self.max_speed = max_speed
         self._streams = Streams(seed, "moving-mnist")
         self._room = image_size - digits.shape[-1]
 
@@ -99,6 +101,7 @@ class MovingMNIST:
             num_digits=data.num_digits,
             variant=data.variant,
             deterministic=data.deterministic,
+            max_speed=data.max_speed,
             seed=seed,
         )
 
@@ -120,7 +123,9 @@ class MovingMNIST:
         while True:
             which, start, velocity, words = self._random(indices, redraws)
             try:
-                motion = MOTIONS[self.variant](start, velocity, words, self.length, self._room, self.deterministic)
+                motion = MOTIONS[self.variant](
+                    start, velocity, words, self.length, self._room, self.deterministic, self.max_speed
+                )
             except OutOfRedraws:
                 redraws *= 2  # a longer piece of the same streams: the clips stay what they are
                 continue
@@ -137,7 +142,7 @@ class MovingMNIST:
         which = uniform_integers(first[..., 0], 0, len(self.digits) - 1)
         highest = self._room if self.variant == "srvp2020" else self._room - 1
         start = uniform_integers(first[..., 1:3], 0, highest).reshape(-1, 2)
-        velocity = uniform_integers(first[..., 3:5], -MAX_SPEED, MAX_SPEED).reshape(-1, 2)
+        velocity = uniform_integers(first[..., 3:5], -self.max_speed, self.max_speed).reshape(-1, 2)
         later = words[:, 5 * count :].reshape(-1, redraws, count, 2).swapaxes(1, 2).reshape(-1, redraws, 2)
         return which, start, velocity, later
 
@@ -174,7 +179,13 @@ def draw_digits(digits: np.ndarray, positions: np.ndarray, image_size: int) -> n
 
 
 def move_svg2018(
-    start: np.ndarray, velocity: np.ndarray, words: np.ndarray, length: int, room: int, deterministic: bool
+    start: np.ndarray,
+    velocity: np.ndarray,
+    words: np.ndarray,
+    length: int,
+    room: int,
+    deterministic: bool,
+    max_speed: int = 4,
 ) -> Motion:
     """The rules of Denton & Fergus (2018): a digit past a wall stops at it, and leaves it with a new velocity.
 
@@ -185,6 +196,7 @@ def move_svg2018(
         length: frames T.
         room: image size − digit size.
         deterministic: mirror the component across the wall instead.
+        max_speed: largest velocity component that is drawn.
 
     Raises:
         OutOfRedraws: R was too small.
@@ -203,9 +215,9 @@ def move_svg2018(
                 velocity[hit, axis] *= -1
             else:
                 across, along = _next_words(words, hit, used)
-                speed = uniform_integers(across, 1, MAX_SPEED)
+                speed = uniform_integers(across, 1, max_speed)
                 velocity[hit, axis] = np.where(low, speed, -speed)
-                velocity[hit, 1 - axis] = uniform_integers(along, -MAX_SPEED, MAX_SPEED)
+                velocity[hit, 1 - axis] = uniform_integers(along, -max_speed, max_speed)
             bounces[hit, t + 1] = True  # this frame still shows where the old velocity led
         positions[:, t] = position
         position += velocity
@@ -213,7 +225,13 @@ def move_svg2018(
 
 
 def move_srvp2020(
-    start: np.ndarray, velocity: np.ndarray, words: np.ndarray, length: int, room: int, deterministic: bool
+    start: np.ndarray,
+    velocity: np.ndarray,
+    words: np.ndarray,
+    length: int,
+    room: int,
+    deterministic: bool,
+    max_speed: int = 4,
 ) -> Motion:
     """The rules of Franceschi et al. (2020): a digit is reflected within the step, with a new velocity.
 
@@ -233,7 +251,7 @@ def move_srvp2020(
                 new = velocity[outside]
             else:
                 pair = np.stack(_next_words(words, outside, used), axis=1)
-                new = uniform_integers(pair, -MAX_SPEED, MAX_SPEED).astype(np.float64)
+                new = uniform_integers(pair, -max_speed, max_speed).astype(np.float64)
             new = np.where(low, np.abs(new), new)
             new = np.where(high, -np.abs(new), new)
             velocity[outside] = new
