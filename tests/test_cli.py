@@ -1,6 +1,7 @@
 """The command line as a person uses it: the real entry point, real files, and what it says when something is wrong."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import yaml
 from stochvid import SVG, ModelConfig, load_config
 from stochvid.cli import main
 from stochvid.config import shipped_configs
+from stochvid.io.video import write_mp4
 
 STOCHVID = [str(Path(sys.executable).parent / "stochvid")]
 SIZES = [
@@ -135,6 +137,33 @@ def test_clips_of_one_name_get_folders_of_their_own(model, tmp_path):
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["clip", "clip-2", "clip-3"]
 
 
+def test_a_later_clip_does_not_take_the_name_of_a_numbered_one(model, tmp_path):
+    names = ["a/shot-1", "b/shot-1", "a/shot-2"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        np.save(tmp_path / f"{name}.npy", np.zeros((3, 32, 32), np.uint8))
+    clips = [str(tmp_path / f"{name}.npy") for name in names]
+    assert main(["predict", str(model), *clips, "--out", str(tmp_path / "out")]) == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["shot-1", "shot-1-2", "shot-2"]
+
+
+def test_only_an_earlier_result_is_ever_replaced(model, tmp_path, capsys):
+    (tmp_path / "frames").mkdir()
+    for t in range(3):
+        iio.imwrite(tmp_path / "frames" / f"{t}.png", np.zeros((8, 8), np.uint8))
+    words = ["predict", str(model), str(tmp_path / "frames"), "--out", str(tmp_path), "--overwrite"]
+    assert main(words) == 2
+    assert "is no earlier result" in capsys.readouterr().err
+    assert len(list((tmp_path / "frames").iterdir())) == 3
+
+
+@pytest.mark.parametrize(("fps", "duration"), [(0.2, 1000), (240, 30)])
+def test_slow_and_fast_clips_become_animations(model, tmp_path, fps, duration):
+    write_mp4(tmp_path / "a.mp4", np.zeros((5, 32, 32, 3), np.uint8), fps)
+    assert main(["predict", str(model), str(tmp_path / "a.mp4"), "--out", str(tmp_path / "out")]) == 0
+    assert iio.immeta(tmp_path / "out" / "a" / "futures.gif")["duration"] == pytest.approx(duration, abs=10)
+
+
 def test_the_same_seed_draws_the_same_futures(model, tmp_path):
     def futures(out: str, *more: str) -> np.ndarray:
         assert main(["predict", str(model), "moving-mnist:1", "--out", str(tmp_path / out), *more]) == 0
@@ -190,6 +219,30 @@ def test_a_signal_stops_cleanly_with_a_checkpoint_to_continue_from(tmp_path, num
     assert (folder / "checkpoints" / f"step-{step + 2:08d}.ckpt").is_file()
 
 
+def test_a_second_signal_stops_at_once(tmp_path):
+    folder = tmp_path / "run"
+    words = ["train", *SIZES, "--data.batch_size", "4000", "--trainer.max_steps", "100", "--out", str(folder)]
+    process = subprocess.Popen([*STOCHVID, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not (folder / "tensorboard").exists() and process.poll() is None:
+        time.sleep(0.1)
+    for _ in range(2):  # a step takes seconds
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "stopped by SIGINT within a step" in err
+    assert "Traceback" not in err
+
+
+def test_resume_auto_begins_again_what_was_killed_before_its_first_checkpoint(tmp_path):
+    words = ["train", *SIZES, "--out", str(tmp_path / "run"), "--resume", "auto", "--trainer.max_steps", "2"]
+    assert main(words) == 0
+    for name in ("checkpoints", "model"):
+        shutil.rmtree(tmp_path / "run" / name)
+    assert main(words) == 0
+    assert (tmp_path / "run" / "model" / "config.json").is_file()
+
+
 def test_resume_auto_starts_and_then_continues(tmp_path):
     words = ["train", *SIZES, "--out", str(tmp_path / "run"), "--resume", "auto", "--trainer.max_steps"]
     assert main([*words, "2"]) == 0
@@ -228,6 +281,18 @@ def test_a_shipped_name_is_the_file_of_that_name(capsys):
         assert config == yaml.safe_load(load_config(path).to_yaml())
 
 
+def test_help_is_shown_whatever_stands_beside_it(capsys):
+    with pytest.raises(SystemExit) as done:
+        main(["train", "--config", "laptop", "--help"])
+    assert done.value.code == 0
+    assert "--optim.lr" in capsys.readouterr().out
+
+
+def test_numbers_in_yaml_may_be_written_in_either_way(tmp_path):
+    (tmp_path / "mine.yaml").write_text("optim:\n  lr: 2e-3\n")
+    assert load_config(tmp_path / "mine.yaml").optim.lr == 0.002
+
+
 def test_an_override_wins_wherever_it_stands(capsys, tmp_path):
     (tmp_path / "mine.yaml").write_text("optim:\n  lr: 0.1\n")
     for words in (["--optim.lr", "0.5", "--config", "laptop"], ["--config=laptop", "--optim.lr=0.5"]):
@@ -248,6 +313,9 @@ WRONG = {
     "a value's range": (["train", "--model.z_dim", "0"], "model.z_dim must be at least 1, got 0."),
     "a choice": (["train", "--model.prior", "learnt"], "--model.prior"),
     "a missing value": (["train", "--config"], "--config needs a value"),
+    "two starts": (["train", "--resume", "x", "--init", "y"], "--init starts a new run"),
+    "a seed": (["train", "--trainer.seed", "-1"], "trainer.seed must be from 0 to 4294967295, got -1."),
+    "a name too long": (["predict", "MODEL", "x" * 300], "File name too long"),
     "no run to resume": (["train", "--resume", "nowhere"], "there is no run in 'nowhere'"),
     "a missing MNIST folder": (
         ["train", "--config", "smmnist-lp", "--data.mnist", "nowhere", "--out", "run"],
@@ -290,9 +358,9 @@ def test_wrong_words_are_answered_in_a_line_or_two(what, model, tmp_path, monkey
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("model:\n  zdim: 3\n", "unknown field 'model.zdim'. Did you mean z_dim"),
+        ("model:\n  zdim: 3\n", "group 'model', has an unknown field 'zdim'. Did you mean z_dim"),
         ("modell:\n  z_dim: 3\n", "unknown group 'modell'. Did you mean model"),
-        ("model: 3\n", "group 'model' must hold fields, got 3"),
+        ("model: 3\n", "group 'model', must hold fields and values, got 3"),
         ("- 1\n", "must hold the groups model, data, optim, trainer"),
         ("model: {z_dim: [}\n", "is not valid YAML"),
         ("model:\n  z_dim: x\n", "model.z_dim: expected int, got x."),
@@ -318,6 +386,21 @@ def test_an_output_that_cannot_be_written_leaves_nothing(model, tmp_path, capsys
     assert main(["predict", str(model), "moving-mnist:1", "--out", str(out)]) == 2
     assert "No space left on device" in capsys.readouterr().err
     assert list(out.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_two_processes_stop_cleanly_too(tmp_path, number, code):
+    folder, env = tmp_path / "run", os.environ | {"OMP_NUM_THREADS": "1"}
+    words = ["train", *SIZES, "--trainer.devices", "2", "--trainer.max_steps", "100000", "--out", str(folder)]
+    process = subprocess.Popen([*STOCHVID, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+    while not list(folder.glob("checkpoints/*")) and process.poll() is None:
+        time.sleep(0.1)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    assert out.count("stochvid train --resume") == 1
+    assert (folder / "model" / "model.safetensors").is_file()
 
 
 @pytest.mark.slow

@@ -300,13 +300,16 @@ def test_training_mode_batch_norm_sees_all_frames_at_once():
         ((1, 3, 1, 64, 64), {}, r"got \(1, 3, 1, 64, 64\)"),
         ((3, 1, 32, 32), {}, "context must be"),
         ((1, 0, 1, 32, 32), {}, r"at least 1 frame\(s\), got 0"),
+        ((1, 3, 1, 32, 32), {"dtype": torch.int64}, r"must be uint8, or float in \[0, 1\], got torch.int64"),
         ((1, 3, 1, 32, 32), {"horizon": 0}, "horizon must be at least 1, got 0"),
         ((1, 3, 1, 32, 32), {"samples": 0}, "samples must be at least 1, got 0"),
     ],
 )
 def test_wrong_inputs_are_named(shape, arguments, message):
+    options = {"horizon": 1} | arguments
+    context = torch.zeros(shape, dtype=options.pop("dtype", torch.float32))
     with pytest.raises(InputError, match=message):
-        SVG(narrow()).predict(torch.zeros(shape), **({"horizon": 1} | arguments))
+        SVG(narrow()).predict(context, **options)
 
 
 def test_second_last_skip_needs_two_context_frames():

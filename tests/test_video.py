@@ -52,6 +52,12 @@ def test_a_folder_of_frames_is_read_in_natural_order(tmp_path):
     assert np.array_equal(read_clip(tmp_path, limit=4).frames, frames[:4])
 
 
+def test_16_bit_frames_keep_their_upper_byte(tmp_path):
+    deep = (np.arange(64, dtype=np.uint16) * 1000).reshape(8, 8)
+    Image.fromarray(deep).save(tmp_path / "1.png")
+    assert np.array_equal(read_clip(tmp_path).frames[0, ..., 0], deep >> 8)
+
+
 @pytest.mark.parametrize(
     ("array", "shape"),
     [
@@ -104,6 +110,15 @@ def broken(tmp_path, kind):
     elif kind == "cut.npy":
         np.save(tmp_path / "whole.npy", moving_square())
         path.write_bytes((tmp_path / "whole.npy").read_bytes()[:-400])
+    elif kind in ("flipped.npz", "flipped.npy"):
+        (np.savez_compressed if kind.endswith("npz") else np.save)(path, np.random.default_rng(0).random((6, 20, 20)))
+        content = bytearray(path.read_bytes())
+        for place in (30, 60, 4000) if kind.endswith("npz") else (20, 40):
+            content[place] ^= 0x5A
+        path.write_bytes(content)
+    elif kind == "folder of float frames":
+        path.mkdir()
+        Image.fromarray(np.zeros((8, 8), np.float32)).save(path / "1.tiff")
     elif kind == "two arrays.npz":
         np.savez(path, a=np.zeros(3), b=np.zeros(3))
     elif kind == "flat.npy":
@@ -136,6 +151,9 @@ BROKEN = {
     "text.npz": "cannot be read as a NumPy array",
     "cut.npz": "cannot be read as a NumPy array",
     "cut.npy": "cannot be read as a NumPy array",
+    "flipped.npz": "cannot be read as a NumPy array",
+    "flipped.npy": "cannot be read as a NumPy array",
+    "folder of float frames": "it holds floats",
     "two arrays.npz": "holds a, b; name one array 'frames'",
     "flat.npy": r"has shape \(5, 20\); expected \(T, H, W\)",
     "seven channels.npy": r"has shape \(5, 20, 20, 7\)",

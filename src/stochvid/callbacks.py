@@ -3,7 +3,6 @@
 import csv
 import signal
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,8 @@ from stochvid.errors import InputError
 from stochvid.io.video import to_bytes, write_png
 from stochvid.models.svg import Loss
 from stochvid.pictures import FuturesPicture
-from stochvid.runs import Run, step_of
+from stochvid.runs import Run
+from stochvid.signals import StopSignals
 
 COLUMNS = ("step", "split", "loss", "mse", "kl", "lr", "clips_per_s")
 
@@ -43,7 +43,7 @@ class RunLog(Callback):
         """Opens the logs; on resume, forgets what was logged after the checkpoint."""
         if not trainer.is_global_zero or self.file:
             return
-        step = step_of(self.run.checkpoint)
+        step = self.run.step
         path = self.run.folder / "metrics.csv"
         kept = _rows_until(path, step) if self.run.checkpoint else []
         self.file = open(path, "w", newline="", encoding="utf-8")  # noqa: SIM115  (closed by `close`)
@@ -62,7 +62,14 @@ class RunLog(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the clock."""
-        self.since = time.perf_counter()
+        self.since, self.paused = time.perf_counter(), None
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Leaves validation and its pictures out of the time, and notes the learning rate of the step."""
+        if self.paused is not None:
+            self.since += time.perf_counter() - self.paused
+            self.paused = None
+        self.lr = trainer.optimizers[0].param_groups[0]["lr"]
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -75,7 +82,7 @@ class RunLog(Callback):
             clips = self.train.clips * trainer.world_size
             row = self.train.reduced(trainer)
             row["clips_per_s"] = clips / (time.perf_counter() - self.since)
-            row["lr"] = trainer.optimizers[0].param_groups[0]["lr"]
+            row["lr"] = self.lr
             self._write(step, "train", row)
             if self.bar is not None:
                 self.bar.set_postfix_str(
@@ -87,6 +94,10 @@ class RunLog(Callback):
         if self.bar is not None:
             self.bar.update()
 
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stops the clock."""
+        self.paused = time.perf_counter()
+
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
     ) -> None:
@@ -94,9 +105,8 @@ class RunLog(Callback):
         self.val.add(outputs["loss"], outputs["clips"], self.steps_per_clip)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes the line of a validation, which does not count as training time."""
+        """Writes the line of a validation."""
         self._write(trainer.global_step, "val", self.val.reduced(trainer))
-        self.since = time.perf_counter()
 
     def close(self) -> None:
         """Closes the logs."""
@@ -135,7 +145,7 @@ class Samples(Callback):
             return
         known = self.config.model.context
         clips = self.clips.to(pl_module.device)
-        futures = pl_module.best.predict(clips[:, :known], 2 * self.config.model.horizon, self.FUTURES)
+        futures = pl_module.final.predict(clips[:, :known], 2 * self.config.model.horizon, self.FUTURES)
         drawn = to_bytes(futures.frames)
         folder, name = self.run.folder / "samples", f"step-{trainer.global_step:08d}"
         folder.mkdir(exist_ok=True)
@@ -151,24 +161,22 @@ class Samples(Callback):
 
 
 class Checkpoints(Callback):
-    """Writes checkpoints, keeps the newest few, and stops cleanly at the end of a step on Ctrl-C or SIGTERM."""
+    """Writes checkpoints, keeps the newest few, and ends training at the end of a step when a signal asked for it."""
 
-    def __init__(self, config: TrainConfig, run: Run):
-        self.every, self.keep, self.run = config.trainer.checkpoint_every, config.trainer.keep_checkpoints, run
-        self.received: signal.Signals | None = None
-        self.previous: dict[int, Any] = {}
+    def __init__(self, config: TrainConfig, run: Run, signals: StopSignals):
+        self.every, self.keep = config.trainer.checkpoint_every, config.trainer.keep_checkpoints
+        self.run, self.signals = run, signals
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Takes over the signals, after Lightning has set its own."""
-        if threading.current_thread() is threading.main_thread():
-            self.previous = {s: signal.signal(s, self._on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
+        """Takes the signals back from Lightning, which would end a step without a checkpoint."""
+        self.signals.take_over()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Saves when it is time, or when somebody asked to stop."""
         step = trainer.global_step
-        stop = trainer.strategy.reduce_boolean_decision(self.received is not None, all=False)
+        stop = trainer.strategy.reduce_boolean_decision(self.signals.received is not None, all=False)
         if not (stop or step % self.every == 0 or step == trainer.max_steps):
             return
         trainer.save_checkpoint(self.run.checkpoint_at(step))
@@ -176,45 +184,24 @@ class Checkpoints(Callback):
             for old in self.run.checkpoints()[: -self.keep]:
                 old.unlink()
         if stop:
-            self.run.stopped_by = self.received or signal.SIGTERM
+            self.run.stopped_by = self.signals.received or signal.SIGTERM
             trainer.should_stop = True
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Gives the signals back."""
-        self._restore()
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Gives the signals back."""
-        self._restore()
-
-    def _on_signal(self, number: int, _: Any) -> None:
-        self.received = signal.Signals(number)
-        tqdm.write(
-            f"{self.received.name}: stopping after this step, with a checkpoint. Once more stops at once.",
-            file=sys.stderr,
-        )
-        self._restore()
-
-    def _restore(self) -> None:
-        for number, handler in self.previous.items():
-            signal.signal(number, handler)
-        self.previous = {}
 
 
 class _Mean:
     """Mean losses over clips, of this process and then of all."""
 
     def __init__(self):
-        self.sums, self.clips = [0.0, 0.0, 0.0], 0
+        self.sums, self.clips = torch.zeros(3), 0
 
     def add(self, loss: Loss, clips: int, steps: int) -> None:
-        values = torch.stack([loss.total / steps, loss.mse, loss.kl]).tolist()
-        self.sums = [total + clips * value for total, value in zip(self.sums, values, strict=True)]
+        values = torch.stack([loss.total / steps, loss.mse, loss.kl]).detach()
+        self.sums = self.sums.to(values) + clips * values  # stays on the device: reading it would wait for it
         self.clips += clips
 
     def reduced(self, trainer: Trainer) -> dict[str, float]:
         """The means over all processes; starts anew."""
-        here = torch.tensor([*self.sums, self.clips], device=trainer.strategy.root_device)
+        here = torch.cat([self.sums, self.sums.new_tensor([self.clips])])
         *sums, clips = trainer.strategy.reduce(here, reduce_op="sum").tolist()
         self.__init__()
         return {name: total / max(clips, 1) for name, total in zip(("loss", "mse", "kl"), sums, strict=True)}

@@ -11,6 +11,7 @@ from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 from stochvid.config import GROUPS, TrainConfig, shipped_configs
 from stochvid.errors import InputError
 from stochvid.options import check_names, ready_to_train
+from stochvid.signals import Interrupted
 
 DESCRIPTION = """\
 Draw many sharp, different, plausible futures of a video, and say how uncertain each step is.
@@ -47,6 +48,8 @@ def train(options: Namespace) -> int:
     except Diverged as error:
         print(f"stochvid: {error}", file=sys.stderr)
         return 1
+    if not run.main:
+        return 0  # the main process speaks for all, and would be killed for another code
     if run.stopped_by:
         print(f"Stopped by {run.stopped_by.name}. Continue with: stochvid train --resume {run.folder}")
         return 128 + run.stopped_by
@@ -75,7 +78,9 @@ def main(words: list[str] | None = None) -> int:
             parser.print_help()
             return 0
         check_names(words, options_of)
-        if words[0] == "train" and not {"-h", "--help"} & set(words):
+        if words[0] in COMMANDS and {"-h", "--help"} & set(words):
+            words = [words[0], "--help"]
+        elif words[0] == "train":
             words = ["train", *ready_to_train(words[1:])]
         parsed = parser.instantiate(parser.parse_args(words))
         return COMMANDS[parsed.cmd](parsed[parsed.cmd])
@@ -84,6 +89,12 @@ def main(words: list[str] | None = None) -> int:
         return 2
     except ArgumentError as error:
         print(f"stochvid: {_plain(error)}", file=sys.stderr)
+        return 2
+    except Interrupted as error:
+        print(f"stochvid: stopped by {error.number.name} within a step.", file=sys.stderr)
+        return 128 + error.number
+    except OSError as error:
+        print(f"stochvid: {error}.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stochvid: stopped.", file=sys.stderr)

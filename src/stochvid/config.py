@@ -5,6 +5,7 @@
 """
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -14,10 +15,19 @@ import yaml
 
 from stochvid.errors import InputError, nearest
 
+TRAINING = "training.yaml"  # beside a model's weights: the config of the run that trained it
+
 
 def _require(ok: bool, what: str, got: Any, expected: str) -> None:
     if not ok:
         raise InputError(f"{what} must be {expected}, got {got!r}.")
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and math.isfinite(float(value))
+    except ValueError:
+        return False
 
 
 def _check_types(config: Any, group: str) -> None:
@@ -30,7 +40,7 @@ def _check_types(config: Any, group: str) -> None:
             _require(value in choices, name, value, f"one of {', '.join(map(repr, choices))}")
             continue
         kinds = get_args(kind) or (kind,)
-        if float in kinds and type(value) is int:
+        if float in kinds and (type(value) is int or _is_number(value)):  # YAML reads 2e-3 as text
             setattr(config, spec.name, float(value))
             continue
         readable = " or ".join("null" if k is type(None) else k.__name__ for k in kinds)
@@ -206,6 +216,7 @@ class TrainerConfig:
             "keep_checkpoints",
         ):  # fmt: skip
             _require(getattr(self, name) >= 1, f"trainer.{name}", getattr(self, name), "at least 1")
+        _require(0 <= self.seed < 1 << 32, "trainer.seed", self.seed, "from 0 to 4294967295")
         _require(self.sample_clips >= 0, "trainer.sample_clips", self.sample_clips, "at least 0")
 
 
@@ -225,17 +236,20 @@ class TrainConfig:
     optim: OptimConfig = field(default_factory=OptimConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
 
+    def __post_init__(self) -> None:
+        processes = self.trainer.devices * self.trainer.num_nodes
+        for name in ("batch_size", "val_clips"):
+            value = getattr(self.data, name)
+            _require(value >= processes, f"data.{name}", value, f"at least the {processes} processes")
+        multiple = self.data.batch_size % processes == 0
+        _require(multiple, "data.batch_size", self.data.batch_size, f"a multiple of the {processes} processes")
+
     def to_yaml(self) -> str:
         """The config as YAML, every field named."""
         return yaml.safe_dump(dataclasses.asdict(self), sort_keys=False)
 
 
 GROUPS: dict[str, type] = {spec.name: spec.type for spec in dataclasses.fields(TrainConfig)}
-
-
-def field_names() -> list[str]:
-    """Every field as it is written on the command line, `group.field`."""
-    return [f"{group}.{spec.name}" for group, kind in GROUPS.items() for spec in dataclasses.fields(kind)]
 
 
 def from_dict(kind: type, values: Any, where: str) -> Any:
@@ -249,13 +263,17 @@ def from_dict(kind: type, values: Any, where: str) -> Any:
     Raises:
         InputError: `values` is no mapping, names an unknown field, or holds a bad value.
     """
+    _check_names(kind, values, where)
+    return kind(**values)
+
+
+def _check_names(kind: type, values: Any, where: str) -> None:
     if not isinstance(values, dict):
-        raise InputError(f"{where} must hold fields and values, got {type(values).__name__}.")
+        raise InputError(f"{where} must hold fields and values, got {values!r:.60}.")
     known = [spec.name for spec in dataclasses.fields(kind)]
     for name in values:
         if name not in known:
             raise InputError(f"{where} has an unknown field {name!r}. {nearest(str(name), known)}")
-    return kind(**values)
 
 
 def read_yaml(path: str | Path) -> dict:
@@ -277,14 +295,7 @@ def read_yaml(path: str | Path) -> dict:
     for group, fields in values.items():
         if group not in GROUPS:
             raise InputError(f"config {str(path)!r} has an unknown group {group!r}. {nearest(str(group), GROUPS)}")
-        if not isinstance(fields, dict):
-            raise InputError(f"config {str(path)!r}: group {group!r} must hold fields, got {fields!r:.60}.")
-        known = [spec.name for spec in dataclasses.fields(GROUPS[group])]
-        for name in fields:
-            if name not in known:
-                raise InputError(
-                    f"config {str(path)!r} has an unknown field '{group}.{name}'. {nearest(str(name), known)}"
-                )
+        _check_names(GROUPS[group], fields, f"config {str(path)!r}, group {group!r},")
     return values
 
 
@@ -294,9 +305,7 @@ def load_config(path: str | Path) -> TrainConfig:
     Raises:
         InputError: as `read_yaml`, or a bad value.
     """
-    values = read_yaml(path)
-    where = f"config {str(path)!r}"
-    return TrainConfig(**{group: from_dict(GROUPS[group], fields, where) for group, fields in values.items()})
+    return TrainConfig(**{group: GROUPS[group](**fields) for group, fields in read_yaml(path).items()})
 
 
 def shipped_configs() -> dict[str, Path]:

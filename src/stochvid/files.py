@@ -40,17 +40,19 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     writable_folder(path.parent)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=path.parent))
+    aside = temporary.with_name(temporary.name.replace("new", "old", 1))
     try:
         temporary.chmod(0o777 & ~_umask())
         yield temporary
-        if path.exists():
-            shutil.rmtree(path)
+        if path.exists():  # moved aside first: at no time is there neither the old nor the new
+            os.replace(path, aside)
         os.replace(temporary, path)
     except OSError as error:
         raise InputError(f"cannot write {str(path)!r}: {error.strerror or error}.") from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        for leftover in (temporary, aside):
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def writable_folder(path: str | Path) -> Path:

@@ -60,9 +60,15 @@ def ready_to_train(words: list[str]) -> list[str]:
     resume = resumes[-1] if resumes else None
     if resume == "auto":
         resume = out if Run(out).checkpoints() else None
+        if Run(out).only_begun():
+            words.append("--overwrite")  # it was killed before its first checkpoint: begin again
     if resume is not None:
         if outs and Path(resume).resolve() != out.resolve():
             raise InputError(f"--resume continues in its own folder {str(resume)!r}: leave out --out {str(out)!r}.")
+        if any(word.split("=")[0] == "--init" for word in words) and resumes[-1] != "auto":
+            raise InputError(
+                "--init starts a new run from a model's weights, --resume continues one: give one of them."
+            )
         out = Path(resume)
         if not (out / CONFIG).is_file():
             raise InputError(

@@ -2,22 +2,24 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from stochvid.config import DataConfig, load_config
+from stochvid.config import TRAINING, DataConfig, load_config
 from stochvid.data.moving_mnist import MovingMNIST
 from stochvid.errors import InputError
 from stochvid.files import replacing, replacing_folder, writable_folder
 from stochvid.io.video import Clip, Fit, fit_frames, read_clip, to_bytes, write_png
+from stochvid.models.pretrained import find_model
 from stochvid.models.svg import SVG
 from stochvid.pictures import FPS, FuturesPicture
 from stochvid.plots import plot_uncertainty
-from stochvid.runs import TRAINING
 
 MOVING_MNIST = "moving-mnist:"
+ARRAYS = "futures.npz"
 SHOWN = 11  # futures in a picture; the arrays hold all
 ROLLOUT_BYTES = 1 << 30  # about how much memory the samples that are rolled together may take
 
@@ -75,7 +77,8 @@ def predict_clips(
         InputError: a model, clip, number or folder that does not work out.
     """
     device = _pick_device(device)
-    network = SVG.from_pretrained(model).to(device)
+    folder = find_model(model)
+    network = SVG.from_pretrained(folder, device=device)
     config = network.config
     context = config.context if context is None else context
     horizon = 2 * config.horizon if horizon is None else horizon
@@ -84,11 +87,10 @@ def predict_clips(
             raise InputError(f"{name} must be at least 1, got {value}.")
     if not clips:
         raise InputError("no clip was given. Name a video, a folder of frames, .npy, .npz, or moving-mnist:SEED.")
-    jobs = list(_prepare(network, model, clips, Path(out), context, horizon, fit))
+    jobs = list(_prepare(network, folder, clips, Path(out), context, horizon, fit))
     writable_folder(out)
-    taken = [job.folder for job in jobs if job.folder.exists()]
-    if taken and not overwrite:
-        raise InputError(f"{str(taken[0])!r} exists. Choose another --out, or replace it with --overwrite.")
+    for job in jobs:
+        _check_free(job.folder, overwrite)
     for job in jobs:
         _predict_one(network, job, horizon, samples, seed)
         print(f"  → {job.folder}: {', '.join(sorted(path.name for path in job.folder.iterdir()))}", flush=True)
@@ -96,7 +98,7 @@ def predict_clips(
 
 
 def _prepare(
-    network: SVG, model: str, clips: Sequence[str], out: Path, context: int, horizon: int, fit: Fit
+    network: SVG, model: Path, clips: Sequence[str], out: Path, context: int, horizon: int, fit: Fit
 ) -> Iterator[Job]:
     """Reads, checks and converts every clip, and says what was done to it."""
     config, names = network.config, set()
@@ -115,10 +117,9 @@ def _prepare(
         same = clip.frames.shape == made.frames.shape
         how = f", {fit}" if clip.frames.shape[1] != clip.frames.shape[2] else ""
         print(f"{source}: {clip}" + ("" if same else f" → {made}{how}"), flush=True)
-        name = clip.name
-        while name in names:  # two clips of one name from different folders
-            stem, _, number = name.rpartition("-")
-            name = f"{stem}-{int(number) + 1}" if stem and number.isdigit() else f"{name}-2"
+        # two clips of one name from different folders get folders of their own
+        numbered = (f"{clip.name}-{i}" for i in count(2))
+        name = next(name for name in chain([clip.name], numbered) if name not in names)
         names.add(name)
         yield Job(clip, frames[:context], frames[context:], out / name)
 
@@ -129,7 +130,7 @@ def _predict_one(network: SVG, job: Job, horizon: int, samples: int, seed: int) 
     futures, sigma = to_bytes(prediction.frames[0]), prediction.prior_std[0].float().cpu().numpy()
     title = job.clip.name + (f" ({SHOWN} of {samples} futures)" if samples > SHOWN else "")
     picture = FuturesPicture(job.context, futures[:SHOWN], job.truth, title=title)
-    fps = min(job.clip.fps or FPS, 30.0)
+    fps = min(max(job.clip.fps or FPS, 1.0), 30.0)
     with replacing_folder(job.folder) as folder:
         picture.write_gif(folder / "futures.gif", fps)
         picture.write_mp4(folder / "futures.mp4", fps)
@@ -140,17 +141,30 @@ def _predict_one(network: SVG, job: Job, horizon: int, samples: int, seed: int) 
         arrays["prior_mean"] = prediction.prior_mean[0].float().cpu().numpy()
         if job.clip.bounces is not None:
             arrays["bounces"] = job.clip.bounces
-        with replacing(folder / "futures.npz") as path:
+        with replacing(folder / ARRAYS) as path:
             np.savez_compressed(path, seed=seed, **arrays)
 
 
-def _made_clip(source: str, model: str, network: SVG, length: int) -> Clip:
+def _check_free(folder: Path, overwrite: bool) -> None:
+    """Only an earlier result may be replaced, and only if that was asked for."""
+    if not folder.exists():
+        return
+    if not (folder / ARRAYS).is_file():
+        raise InputError(f"{str(folder)!r} exists and is no earlier result (it has no {ARRAYS}). Choose another --out.")
+    if not overwrite:
+        raise InputError(f"{str(folder)!r} exists. Choose another --out, or replace it with --overwrite.")
+
+
+def _made_clip(source: str, model: Path, network: SVG, length: int) -> Clip:
     """The clip `moving-mnist:SEED`: held-out digits, moving as the model was trained to expect."""
     number = source.removeprefix(MOVING_MNIST)
     if not number.isdecimal():
         raise InputError(f"clip {source!r} must be {MOVING_MNIST}SEED with a whole number, as in {MOVING_MNIST}3.")
-    trained = [path for path in (Path(model) / TRAINING, Path(model) / "model" / TRAINING) if path.is_file()]
-    data = load_config(trained[0]).data if trained else DataConfig()
+    if (model / TRAINING).is_file():
+        data = load_config(model / TRAINING).data
+    else:
+        data = DataConfig()
+        print(f"{source}: {str(model)!r} does not say what it was trained on (no {TRAINING}); showing two digits")
     if data.digits != "builtin" and not Path(data.mnist or "").is_dir():
         print(f"{source}: the model was trained on MNIST, which is not at {data.mnist!r}; showing built-in digits")
         data.digits = "builtin"

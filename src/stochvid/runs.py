@@ -12,20 +12,17 @@ import dataclasses
 import re
 import shutil
 import signal
-from dataclasses import dataclass
 from pathlib import Path
 
-from stochvid.config import TrainConfig, load_config
+from stochvid.config import TRAINING, TrainConfig, load_config
 from stochvid.errors import InputError
 from stochvid.files import replacing, replacing_folder, writable_folder
 
 CONFIG = "config.yaml"
-TRAINING = "training.yaml"
 CONTENTS = (CONFIG, "metrics.csv", "checkpoints", "samples", "tensorboard", "model")
 CHECKPOINT = re.compile(r"step-(\d{8})\.ckpt")
 
 
-@dataclass
 class Run:
     """A run folder.
 
@@ -33,11 +30,19 @@ class Run:
         folder: where it is.
         checkpoint: what to continue from, or None.
         stopped_by: the signal that ended training early, or None.
+        main: whether this process is the one of the run that writes.
     """
 
-    folder: Path
-    checkpoint: Path | None = None
-    stopped_by: signal.Signals | None = None
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+        self.checkpoint: Path | None = None
+        self.stopped_by: signal.Signals | None = None
+        self.main = True
+
+    @property
+    def step(self) -> int:
+        """The step that training continues from."""
+        return int(CHECKPOINT.fullmatch(self.checkpoint.name)[1]) if self.checkpoint else 0
 
     def checkpoint_at(self, step: int) -> Path:
         """The file of a step's checkpoint."""
@@ -48,68 +53,78 @@ class Run:
         found = (self.folder / "checkpoints").glob("step-*.ckpt")
         return sorted(path for path in found if CHECKPOINT.fullmatch(path.name))
 
+    def only_begun(self) -> bool:
+        """Whether a run was started here and ended before it left anything to continue from."""
+        return (self.folder / CONFIG).is_file() and not self.checkpoints() and not (self.folder / "model").exists()
+
+    def open_new(self, config: TrainConfig, *, overwrite: bool, init: str | Path | None = None) -> None:
+        """Makes the folder ready for a new run.
+
+        Raises:
+            InputError: the folder holds something and is not to be overwritten, or cannot be written.
+        """
+        there = [name for name in CONTENTS if (self.folder / name).exists()]
+        if there and not overwrite:
+            raise InputError(
+                f"run folder {str(self.folder)!r} already holds {', '.join(there)}. Continue it with --resume "
+                f"{self.folder}, choose another --out, or replace it with --overwrite."
+            )
+        if there:
+            self._remove(there)
+        writable_folder(self.folder)
+        with replacing(self.folder / CONFIG) as path:
+            started = f"# started from --init {init}\n" if init else ""
+            path.write_text(started + config.to_yaml(), encoding="utf-8")
+
+    def open_again(self, config: TrainConfig) -> None:
+        """Makes the folder ready to be continued from its newest checkpoint.
+
+        Raises:
+            InputError: there is no run or no checkpoint, or the config differs in more than a later end.
+        """
+        path = self.folder / CONFIG
+        if not path.is_file():
+            raise InputError(
+                f"there is no run to continue in {str(self.folder)!r}: it has no {CONFIG}. Check --resume."
+            )
+        saved = load_config(path)
+        self._compare(saved, config)
+        if not self.checkpoints():
+            raise InputError(
+                f"run {str(self.folder)!r} has no checkpoint to continue from. Start it again with --overwrite."
+            )
+        self.checkpoint = self.checkpoints()[-1]
+        writable_folder(self.folder)
+        if saved != config:
+            comments = [line for line in path.read_text(encoding="utf-8").splitlines(True) if line.startswith("#")]
+            with replacing(path) as temporary:
+                temporary.write_text("".join(comments) + config.to_yaml(), encoding="utf-8")
+
     def save_model(self, model) -> None:
         """Writes the model folder, with the run's config in it."""
         with replacing_folder(self.folder / "model") as folder:
             model.save_pretrained(folder)
             shutil.copyfile(self.folder / CONFIG, folder / TRAINING)
 
+    def _remove(self, names: list[str]) -> None:
+        try:
+            load_config(self.folder / CONFIG)
+        except InputError:
+            raise InputError(
+                f"folder {str(self.folder)!r} holds {', '.join(names)}, but is no run of stochvid (no valid {CONFIG}), "
+                "and so it is not overwritten. Choose another --out."
+            ) from None
+        for name in names:
+            path = self.folder / name
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
-def step_of(checkpoint: Path | None) -> int:
-    """The step after which a checkpoint was written, by its name; 0 for None."""
-    return int(CHECKPOINT.fullmatch(checkpoint.name)[1]) if checkpoint else 0
-
-
-def open_run(config: TrainConfig, folder: Path, *, resume: bool, overwrite: bool, main: bool = True) -> Run:
-    """Makes a run folder ready: a new one, or one to continue.
-
-    Args:
-        config: of the run.
-        folder: where.
-        resume: whether to continue what is there.
-        overwrite: whether to replace what is there.
-        main: whether this is the process that writes; the others of a run only look.
-
-    Raises:
-        InputError: the folder holds another run, or cannot be continued with this config, or cannot be written.
-    """
-    if not main:
-        run = Run(folder)
-        run.checkpoint = run.checkpoints()[-1] if resume else None
-        return run
-    there = [name for name in CONTENTS if (folder / name).exists()]
-    if resume:
-        run = _continue(config, folder)
-    elif there and not overwrite:
-        raise InputError(
-            f"run folder {str(folder)!r} already holds {', '.join(there)}. Continue it with --resume {folder}, "
-            "choose another --out, or replace it with --overwrite."
-        )
-    else:
-        for name in there:
-            path = folder / name
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-        run = Run(writable_folder(folder))
-    with replacing(folder / CONFIG) as path:
-        path.write_text(config.to_yaml(), encoding="utf-8")
-    return run
-
-
-def _continue(config: TrainConfig, folder: Path) -> Run:
-    if not (folder / CONFIG).is_file():
-        raise InputError(f"there is no run to continue in {str(folder)!r}: it has no {CONFIG}. Check --resume.")
-    run = Run(writable_folder(folder))
-    saved = load_config(folder / CONFIG)
-    for group, old in dataclasses.asdict(saved).items():
-        for name, value in old.items():
-            given = getattr(getattr(config, group), name)
-            longer = (group, name) == ("trainer", "max_steps") and given > value
-            if given != value and not longer:
-                raise InputError(
-                    f"--{group}.{name} is {value!r} in the run {str(folder)!r}, but {given!r} was given. A continued "
-                    "run may only have a larger --trainer.max_steps; start a new one with another --out."
-                )
-    if not run.checkpoints():
-        raise InputError(f"run {str(folder)!r} has no checkpoint to continue from. Start it again with --overwrite.")
-    run.checkpoint = run.checkpoints()[-1]
-    return run
+    def _compare(self, saved: TrainConfig, given: TrainConfig) -> None:
+        for group, fields in dataclasses.asdict(saved).items():
+            for name, old in fields.items():
+                new = getattr(getattr(given, group), name)
+                longer = (group, name) == ("trainer", "max_steps") and new > old
+                if new != old and not longer:
+                    raise InputError(
+                        f"--{group}.{name} is {old!r} in the run {str(self.folder)!r}, but {new!r} was given. A "
+                        "continued run may only have a larger --trainer.max_steps; start a new one with another --out."
+                    )

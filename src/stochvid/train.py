@@ -3,6 +3,8 @@
 import copy
 import logging
 import math
+import os
+import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +13,8 @@ from typing import Any
 
 import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
-from lightning.pytorch import LightningModule, Trainer, seed_everything
+from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn
 
@@ -20,9 +23,9 @@ from stochvid.config import OptimConfig, TrainConfig
 from stochvid.data.datamodule import ClipData
 from stochvid.errors import InputError
 from stochvid.io.checkpoint import AtomicCheckpointIO
-from stochvid.models.noise import latent_noise
 from stochvid.models.svg import SVG, Loss
-from stochvid.runs import Run, open_run
+from stochvid.runs import Run
+from stochvid.signals import Interrupted, StopSignals
 
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
 
@@ -52,37 +55,57 @@ def train(
         The run. `run.stopped_by` is the signal that ended it early, or None.
 
     Raises:
-        InputError: settings, data or folders that do not work out.
+        InputError: settings, data or folders that do not work out. Nothing was written or removed then.
         Diverged: the loss became NaN or infinite; the last checkpoint is from before that.
+        Interrupted: a second signal did not wait for the end of the step.
     """
     config = copy.deepcopy(config)
     config.trainer.precision = resolve_precision(config)
-    with _quiet_lightning():
+    run = Run(out)
+    with _quiet_lightning(), StopSignals() as signals:
         seed_everything(config.trainer.seed, verbose=False)
-        module, data = Training(config, init), ClipData(config)
-        run = open_run(config, Path(out), resume=resume, overwrite=overwrite, main=rank_zero_only.rank == 0)
-        log = RunLog(config, run)
-        trainer = make_trainer(config, run, log)
-        if trainer.is_global_zero:
+        module, data, log = Training(config, init), ClipData(config), RunLog(config, run)
+        trainer = make_trainer(config, run, [log, Samples(config, run, log), Checkpoints(config, run, signals)])
+        run.main = rank_zero_only.rank == 0
+        if run.main:
+            run.open_again(config) if resume else run.open_new(config, overwrite=overwrite, init=init)
             print(config.to_yaml())
             weights = sum(p.numel() for p in module.model.parameters())
             print(f"{weights:,} parameters; {config.trainer.precision}; run folder {run.folder}", flush=True)
+        elif resume:
+            run.checkpoint = run.checkpoints()[-1]
         try:
             trainer.fit(module, datamodule=data, ckpt_path=run.checkpoint, weights_only=True)
             if trainer.global_step % config.trainer.validate_every and not run.stopped_by:
                 trainer.validate(module, datamodule=data, verbose=False)
+        except Diverged:
+            if run.main:  # it speaks for all
+                raise
+        except SystemExit:  # Lightning's answer to a signal
+            if run.stopped_by is None:
+                raise Interrupted(signals.received or signal.SIGTERM) from None
         finally:
             log.close()
-    if trainer.is_global_zero:
-        run.save_model(module.best)
+    if run.main:
+        run.save_model(module.final)
     return run
 
 
-def make_trainer(config: TrainConfig, run: Run, log: RunLog) -> Trainer:
-    """A Lightning Trainer for CPU, GPU or several machines, as the config says."""
+def make_trainer(config: TrainConfig, run: Run, callbacks: list[Callback]) -> Trainer:
+    """A Lightning Trainer for CPU, GPU or several machines, as the config says.
+
+    Raises:
+        InputError: the devices are not there, or the processes are not as many as were started.
+    """
     t = config.trainer
     if t.device == "cuda" and not torch.cuda.is_available():
         raise InputError("trainer.device is 'cuda', but torch finds no CUDA GPU here. Use --trainer.device auto.")
+    started, wanted = int(os.environ.get("WORLD_SIZE", 0)), t.devices * t.num_nodes
+    if started not in (0, wanted):
+        raise InputError(
+            f"{started} processes were started, but --trainer.devices {t.devices} × --trainer.num_nodes {t.num_nodes} "
+            f"asks for {wanted}. Make them equal."
+        )
     on_gpu = t.device != "cpu" and torch.cuda.is_available()
     try:
         return Trainer(
@@ -95,7 +118,7 @@ def make_trainer(config: TrainConfig, run: Run, log: RunLog) -> Trainer:
             val_check_interval=t.validate_every,
             check_val_every_n_epoch=None,
             num_sanity_val_steps=0,
-            callbacks=[log, Samples(config, run, log), Checkpoints(config, run)],
+            callbacks=callbacks,
             plugins=[AtomicCheckpointIO()],
             logger=False,
             enable_checkpointing=False,
@@ -104,7 +127,7 @@ def make_trainer(config: TrainConfig, run: Run, log: RunLog) -> Trainer:
             use_distributed_sampler=False,
             default_root_dir=run.folder,
         )
-    except (RuntimeError, ValueError) as error:  # Lightning: no such device, not so many devices
+    except (MisconfigurationException, RuntimeError, ValueError) as error:
         raise InputError(f"trainer: {error}") from None
 
 
@@ -130,28 +153,29 @@ class Training(LightningModule):
         self.last: Loss | None = None
 
     @property
-    def best(self) -> SVG:
+    def final(self) -> SVG:
         """The weights to validate, sample from and save: the averaged ones where there are such."""
         return self.model if self.average is None else self.average.module
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        """Loss of one batch; the latents depend on the clips alone, so a resumed run draws the same."""
-        self.last = self.model.loss(batch["frames"], self._noise(batch["index"]))
+        """Loss of one batch."""
+        self.last = self.model.loss(batch["frames"], batch["noise"])
         return self.last.total
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Any]:
         """Loss of held-out clips under fixed latents and the running batch-norm statistics."""
-        loss = self.best.loss(batch["frames"], self._noise(batch["index"]))
+        loss = self.final.loss(batch["frames"], batch["noise"])
         return {"loss": loss, "clips": len(batch["index"])}
 
     def configure_gradient_clipping(self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None) -> None:
         """Clips, and stops before a step that would spoil the weights."""
         limit = self.config.optim.clip_norm or math.inf
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
-        if not (torch.isfinite(norm) and torch.isfinite(self.last.total)):
+        if not torch.isfinite(norm + self.last.total):
             raise Diverged(
                 f"the loss is {self.last.total.item():.4g} and its gradient {norm.item():.4g} at step "
-                f"{self.global_step + 1}. Lower --optim.lr, or clip with --optim.clip_norm 1."
+                f"{self.global_step + 1}. Start again with a lower --optim.lr or with --optim.clip_norm 1; the "
+                "checkpoints of this run are from before."
             )
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
@@ -169,22 +193,24 @@ class Training(LightningModule):
         )
         return {"optimizer": adam, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def _noise(self, index: Tensor) -> Tensor:
-        steps = self.config.model.frames - 1
-        noise = latent_noise(self.config.trainer.seed, index.tolist(), 1, steps, self.model.z_dim)
-        return noise.to(self.device, non_blocking=True)
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses the checkpoint of another model."""
+        self._check_fit(checkpoint["state_dict"], self.state_dict(), "the checkpoint", "It is of another run.")
 
     def _start_from(self, init: str | Path) -> None:
-        source = SVG.from_pretrained(init)
-        wanted, found = self.model.state_dict(), source.state_dict()
-        for name, tensor in wanted.items():
-            if name not in found or found[name].shape != tensor.shape:
-                got = tuple(found[name].shape) if name in found else "nothing"
+        weights = SVG.from_pretrained(init).state_dict()
+        fix = "Give --model.* as in its config.json."
+        self._check_fit(weights, self.model.state_dict(), f"--init {str(init)!r}", fix)
+        self.model.load_state_dict(weights)
+
+    @staticmethod
+    def _check_fit(found: dict[str, Tensor], wanted: dict[str, Tensor], what: str, fix: str) -> None:
+        for name in wanted | found:
+            got, needed = (tuple(d[name].shape) if name in d else "nothing" for d in (found, wanted))
+            if got != needed:
                 raise InputError(
-                    f"--init {str(init)!r} does not fit the model to train: {name!r} should be "
-                    f"{tuple(tensor.shape)}, got {got}. Give --model.* as in its config.json."
+                    f"{what} does not fit the model to train: {name!r} should be {needed}, got {got}. {fix}"
                 )
-        self.model.load_state_dict({name: found[name] for name in wanted})
 
 
 def learning_rate_scale(step: int, optim: OptimConfig, max_steps: int) -> float:
@@ -205,8 +231,8 @@ def resolve_precision(config: TrainConfig) -> str:
         return config.trainer.precision
     if config.trainer.device != "cpu" and torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    on_cpu = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return "bf16" if on_cpu else "fp32"
+    # torch says that oneDNN "supports" bf16 where it emulates it, so ask for the instructions
+    return "bf16" if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else "fp32"
 
 
 @contextmanager

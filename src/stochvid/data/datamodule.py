@@ -1,8 +1,8 @@
 """Clips for training and validation: batches that are a pure function of (seed, step), on any number of processes."""
 
 import os
+import signal
 from collections.abc import Iterator
-from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -11,17 +11,9 @@ from torch.utils.data import DataLoader
 
 from stochvid.config import TrainConfig
 from stochvid.data.moving_mnist import MovingMNIST
-from stochvid.errors import InputError
+from stochvid.models.noise import latent_noise
 
 VAL_SEED = 1 << 32  # validation clips are the same in every run, whatever its seed
-
-
-class ClipSource(Protocol):
-    """What a dataset is here: an endless source of clips, read a batch at a time."""
-
-    def __getitems__(self, indices: list[int]) -> dict[str, np.ndarray]:
-        """`frames` (B, T, C, H, W) uint8 and `index` (B,) int64, and what else is known of the clips."""
-        ...
 
 
 class ClipData(LightningDataModule):
@@ -43,9 +35,9 @@ class ClipData(LightningDataModule):
         return DataLoader(
             self.train_clips,
             batch_sampler=steps,
-            collate_fn=_to_tensors,
+            collate_fn=self._collate,
             num_workers=workers,
-            worker_init_fn=_one_thread,
+            worker_init_fn=_start_worker,
             pin_memory=self.trainer.strategy.root_device.type == "cuda",
             persistent_workers=workers > 0,
         )
@@ -55,13 +47,17 @@ class ClipData(LightningDataModule):
         indices = range(self.trainer.global_rank, self.config.data.val_clips, self.trainer.world_size)
         size = self._per_process()
         batches = [list(indices[i : i + size]) for i in range(0, len(indices), size)]
-        return DataLoader(self.val_clips, batch_sampler=batches, collate_fn=_to_tensors)
+        return DataLoader(self.val_clips, batch_sampler=batches, collate_fn=self._collate)
 
     def _per_process(self) -> int:
-        total, world = self.config.data.batch_size, self.trainer.world_size
-        if total % world:
-            raise InputError(f"data.batch_size must be a multiple of the {world} processes, got {total}.")
-        return total // world
+        return self.config.data.batch_size // self.trainer.world_size
+
+    def _collate(self, batch: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
+        """Adds the latents' `noise` (B, 1, T − 1, Z): the same whenever these clips are."""
+        model, seed = self.config.model, self.config.trainer.seed
+        z_dim = 0 if model.prior == "none" else model.z_dim
+        tensors = {name: torch.from_numpy(values) for name, values in batch.items()}
+        return tensors | {"noise": latent_noise(seed, batch["index"], 1, model.frames - 1, z_dim)}
 
     def _workers(self) -> int:
         if self.config.data.workers is not None:
@@ -85,9 +81,8 @@ class _Steps:
             yield list(range(start, start + self.batch))
 
 
-def _to_tensors(batch: dict[str, np.ndarray]) -> dict[str, Any]:
-    return {name: torch.from_numpy(values) for name, values in batch.items()}
-
-
-def _one_thread(_: int) -> None:
+def _start_worker(_: int) -> None:
+    """One thread each; Ctrl-C is for the trainer, which stops its workers itself."""
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -51,6 +51,7 @@ class MovingMNIST:
         deterministic: mirror the velocity at walls, draw nothing.
         max_speed: largest velocity component, pixels per frame (4 in both published variants).
         seed: clips of different seeds are independent.
+        split: so are clips of different splits.
 
     Raises:
         InputError: digits that do not fit into the frame, or a length, number of digits or speed below 1.
@@ -68,6 +69,7 @@ class MovingMNIST:
         deterministic: bool = False,
         max_speed: int = 4,
         seed: int = 0,
+        split: Split = "train",
     ):
         if digits.shape[-1] >= image_size:
             raise InputError(f"digits of {digits.shape[-1]} px need larger frames than {image_size} px to move in.")
@@ -77,7 +79,7 @@ class MovingMNIST:
         self.digits, self.length, self.image_size, self.channels = digits, length, image_size, channels
         self.num_digits, self.variant, self.deterministic = num_digits, variant, deterministic
         self.max_speed = max_speed
-        self._streams = Streams(seed, "moving-mnist")
+        self._streams = Streams(seed, f"moving-mnist {split}")
         self._room = image_size - digits.shape[-1]
 
     @classmethod
@@ -103,6 +105,7 @@ class MovingMNIST:
             deterministic=data.deterministic,
             max_speed=data.max_speed,
             seed=seed,
+            split=split,
         )
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:

@@ -10,6 +10,8 @@ from lightning.fabric.plugins.io import CheckpointIO
 from stochvid.errors import InputError
 from stochvid.files import replacing
 
+NEEDED = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "global_step")
+
 
 class AtomicCheckpointIO(CheckpointIO):
     """Lightning's way to disk. A checkpoint is there whole or not at all, and holds tensors and plain values only."""
@@ -19,7 +21,10 @@ class AtomicCheckpointIO(CheckpointIO):
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
-            torch.save(checkpoint, temporary)
+            try:
+                torch.save(checkpoint, temporary)
+            except RuntimeError as error:  # how torch says that the disk is full
+                raise OSError(str(error).splitlines()[0]) from error
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = None
@@ -30,10 +35,16 @@ class AtomicCheckpointIO(CheckpointIO):
             InputError: the file is broken or holds anything but tensors and plain values.
         """
         try:
-            return torch.load(path, map_location=map_location, weights_only=True)
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError, KeyError) as error:
+            checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+            missing = [name for name in NEEDED if name not in checkpoint]
+        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError, KeyError, TypeError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise InputError(f"checkpoint {str(path)!r} cannot be read: {reason}") from None
+            raise InputError(
+                f"checkpoint {str(path)!r} cannot be read: {reason} Delete it to continue from the one before."
+            ) from None
+        if missing:
+            raise InputError(f"{str(path)!r} is not a checkpoint of a training run: it has no {missing[0]!r}.")
+        return checkpoint
 
     def remove_checkpoint(self, path: str | Path) -> None:
         """Deletes a checkpoint."""

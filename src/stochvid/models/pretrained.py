@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
-from stochvid.config import ModelConfig, from_dict
+from stochvid.config import TRAINING, ModelConfig, from_dict
 from stochvid.errors import InputError
 from stochvid.files import replacing, writable_folder
 
@@ -27,7 +27,7 @@ class Pretrained:
         folder = writable_folder(folder)
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
         with replacing(folder / WEIGHTS) as path:
-            save_file(weights, str(path), metadata={"format": "pt"})
+            path.write_bytes(save(weights, metadata={"format": "pt"}))
         with replacing(folder / CONFIG) as path:
             path.write_text(json.dumps(dataclasses.asdict(self.config), indent=2) + "\n", encoding="utf-8")
 
@@ -43,13 +43,14 @@ class Pretrained:
         Raises:
             InputError: there is no such model, or its config and weights are broken or do not fit each other.
         """
-        folder = _find(str(model), hub_options)
+        folder = find_model(str(model), **hub_options)
         loaded = cls(_read_config(folder / CONFIG))
         loaded.load_state_dict(_read_weights(folder / WEIGHTS, loaded.state_dict()))
         return loaded.to(device).eval()
 
 
-def _find(model: str, hub_options: dict[str, Any]) -> Path:
+def find_model(model: str, **hub_options: Any) -> Path:
+    """The folder that holds the two files of a model; arguments and errors as `Pretrained.from_pretrained`."""
     folder = Path(model)
     if not folder.is_dir():
         folder = _download(model, hub_options)
@@ -74,7 +75,7 @@ def _download(model: str, hub_options: dict[str, Any]) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(model, allow_patterns=[CONFIG, WEIGHTS], **hub_options))
+        return Path(snapshot_download(model, allow_patterns=[CONFIG, WEIGHTS, TRAINING], **hub_options))
     except (OSError, ValueError) as error:  # every error of the hub is one of these
         raise missing from error
 

@@ -363,6 +363,8 @@ class SVG(nn.Module, Pretrained):
                 f"context must be (B, K, {channels}, {size}, {size}), got {tuple(context.shape)}. "
                 "Resize the frames and convert their channels first."
             )
+        if context.dtype != torch.uint8 and not context.is_floating_point():
+            raise InputError(f"context must be uint8, or float in [0, 1], got {context.dtype}.")
         least = 2 if self.config.future_skip == "second_last" else 1
         if context.shape[1] < least:
             raise InputError(f"context needs at least {least} frame(s), got {context.shape[1]}.")

@@ -1,0 +1,55 @@
+"""Ctrl-C and SIGTERM while training: the first asks to stop after the step, the second stops at once."""
+
+import os
+import signal
+import threading
+from typing import Any, Self
+
+
+class Interrupted(BaseException):
+    """A signal that did not wait for the end of a step.
+
+    Attributes:
+        number: the signal.
+    """
+
+    def __init__(self, number: signal.Signals):
+        super().__init__(number.name)
+        self.number = number
+
+
+class StopSignals:
+    """Notes SIGINT and SIGTERM within a `with` block.
+
+    Attributes:
+        received: the signal that asked to stop, or None.
+    """
+
+    NUMBERS = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self) -> None:
+        self.received: signal.Signals | None = None
+        self._previous: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            self._previous = {number: signal.getsignal(number) for number in self.NUMBERS}
+            self.take_over()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def take_over(self) -> None:
+        """Sets the handlers, once more after another library has set its own."""
+        if self._previous:
+            for number in self.NUMBERS:
+                signal.signal(number, self._note)
+
+    def _note(self, number: int, _: Any) -> None:
+        if self.received is not None:
+            raise Interrupted(signal.Signals(number))
+        self.received = signal.Signals(number)
+        # not through a stream: the signal may have come in the middle of a write to it
+        os.write(2, f"\n{self.received.name}: stopping after this step; once more stops at once.\n".encode())
