@@ -123,7 +123,7 @@ def test_the_velocity_changes_only_where_bounces_says(variant):
         quiet = ~(motion.bounces[:, :, 2:-1] | motion.bounces[:, :, 1:-2] | stopped)
         assert same[:, :, :-1][quiet].all()
     else:
-        # velocities are whole pixels, so steps repeat exactly, but where positions end on halves (10.5 is drawn at 10, 13.5 at 14)
+        # velocities are whole pixels, so steps repeat but for ties: 10.5 is drawn at 10, 13.5 at 14
         quiet = ~(motion.bounces[:, :, 2:] | motion.bounces[:, :, 1:-1])
         assert same[quiet].mean() > 0.9
         assert np.abs(steps[:, :, 1:] - steps[:, :, :-1])[quiet].max() <= 2
