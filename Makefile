@@ -17,10 +17,10 @@ TORCH := torch==$(shell sed -n 's/^torch==//p' constraints.txt)
 
 demo: .venv/ready
 	$(BIN)/stochvid train --config laptop --out demo/run --resume auto
-	$(BIN)/stochvid predict demo/run moving-mnist:1 moving-mnist:2 moving-mnist:3 --out demo/futures --overwrite
+	$(BIN)/stochvid predict demo/run moving-mnist:4 moving-mnist:8 moving-mnist:12 --out demo/futures --overwrite
 	@echo
-	@echo "Open demo/futures/moving-mnist-1/futures.gif, and uncertainty.png beside it."
-	@echo "Try your own: $(BIN)/stochvid predict demo/run moving-mnist:4 --samples 11 --horizon 40"
+	@echo "Open demo/futures/moving-mnist-12/futures.gif, and uncertainty.png beside it."
+	@echo "Try your own: $(BIN)/stochvid predict demo/run moving-mnist:7 --samples 11 --seed 1"
 
 test: lint
 	$(BIN)/python -m pytest -m "not slow"

@@ -15,12 +15,12 @@ import pytest
 import torch
 import yaml
 
+from conftest import STOCHVID
 from stochvid import SVG, ModelConfig, load_config
 from stochvid.cli import main
 from stochvid.config import shipped_configs
 from stochvid.io.video import write_mp4
 
-STOCHVID = [str(Path(sys.executable).parent / "stochvid")]
 SIZES = [
     *("--model.image_size", "32", "--model.base_channels", "2", "--model.g_dim", "6", "--model.z_dim", "2"),
     *("--model.rnn_size", "6", "--model.context", "3", "--model.horizon", "2"),
@@ -247,7 +247,9 @@ def test_resume_auto_starts_and_then_continues(tmp_path):
     words = ["train", *SIZES, "--out", str(tmp_path / "run"), "--resume", "auto", "--trainer.max_steps"]
     assert main([*words, "2"]) == 0
     assert main([*words, "4"]) == 0
+    lines = (tmp_path / "run" / "metrics.csv").read_text()
     assert main([*words, "4"]) == 0  # nothing left to do
+    assert (tmp_path / "run" / "metrics.csv").read_text() == lines
     names = [path.name for path in sorted((tmp_path / "run" / "checkpoints").iterdir())]
     assert names == ["step-00000002.ckpt", "step-00000004.ckpt"]
 

@@ -2,12 +2,14 @@
 
 import csv
 import math
+import subprocess
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from conftest import STOCHVID
 from stochvid import DataConfig, InputError, ModelConfig, OptimConfig, TrainConfig, TrainerConfig, load_config
 from stochvid.config import shipped_configs
 from stochvid.io.checkpoint import AtomicCheckpointIO
@@ -66,6 +68,15 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, optim):
             row.pop("clips_per_s")
         assert whole == parts
     assert [row["step"] for row in rows(tmp_path / "parts", "train")] == list("1234567")
+
+
+def test_loader_processes_change_nothing(tmp_path):
+    train(tiny(4), tmp_path / "alone")
+    train(tiny(4), tmp_path / "again")
+    assert same_weights(tmp_path / "alone", tmp_path / "again")
+    workers = [*STOCHVID, "train", "--config", str(tmp_path / "alone" / "config.yaml"), "--data.workers", "2"]
+    subprocess.run([*workers, "--out", str(tmp_path / "workers")], check=True, capture_output=True, timeout=200)
+    assert same_weights(tmp_path / "alone", tmp_path / "workers")
 
 
 def test_what_was_logged_after_the_checkpoint_is_forgotten_on_resume(tmp_path):

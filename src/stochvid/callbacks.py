@@ -18,6 +18,7 @@ from stochvid.config import TrainConfig
 from stochvid.data.datamodule import VAL_SEED
 from stochvid.data.moving_mnist import MovingMNIST
 from stochvid.errors import InputError
+from stochvid.files import replacing
 from stochvid.io.video import to_bytes, write_png
 from stochvid.models.svg import Loss
 from stochvid.pictures import FuturesPicture
@@ -46,11 +47,12 @@ class RunLog(Callback):
         step = self.run.step
         path = self.run.folder / "metrics.csv"
         kept = _rows_until(path, step) if self.run.checkpoint else []
-        self.file = open(path, "w", newline="", encoding="utf-8")  # noqa: SIM115  (closed by `close`)
+        with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(kept)
+        self.file = open(path, "a", newline="", encoding="utf-8")  # noqa: SIM115  (closed by `close`)
         self.csv = csv.DictWriter(self.file, COLUMNS)
-        self.csv.writeheader()
-        self.csv.writerows(kept)
-        self.file.flush()
         self.writer = SummaryWriter(str(self.run.folder / "tensorboard"), purge_step=step + 1 if step else None)
         self.bar = tqdm(
             total=self.config.trainer.max_steps,

@@ -76,7 +76,8 @@ def train(
             run.checkpoint = run.checkpoints()[-1]
         try:
             trainer.fit(module, datamodule=data, ckpt_path=run.checkpoint, weights_only=True)
-            if trainer.global_step % config.trainer.validate_every and not run.stopped_by:
+            unseen = trainer.global_step > run.step and trainer.global_step % config.trainer.validate_every
+            if unseen and not run.stopped_by:
                 trainer.validate(module, datamodule=data, verbose=False)
         except Diverged:
             if run.main:  # it speaks for all

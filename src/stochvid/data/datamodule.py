@@ -2,7 +2,8 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import torch
@@ -35,7 +36,7 @@ class ClipData(LightningDataModule):
         return DataLoader(
             self.train_clips,
             batch_sampler=steps,
-            collate_fn=self._collate,
+            collate_fn=self._collate(),
             num_workers=workers,
             worker_init_fn=_start_worker,
             pin_memory=self.trainer.strategy.root_device.type == "cuda",
@@ -47,17 +48,15 @@ class ClipData(LightningDataModule):
         indices = range(self.trainer.global_rank, self.config.data.val_clips, self.trainer.world_size)
         size = self._per_process()
         batches = [list(indices[i : i + size]) for i in range(0, len(indices), size)]
-        return DataLoader(self.val_clips, batch_sampler=batches, collate_fn=self._collate)
+        return DataLoader(self.val_clips, batch_sampler=batches, collate_fn=self._collate())
 
     def _per_process(self) -> int:
         return self.config.data.batch_size // self.trainer.world_size
 
-    def _collate(self, batch: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
-        """Adds the latents' `noise` (B, 1, T − 1, Z): the same whenever these clips are."""
-        model, seed = self.config.model, self.config.trainer.seed
+    def _collate(self) -> Callable:
+        model = self.config.model
         z_dim = 0 if model.prior == "none" else model.z_dim
-        tensors = {name: torch.from_numpy(values) for name, values in batch.items()}
-        return tensors | {"noise": latent_noise(seed, batch["index"], 1, model.frames - 1, z_dim)}
+        return partial(_add_noise, seed=self.config.trainer.seed, steps=model.frames - 1, z_dim=z_dim)
 
     def _workers(self) -> int:
         if self.config.data.workers is not None:
@@ -79,6 +78,12 @@ class _Steps:
         for step in range(self.first, self.stop):
             start = (step * self.world + self.rank) * self.batch
             yield list(range(start, start + self.batch))
+
+
+def _add_noise(batch: dict[str, np.ndarray], seed: int, steps: int, z_dim: int) -> dict[str, torch.Tensor]:
+    """Tensors, with the latents' `noise` (B, 1, T − 1, Z), which is the same whenever these clips are."""
+    tensors = {name: torch.from_numpy(values) for name, values in batch.items()}
+    return tensors | {"noise": latent_noise(seed, batch["index"], 1, steps, z_dim)}
 
 
 def _start_worker(_: int) -> None:
