@@ -233,7 +233,8 @@ def resolve_precision(config: TrainConfig) -> str:
     if config.trainer.device != "cpu" and torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     # torch says that oneDNN "supports" bf16 where it emulates it, so ask for the instructions
-    return "bf16" if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else "fp32"
+    questions = (getattr(torch.cpu, f"_is_{name}_supported", None) for name in ("avx512_bf16", "amx_tile"))
+    return "bf16" if any(ask() for ask in questions if ask) else "fp32"
 
 
 @contextmanager
