@@ -341,12 +341,14 @@ class SVG(nn.Module, Pretrained):
 
     def _hoist_per_step(self, skips: list[Tensor], steps: int, context: int | None) -> list[Tensor]:
         """Hoisted skips of every step, rows B · T': each frame's skip is convolved once, then given to its steps."""
-        last = steps if context is None or self.config.future_skip == "previous" else min(context, steps)
-        if context is not None and self.config.future_skip == "second_last":
-            last = min(context - 1, steps)
-        which = torch.arange(steps, device=skips[0].device).clamp(max=last - 1)
+        rule = self.config.future_skip
+        own = steps if context is None or rule == "previous" else context - (rule == "second_last")
+        last = min(own, steps)  # steps up to this one have a skip of their own, later ones share its
         hoisted = self.decoder.hoist([skip[:, :last].flatten(0, 1) for skip in skips])
+        if last == steps:
+            return hoisted
         batch = skips[0].shape[0]
+        which = torch.arange(steps, device=skips[0].device).clamp(max=last - 1)
         return [maps.unflatten(0, (batch, last)).index_select(1, which).flatten(0, 1) for maps in hoisted]
 
     def _state_after(self, features, skips, posterior_state, prior_state, predictor_state) -> State:
