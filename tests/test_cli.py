@@ -1,10 +1,14 @@
 """The command line as a person uses it: the real entry point, real files, and what it says when something is wrong."""
 
+import contextlib
+import fcntl
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -55,15 +59,32 @@ def test_training_leaves_a_run_folder_and_says_where(trained):
     assert SVG.from_pretrained(folder).config == load_config(folder / "config.yaml").model
 
 
-def test_training_prints_the_resolved_config_and_a_progress_bar_and_nothing_else(trained):
+def test_training_prints_the_resolved_config_and_its_progress_and_nothing_else(trained):
     folder, done = trained
     config = (folder / "config.yaml").read_text()
     assert done.stdout.startswith(config)
     assert "precision: auto" not in config
     assert len(done.stdout.removeprefix(config).strip().splitlines()) == 2
-    bars = [line for line in done.stderr.replace("\r", "\n").splitlines() if line.strip()]
-    assert all("/6 [" in line for line in bars), done.stderr
-    assert all(word in bars[-1] for word in ("loss", "MSE", "KL", "nats", "clips/s"))
+    lines = done.stderr.splitlines()  # where there is no terminal, the progress bar is a line now and then
+    assert [line.split(":")[0] for line in lines] == ["step 2/6", "step 4/6", "step 6/6"], done.stderr
+    assert all(word in lines[-1] for word in ("loss", "MSE", "KL", "nats", "clips/s"))
+
+
+def test_a_terminal_gets_a_progress_bar(tmp_path):
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 200, 0, 0))
+    words = [*STOCHVID, "train", *SIZES, "--trainer.max_steps", "4", "--out", str(tmp_path / "run")]
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=theirs)
+    os.close(theirs)
+    written = b""
+    with contextlib.suppress(OSError):  # how a terminal says that nobody writes to it any more
+        while piece := os.read(ours, 65536):
+            written += piece
+    os.close(ours)
+    assert process.wait(60) == 0
+    last = written.decode().replace("\r", "\n").strip().splitlines()[-1]
+    assert "4/4 [" in last
+    assert all(word in last for word in ("loss", "MSE", "KL", "nats", "clips/s"))
 
 
 def test_tensorboard_has_curves_strips_and_animations(trained):
@@ -318,6 +339,8 @@ WRONG = {
     "two starts": (["train", "--resume", "x", "--init", "y"], "--init starts a new run"),
     "a seed": (["train", "--trainer.seed", "-1"], "trainer.seed must be from 0 to 4294967295, got -1."),
     "a name too long": (["predict", "MODEL", "x" * 300], "File name too long"),
+    "nothing to train": (["train"], "train needs to know what: --config laptop"),
+    "a config without its option": (["train", "laptop"], "as an option: --config laptop."),
     "no run to resume": (["train", "--resume", "nowhere"], "there is no run in 'nowhere'"),
     "a missing MNIST folder": (
         ["train", "--config", "smmnist-lp", "--data.mnist", "nowhere", "--out", "run"],

@@ -73,6 +73,12 @@ def test_a_config_of_another_model_is_refused(folder, changes, message):
         SVG.from_pretrained(folder)
 
 
+def test_a_run_without_a_model_says_how_to_get_one(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(InputError, match=r"has no model yet\. Let it end: stochvid train --resume"):
+        SVG.from_pretrained(tmp_path)
+
+
 def test_broken_files_are_named(folder):
     weights = load_file(folder / "model.safetensors")
     name = next(iter(weights))

@@ -152,6 +152,15 @@ def test_averaged_weights_are_what_is_saved(tmp_path):
     assert not same_weights(tmp_path / "plain", tmp_path / "averaged")
 
 
+def test_a_longer_run_takes_its_learning_rate_from_the_longer_schedule(tmp_path):
+    decay = {"lr": 1e-3, "decay": "cosine"}
+    train(tiny(4, optim=decay), tmp_path / "run")
+    train(tiny(8, optim=decay), tmp_path / "run", resume=True)
+    rates = [float(row["lr"]) for row in rows(tmp_path / "run", "train")]
+    expected = [1e-3 * learning_rate_scale(step, OptimConfig(**decay), 8) for step in range(8)]
+    assert rates[4:] == pytest.approx(expected[4:], rel=1e-4)
+
+
 def test_the_start_of_a_fine_tuned_run_is_recorded_and_stays(tmp_path):
     train(tiny(2), tmp_path / "first")
     train(tiny(2), tmp_path / "second", init=tmp_path / "first")
@@ -190,7 +199,7 @@ def test_checkpoints_are_pruned_and_never_unpickled(tmp_path):
     assert [path.name for path in Run(tmp_path / "run").checkpoints()] == ["step-00000004.ckpt", "step-00000006.ckpt"]
     evil = Run(tmp_path / "run").checkpoint_at(7)
     torch.save({"state_dict": Path("object")}, evil)
-    with pytest.raises(InputError, match=r"step-00000007.ckpt' cannot be read: .* Delete it to continue"):
+    with pytest.raises(InputError, match=r"step-00000007.ckpt' is damaged, or holds more .* Delete it to continue"):
         train(tiny(9), tmp_path / "run", resume=True)
     torch.save({"weights": torch.zeros(3)}, evil)
     with pytest.raises(InputError, match="is not a checkpoint of a training run: it has no 'state_dict'"):
@@ -199,8 +208,9 @@ def test_checkpoints_are_pruned_and_never_unpickled(tmp_path):
     evil.write_bytes(Run(tmp_path / "other").checkpoint_at(7).read_bytes())
     with pytest.raises(InputError, match=r"checkpoint does not fit the model to train: .* It is of another run"):
         train(tiny(9), tmp_path / "run", resume=True)
+    assert load_config(tmp_path / "run" / "config.yaml").trainer.max_steps == 6  # what was refused left no trace
     evil.write_bytes(b"nothing")
-    with pytest.raises(InputError, match=r"step-00000007.ckpt' cannot be read"):
+    with pytest.raises(InputError, match=r"step-00000007.ckpt' is damaged"):
         train(tiny(9), tmp_path / "run", resume=True)
 
 

@@ -54,13 +54,8 @@ class RunLog(Callback):
         self.file = open(path, "a", newline="", encoding="utf-8")  # noqa: SIM115  (closed by `close`)
         self.csv = csv.DictWriter(self.file, COLUMNS)
         self.writer = SummaryWriter(str(self.run.folder / "tensorboard"), purge_step=step + 1 if step else None)
-        self.bar = tqdm(
-            total=self.config.trainer.max_steps,
-            initial=step,
-            unit="step",
-            dynamic_ncols=True,
-            mininterval=0.5 if sys.stderr.isatty() else 30,
-        )
+        if sys.stderr.isatty():
+            self.bar = tqdm(total=self.config.trainer.max_steps, initial=step, unit="step", dynamic_ncols=True)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the clock."""
@@ -86,12 +81,7 @@ class RunLog(Callback):
             row["clips_per_s"] = clips / (time.perf_counter() - self.since)
             row["lr"] = self.lr
             self._write(step, "train", row)
-            if self.bar is not None:
-                self.bar.set_postfix_str(
-                    f"loss {row['loss']:.4g}, MSE {row['mse']:.4f}, KL {row['kl']:.2f} nats, "
-                    f"{row['clips_per_s']:.0f} clips/s",
-                    refresh=False,
-                )
+            self._show(step, row)
             self.since = time.perf_counter()
         if self.bar is not None:
             self.bar.update()
@@ -115,6 +105,16 @@ class RunLog(Callback):
         for thing in (self.bar, self.writer, self.file):
             if thing is not None:
                 thing.close()
+
+    def _show(self, step: int, row: dict[str, float]) -> None:
+        """The progress bar on a terminal, a line where the output is kept."""
+        text = (
+            f"loss {row['loss']:.4g}, MSE {row['mse']:.4f}, KL {row['kl']:.2f} nats, {row['clips_per_s']:.0f} clips/s"
+        )
+        if self.bar is not None:
+            self.bar.set_postfix_str(text, refresh=False)
+        elif self.file:
+            print(f"step {step}/{self.config.trainer.max_steps}: {text}", file=sys.stderr, flush=True)
 
     def _write(self, step: int, split: str, row: dict[str, float]) -> None:
         if not self.file:
@@ -166,12 +166,14 @@ class Checkpoints(Callback):
     """Writes checkpoints, keeps the newest few, and ends training at the end of a step when a signal asked for it."""
 
     def __init__(self, config: TrainConfig, run: Run, signals: StopSignals):
+        self.config, self.run, self.signals = config, run, signals
         self.every, self.keep = config.trainer.checkpoint_every, config.trainer.keep_checkpoints
-        self.run, self.signals = run, signals
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Takes the signals back from Lightning, which would end a step without a checkpoint."""
+        """Takes the signals back from Lightning, which would end a step without a checkpoint; notes a later end."""
         self.signals.take_over()
+        if trainer.is_global_zero:
+            self.run.record(self.config)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

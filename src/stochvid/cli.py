@@ -48,6 +48,10 @@ def train(options: Namespace) -> int:
     except Diverged as error:
         print(f"stochvid: {error}", file=sys.stderr)
         return 1
+    except Interrupted as error:
+        print(f"stochvid: stopped by {error.number.name} within a step.", file=sys.stderr)
+        print(f"Continue from the last checkpoint, if any: stochvid train --resume {options.out}", file=sys.stderr)
+        return 128 + error.number
     if not run.main:
         return 0  # the main process speaks for all, and would be killed for another code
     if run.stopped_by:
@@ -90,9 +94,6 @@ def main(words: list[str] | None = None) -> int:
     except ArgumentError as error:
         print(f"stochvid: {_plain(error)}", file=sys.stderr)
         return 2
-    except Interrupted as error:
-        print(f"stochvid: stopped by {error.number.name} within a step.", file=sys.stderr)
-        return 128 + error.number
     except OSError as error:
         print(f"stochvid: {error}.", file=sys.stderr)
         return 2
@@ -163,5 +164,6 @@ def _predict_parser(style: dict) -> ArgumentParser:
 
 def _plain(error: Exception) -> str:
     """A parser's error in one line, in the words of the command line."""
-    text = re.sub(r'Parser key "([\w.]+)":\s*', r"--\1: ", " ".join(str(error).split()))
+    text = " ".join(str(error).replace("predict.", "").split())
+    text = re.sub(r'Parser key "([\w.]+)":\s*', r"--\1: ", text)
     return re.sub(r"Expected an? <class '(?:\w+\.)*(\w+)'>\. Got value: (.*)", r"expected \1, got \2.", text)

@@ -14,5 +14,5 @@ class InputError(ValueError):
 def nearest(name: str, valid: Iterable[str]) -> str:
     """A hint with the valid names closest to `name`, or all of them where none is close."""
     valid = sorted(valid)
-    close = get_close_matches(name, valid, n=3, cutoff=0.5)
+    close = get_close_matches(name, valid, n=3, cutoff=0.6)
     return f"Did you mean {' or '.join(close)}?" if close else f"Valid names: {', '.join(valid)}."

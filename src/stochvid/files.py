@@ -45,12 +45,14 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
     try:
         temporary.chmod(0o777 & ~_umask())
         yield temporary
-        if path.exists():  # moved aside first: at no time is there neither the old nor the new
+        if path.exists():
             os.replace(path, aside)
         os.replace(temporary, path)
     except OSError as error:
         raise InputError(f"cannot write {str(path)!r}: {error.strerror or error}.") from error
     finally:
+        if aside.exists() and not path.exists():  # stopped between the two renames
+            os.replace(aside, path)
         for leftover in (temporary, aside):
             shutil.rmtree(leftover, ignore_errors=True)
 

@@ -7,7 +7,7 @@ they stand, an unknown command or option is answered with the nearest valid ones
 from collections.abc import Collection
 from pathlib import Path
 
-from stochvid.config import config_path, read_yaml
+from stochvid.config import config_path, read_yaml, shipped_configs
 from stochvid.errors import InputError, nearest
 from stochvid.runs import CONFIG, Run
 
@@ -52,6 +52,11 @@ def ready_to_train(words: list[str]) -> list[str]:
     Raises:
         InputError: an unknown config or field, or a run that is not there.
     """
+    if not words:
+        raise InputError(f"train needs to know what: --config laptop, or another of {', '.join(shipped_configs())}.")
+    for word, before in zip(words, ["", *words], strict=False):
+        if word in shipped_configs() and not before.startswith("-"):
+            raise InputError(f"train takes the name of a config as an option: --config {word}.")
     words, configs = _take(words, "--config")
     words, resumes = _take(words, "--resume")
     words, outs = _take(words, "--out")

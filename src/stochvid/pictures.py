@@ -74,14 +74,14 @@ class FuturesPicture:
         Args:
             tile: about how many pixels wide a frame is.
             context: last context frames to show, at most.
-            future: future frames to show, at most, evenly spaced and with the last.
+            future: future frames to show, at most: every one, every second, every third…
 
         Returns:
             (h, w, 3) uint8.
         """
         known, horizon = len(self.context), self.futures.shape[1]
         before = list(range(max(0, known - context), known))
-        after = sorted({known + round(i) for i in np.linspace(0, horizon - 1, min(future, horizon))})
+        after = list(range(known, known + horizon, math.ceil(horizon / future)))
         rows = [("truth" if self.truth is not None else "context", None)]
         rows += [(f"future {s + 1}", s) for s in range(len(self.futures))]
         scale = _scale(self.context.shape[-1], tile)

@@ -36,15 +36,16 @@ def plot_uncertainty(
         for i, frame in enumerate(np.flatnonzero(bounces[: frames[-1]]) + 1):
             label = "bounce in the true clip" if i == 0 else None
             axes.axvline(frame, color="tab:green", ls="--", lw=1.2, label=label)
-    axes.fill_between(frames, sigma.min(axis=0), sigma.max(axis=0), color="tab:orange", alpha=0.25, lw=0)
+    axes.fill_between(frames, sigma.min(axis=0), sigma.max(axis=0), color="tab:orange", alpha=0.25, lw=0, label="range")
     axes.plot(frames, sigma.mean(axis=0), color="tab:orange", marker="o", ms=3.5, label="prior σ, mean of samples")
+    axes.set_ylim(bottom=0)
     axes.set_xlim(0.5, frames[-1] + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("frame")
     axes.set_ylabel("prior σ (mean over latents)")
     axes.set_title(title or "How uncertain the next frame is", loc="left", fontsize=11)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, 1), ncols=3, handlelength=1.5)
+    axes.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, 1), ncols=4, handlelength=1.5)
     with replacing(path) as temporary:
         figure.savefig(temporary)
     return path

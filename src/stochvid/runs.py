@@ -87,18 +87,30 @@ class Run:
             raise InputError(
                 f"there is no run to continue in {str(self.folder)!r}: it has no {CONFIG}. Check --resume."
             )
-        saved = load_config(path)
-        self._compare(saved, config)
+        self._compare(load_config(path), config)
+        self.checkpoint = self.newest()
+        writable_folder(self.folder)
+
+    def newest(self) -> Path:
+        """The newest checkpoint.
+
+        Raises:
+            InputError: there is none.
+        """
         if not self.checkpoints():
             raise InputError(
                 f"run {str(self.folder)!r} has no checkpoint to continue from. Start it again with --overwrite."
             )
-        self.checkpoint = self.checkpoints()[-1]
-        writable_folder(self.folder)
-        if saved != config:
-            comments = [line for line in path.read_text(encoding="utf-8").splitlines(True) if line.startswith("#")]
-            with replacing(path) as temporary:
-                temporary.write_text("".join(comments) + config.to_yaml(), encoding="utf-8")
+        return self.checkpoints()[-1]
+
+    def record(self, config: TrainConfig) -> None:
+        """Writes a continued run's config, once it does continue; comments stay."""
+        path = self.folder / CONFIG
+        if load_config(path) == config:
+            return
+        comments = [line for line in path.read_text(encoding="utf-8").splitlines(True) if line.startswith("#")]
+        with replacing(path) as temporary:
+            temporary.write_text("".join(comments) + config.to_yaml(), encoding="utf-8")
 
     def save_model(self, model) -> None:
         """Writes the model folder, with the run's config in it."""

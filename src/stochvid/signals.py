@@ -52,4 +52,7 @@ class StopSignals:
             raise Interrupted(signal.Signals(number))
         self.received = signal.Signals(number)
         # not through a stream: the signal may have come in the middle of a write to it
-        os.write(2, f"\n{self.received.name}: stopping after this step; once more stops at once.\n".encode())
+        os.write(
+            2,
+            f"\n{self.received.name}: stopping after this step, with a checkpoint and a last validation; again: at once.\n".encode(),
+        )

@@ -73,7 +73,7 @@ def train(
             weights = sum(p.numel() for p in module.model.parameters())
             print(f"{weights:,} parameters; {config.trainer.precision}; run folder {run.folder}", flush=True)
         elif resume:
-            run.checkpoint = run.checkpoints()[-1]
+            run.checkpoint = run.newest()
         try:
             trainer.fit(module, datamodule=data, ckpt_path=run.checkpoint, weights_only=True)
             unseen = trainer.global_step > run.step and trainer.global_step % config.trainer.validate_every
@@ -87,8 +87,8 @@ def train(
                 raise Interrupted(signals.received or signal.SIGTERM) from None
         finally:
             log.close()
-    if run.main:
-        run.save_model(module.final)
+        if run.main:
+            run.save_model(module.final)
     return run
 
 
@@ -193,6 +193,12 @@ class Training(LightningModule):
             adam, lambda step: learning_rate_scale(step, o, self.config.trainer.max_steps)
         )
         return {"optimizer": adam, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_start(self) -> None:
+        """Takes the learning rate from the schedule: a checkpoint holds that of its own run's end."""
+        scale = learning_rate_scale(self.global_step, self.config.optim, self.config.trainer.max_steps)
+        for group in self.optimizers().param_groups:
+            group["lr"] = self.config.optim.lr * scale
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuses the checkpoint of another model."""

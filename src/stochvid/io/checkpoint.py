@@ -38,9 +38,9 @@ class AtomicCheckpointIO(CheckpointIO):
             checkpoint = torch.load(path, map_location=map_location, weights_only=True)
             missing = [name for name in NEEDED if name not in checkpoint]
         except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError, KeyError, TypeError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise InputError(
-                f"checkpoint {str(path)!r} cannot be read: {reason} Delete it to continue from the one before."
+                f"checkpoint {str(path)!r} is damaged, or holds more than tensors and plain values "
+                f"({type(error).__name__}). Delete it to continue from the one before, if there is one."
             ) from None
         if missing:
             raise InputError(f"{str(path)!r} is not a checkpoint of a training run: it has no {missing[0]!r}.")

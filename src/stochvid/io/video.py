@@ -70,7 +70,7 @@ def read_clip(source: str | Path, limit: int | None = None) -> Clip:
         raise InputError(f"clip {str(source)!r} does not exist. Give a video, a folder of frames, .npy or .npz.")
     if path.is_dir():
         frames, fps = _read_folder(path, limit), None
-    elif path.suffix in (".npy", ".npz"):
+    elif path.suffix.lower() in (".npy", ".npz"):
         frames, fps = _read_array(path)[:limit], None
     else:
         frames, fps = _read_video(path, limit)
@@ -115,7 +115,7 @@ def _image_pixels(image: Image.Image) -> np.ndarray:
 
 
 def _natural(path: Path) -> list:
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name)]
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", path.name)]
 
 
 def _read_video(path: Path, limit: int | None) -> tuple[np.ndarray, float | None]:

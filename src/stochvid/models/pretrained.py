@@ -56,6 +56,8 @@ def find_model(model: str, **hub_options: Any) -> Path:
         folder = _download(model, hub_options)
     if not (folder / CONFIG).is_file() and (folder / "model" / CONFIG).is_file():
         folder = folder / "model"  # the folder of a run
+    if (folder / "checkpoints").is_dir() and not (folder / CONFIG).is_file():
+        raise InputError(f"run {str(folder)!r} has no model yet. Let it end: stochvid train --resume {folder}")
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
             raise InputError(
