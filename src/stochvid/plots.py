@@ -36,7 +36,9 @@ def plot_uncertainty(
         for i, frame in enumerate(np.flatnonzero(bounces[: frames[-1]]) + 1):
             label = "bounce in the true clip" if i == 0 else None
             axes.axvline(frame, color="tab:green", ls="--", lw=1.2, label=label)
-    axes.fill_between(frames, sigma.min(axis=0), sigma.max(axis=0), color="tab:orange", alpha=0.25, lw=0, label="range")
+    axes.fill_between(
+        frames, sigma.min(axis=0), sigma.max(axis=0), color="tab:orange", alpha=0.25, lw=0, label="range over samples"
+    )
     axes.plot(frames, sigma.mean(axis=0), color="tab:orange", marker="o", ms=3.5, label="prior σ, mean of samples")
     axes.set_ylim(bottom=0)
     axes.set_xlim(0.5, frames[-1] + 0.5)
