@@ -47,7 +47,7 @@ def plot_uncertainty(
     axes.set_ylabel("prior σ (mean over latents)")
     axes.set_title(title or "How uncertain the next frame is", loc="left", fontsize=11)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, 1), ncols=4, handlelength=1.5)
+    figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=4)
     with replacing(path) as temporary:
         figure.savefig(temporary)
     return path
