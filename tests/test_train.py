@@ -210,8 +210,10 @@ def test_checkpoints_are_pruned_and_never_unpickled(tmp_path):
         train(tiny(9), tmp_path / "run", resume=True)
     assert load_config(tmp_path / "run" / "config.yaml").trainer.max_steps == 6  # what was refused left no trace
     evil.write_bytes(b"nothing")
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
     with pytest.raises(InputError, match=r"step-00000007.ckpt' is damaged"):
         train(tiny(9), tmp_path / "run", resume=True)
+    assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.parametrize("prior", ["fixed", "none"])

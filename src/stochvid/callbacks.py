@@ -40,25 +40,10 @@ class RunLog(Callback):
         self.train, self.val = _Mean(), _Mean()
         self.file = self.writer = self.bar = None
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Opens the logs; on resume, forgets what was logged after the checkpoint."""
-        if not trainer.is_global_zero or self.file:
-            return
-        step = self.run.step
-        path = self.run.folder / "metrics.csv"
-        kept = _rows_until(path, step) if self.run.checkpoint else []
-        with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows(kept)
-        self.file = open(path, "a", newline="", encoding="utf-8")  # noqa: SIM115  (closed by `close`)
-        self.csv = csv.DictWriter(self.file, COLUMNS)
-        self.writer = SummaryWriter(str(self.run.folder / "tensorboard"), purge_step=step + 1 if step else None)
-        if sys.stderr.isatty():
-            self.bar = tqdm(total=self.config.trainer.max_steps, initial=step, unit="step", dynamic_ncols=True)
-
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Starts the clock."""
+        """Opens the logs, now that a checkpoint was accepted, and starts the clock."""
+        if trainer.is_global_zero:
+            self._open()
         self.since, self.paused = time.perf_counter(), None
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
@@ -105,6 +90,20 @@ class RunLog(Callback):
         for thing in (self.bar, self.writer, self.file):
             if thing is not None:
                 thing.close()
+
+    def _open(self) -> None:
+        """On resume, what was logged after the checkpoint is forgotten."""
+        step, path = self.run.step, self.run.folder / "metrics.csv"
+        kept = _rows_until(path, step) if self.run.checkpoint else []
+        with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(kept)
+        self.file = open(path, "a", newline="", encoding="utf-8")  # noqa: SIM115  (closed by `close`)
+        self.csv = csv.DictWriter(self.file, COLUMNS)
+        self.writer = SummaryWriter(str(self.run.folder / "tensorboard"), purge_step=step + 1 if step else None)
+        if sys.stderr.isatty():
+            self.bar = tqdm(total=self.config.trainer.max_steps, initial=step, unit="step", dynamic_ncols=True)
 
     def _show(self, step: int, row: dict[str, float]) -> None:
         """The progress bar on a terminal, a line where the output is kept."""

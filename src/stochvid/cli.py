@@ -126,7 +126,7 @@ def _train_parser(style: dict) -> ArgumentParser:
     )
     shipped = ", ".join(shipped_configs())
     parser.add_argument("--config", action="config", help=f"a shipped config ({shipped}) or a YAML file")
-    parser.add_argument("--print_config", action="store_true", help="print the resolved config and exit")
+    parser.add_argument("--print_config", action="store_true", help="print every setting as YAML and exit")
     parser.add_argument("--out", type=str, help="run folder (default: runs/NAME of the config)")
     parser.add_argument(
         "--resume", type=str | None, help="a run to continue, or auto: the one in --out if there is something"
@@ -164,6 +164,6 @@ def _predict_parser(style: dict) -> ArgumentParser:
 
 def _plain(error: Exception) -> str:
     """A parser's error in one line, in the words of the command line."""
-    text = " ".join(str(error).replace("predict.", "").split())
+    text = re.sub(r"\bpredict\.(model|clips)\b", r"\1", " ".join(str(error).split()))
     text = re.sub(r'Parser key "([\w.]+)":\s*', r"--\1: ", text)
     return re.sub(r"Expected an? <class '(?:\w+\.)*(\w+)'>\. Got value: (.*)", r"expected \1, got \2.", text)

@@ -92,7 +92,7 @@ class FuturesPicture:
         )
         draw = ImageDraw.Draw(page)
         draw.text((left, 3), "given", CONTEXT, _font(14))
-        draw.text((left + len(before) * step, 3), "predicted" if len(rows) > 1 else "", FUTURE, _font(14))
+        draw.text((left + len(before) * step, 3), "predicted", FUTURE, _font(14))
         for column, t in enumerate(before + after):
             x = left + column * step
             draw.text((x + side // 2, LINE + 8), str(t + 1), TEXT, _font(12), anchor="mm")

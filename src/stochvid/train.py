@@ -55,7 +55,8 @@ def train(
         The run. `run.stopped_by` is the signal that ended it early, or None.
 
     Raises:
-        InputError: settings, data or folders that do not work out. Nothing was written or removed then.
+        InputError: settings, data, folders or a checkpoint that do not work out (nothing of an earlier run was changed
+            then), or a disk that is full.
         Diverged: the loss became NaN or infinite; the last checkpoint is from before that.
         Interrupted: a second signal did not wait for the end of the step.
     """
