@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 
 from stochvid import InputError, read_clip
-from stochvid.io.video import Clip, fit_frames, to_bytes, write_gif, write_mp4
+from stochvid.io.clip import Clip, fit_frames
+from stochvid.io.video import to_bytes, write_gif, write_mp4
 from stochvid.pictures import CONTEXT, FUTURE, TRUTH, FuturesPicture
 from stochvid.plots import plot_uncertainty
 

@@ -21,7 +21,7 @@ _HOMES = {
     "TrainConfig": "stochvid.config",
     "TrainerConfig": "stochvid.config",
     "load_config": "stochvid.config",
-    "read_clip": "stochvid.io.video",
+    "read_clip": "stochvid.io.clip",
 }
 
 __all__ = ["__version__", *_HOMES]

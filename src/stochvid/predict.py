@@ -12,7 +12,8 @@ from stochvid.config import TRAINING, DataConfig, load_config
 from stochvid.data.moving_mnist import MovingMNIST
 from stochvid.errors import InputError
 from stochvid.files import replacing, replacing_folder, writable_folder
-from stochvid.io.video import Clip, Fit, fit_frames, read_clip, to_bytes, write_png
+from stochvid.io.clip import Clip, Fit, fit_frames, read_clip
+from stochvid.io.video import to_bytes, write_png
 from stochvid.models.pretrained import find_model
 from stochvid.models.svg import SVG
 from stochvid.pictures import FPS, FuturesPicture

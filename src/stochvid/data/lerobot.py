@@ -1,0 +1,167 @@
+"""LeRobot datasets, version 3: `meta/info.json`, `meta/episodes/**.parquet`, and MP4 files of many episodes each."""
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stochvid.data.source import Item, Source, Task, regular, unreadable
+from stochvid.errors import InputError
+from stochvid.io.video import Frame, at_rate, decode_video, probe_video
+
+INFO = Path("meta") / "info.json"
+PLACE = re.compile(r"\{(video_key|chunk_index|file_index)(?::0?(\d+)d)?\}")
+
+
+class LeRobot(Source):
+    """The episodes of one camera, cut out of the MP4 files by their timestamps."""
+
+    format = "lerobot"
+    channels = 3
+    takes = frozenset({"camera", "fps"})
+
+    @classmethod
+    def recognises(cls, root: Path) -> bool:
+        """A folder with `meta/info.json`."""
+        return (root / INFO).is_file()
+
+    def find(self) -> list[Path]:
+        """The camera's videos that episodes point to, in the order of episodes."""
+        info = self._info()
+        self.fps, self.camera = float(info["fps"]), self._camera(info["features"])
+        splits = _ranges(info.get("splits"))
+        self.episodes: dict[Path, list[Item]] = {}
+        for row in self._rows():
+            path = self._path(info["video_path"], row)
+            split = next((name for name, (a, b) in splits.items() if a <= row["episode_index"] < b), None)
+            start, stop = row["from_timestamp"], row["to_timestamp"]
+            item = Item(f"episode_{row['episode_index']:06}", row["length"], split, start, stop)
+            self.episodes.setdefault(path, []).append(item)
+        if set(splits) <= {"train"}:  # as recorded: nothing was held out
+            self.notes.append("the dataset holds no episodes out, so a part of them is")
+            self.episodes = {
+                path: [Item(i.name, i.frames, None, i.start, i.stop) for i in items]
+                for path, items in self.episodes.items()
+            }
+        return list(self.episodes)
+
+    def probe(self, path: Path) -> Task:
+        """The episodes of a file."""
+        regular(path)
+        info = probe_video(path)
+        scale = (self.options.fps or self.fps) / self.fps
+        items = sorted(self.episodes[path], key=lambda item: item.start)
+        items = [Item(i.name, round(i.frames * scale), i.split, i.start, i.stop) for i in items]
+        return Task(path, tuple(items), (info.width, info.height), 3, self.options.fps or self.fps)
+
+    def read(self, task: Task) -> Iterator[tuple[int, np.ndarray | InputError]]:
+        """The frames whose time is an episode's, with half a frame of slack for rounded times."""
+        slack, frames = 0.5 / self.fps, _Ahead(decode_video(task.path, threads=1))
+        lengths = {item.name: item.frames for item in self.episodes[task.path]}
+        for number, item in enumerate(task.items):
+            before = frames.given
+            episode = frames.between(item.start - slack, item.stop - slack)
+            pixels = at_rate(episode, self.options.fps) if self.options.fps else (frame.pixels for frame in episode)
+            for picture in pixels:
+                yield number, picture
+            if (count := frames.given - before) != lengths[item.name]:
+                yield (
+                    number,
+                    InputError(
+                        f"{item.name} should have {lengths[item.name]} frames, but {count} of {str(task.path)!r} lie "
+                        f"between {item.start:g} and {item.stop:g} s. Get the dataset again."
+                    ),
+                )
+
+    def _info(self) -> dict[str, Any]:
+        path = self.root / INFO
+        try:
+            info = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise unreadable(path, error) from None
+        except ValueError as error:
+            raise InputError(f"{str(path)!r} is no JSON: {error}.") from None
+        version = str(info.get("codebase_version")) if isinstance(info, dict) else "none"
+        if not version.startswith("v3."):
+            raise InputError(f"{str(path)!r} is of LeRobot version {version}; version 3 is read. Convert it first.")
+        wanted = {"fps": (int, float), "features": dict, "video_path": str}
+        for name, kind in wanted.items():
+            if not isinstance(info.get(name), kind) or info[name] == 0:
+                raise InputError(f"{str(path)!r} has no usable {name!r}: {info.get(name)!r:.60}.")
+        return info
+
+    def _camera(self, features: dict[str, Any]) -> str:
+        cameras = [name for name, f in features.items() if isinstance(f, dict) and f.get("dtype") == "video"]
+        if self.options.camera in cameras:
+            return self.options.camera
+        if self.options.camera is None and len(cameras) == 1:
+            return cameras[0]
+        if not cameras:
+            raise InputError(f"LeRobot dataset {str(self.root)!r} has no videos (no feature of dtype 'video').")
+        asked = f"there is no {self.options.camera!r}" if self.options.camera else f"it has {len(cameras)}"
+        raise InputError(f"choose a camera of {str(self.root)!r} ({asked}): --camera {' or '.join(cameras)}.")
+
+    def _rows(self) -> list[dict[str, Any]]:
+        """Episode by episode: where it is."""
+        try:
+            from pyarrow import ArrowException, parquet
+        except ImportError:
+            raise InputError("LeRobot datasets need pyarrow: pip install 'stochvid[lerobot]'.") from None
+        files = sorted((self.root / "meta" / "episodes").rglob("*.parquet"))
+        if not files:
+            raise InputError(f"LeRobot dataset {str(self.root)!r} has no meta/episodes/**/*.parquet.")
+        prefix = f"videos/{self.camera}/"
+        kinds = {"chunk_index": int, "file_index": int, "from_timestamp": float, "to_timestamp": float}
+        names = {"episode_index": int, "length": int} | {prefix + name: kind for name, kind in kinds.items()}
+        rows = []
+        for path in files:
+            try:
+                table = parquet.read_table(path, columns=list(names))
+                rows += [
+                    {n.removeprefix(prefix): kind(row[n]) for n, kind in names.items()} for row in table.to_pylist()
+                ]
+            except (ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+                raise InputError(f"{str(path)!r} does not say where the episodes are: {error}.") from None
+        if not all(row["length"] > 0 and math.isfinite(row["from_timestamp"] + row["to_timestamp"]) for row in rows):
+            raise InputError(f"an episode of {str(self.root)!r} has no frames, or no times.")
+        return sorted(rows, key=lambda row: row["episode_index"])
+
+    def _path(self, template: str, row: dict[str, Any]) -> Path:
+        """The file of an episode. The template comes from the dataset, so it is filled in, not run by `format`."""
+        values = row | {"video_key": self.camera}
+        path = self.root / PLACE.sub(lambda m: str(values[m[1]]).zfill(int(m[2] or 0)), template)
+        if not path.resolve().is_relative_to(self.root.resolve()):
+            raise InputError(f"{str(self.root / INFO)!r} points outside of the dataset: {template!r:.80}.")
+        return path
+
+
+class _Ahead:
+    """Frames by their time, each given once."""
+
+    def __init__(self, frames: Iterator[Frame]):
+        self.frames, self.next, self.given = frames, None, 0
+
+    def between(self, start: float, stop: float) -> Iterator[Frame]:
+        """The frames from `start` to before `stop` that were not given yet, their time counted from the first."""
+        first = None
+        while (frame := self.next or next(self.frames, None)) is not None:
+            self.next = frame
+            if frame.time >= stop:
+                return
+            self.next = None
+            if frame.time >= start:
+                first = frame.time if first is None else first
+                self.given += 1
+                yield Frame(frame.pixels, frame.time - first)
+
+
+def _ranges(splits: Any) -> dict[str, tuple[int, int]]:
+    """{"train": "0:45"} → {"train": (0, 45)}; what is no such range is passed over."""
+    if not isinstance(splits, dict):
+        return {}
+    matches = {name: re.fullmatch(r"(\d+):(\d+)", str(text)) for name, text in splits.items()}
+    return {name: (int(m[1]), int(m[2])) for name, m in matches.items() if m and name in ("train", "val", "test")}

@@ -1,0 +1,399 @@
+"""A prepared store: decoded clips as one memory-mapped array for each split, and an index.
+
+    STORE/index.json   clips (names, offsets, lengths), size, channels, where they come from, checksums
+    STORE/train.npy    (frames, C, size, size) uint8, the clips one after another
+    STORE/test.npy     likewise
+
+`Store` reads one, `StoreWriter` makes one, `StoredClips` is the dataset for training.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Self
+
+import numpy as np
+
+from stochvid.errors import InputError
+from stochvid.philox import Streams
+
+INDEX = "index.json"
+FORMAT, VERSION = "stochvid store", 1
+SPLITS = ("train", "val", "test")
+HEADER_BYTES = 128  # NumPy's header, for any number of frames
+BLOCK = 1 << 24
+
+
+@dataclass
+class SplitIndex:
+    """The clips of a split; lists are alike in length.
+
+    Attributes:
+        names: of the clips.
+        offsets: first frame of each in the array.
+        lengths: frames of each.
+        fps: frames per second, null where unknown.
+        bounces: for made clips, the frames in which something unpredictable happens; else null.
+        sha256: of the array's file.
+    """
+
+    names: list[str] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
+    fps: list[float | None] = field(default_factory=list)
+    bounces: list[list[int] | None] = field(default_factory=list)
+    sha256: str = ""
+
+    @property
+    def frames(self) -> int:
+        """Frames of all clips together."""
+        return sum(self.lengths)
+
+    def add(self, name: str, length: int, fps: float | None, bounces: Sequence[int] | None = None) -> None:
+        """Notes a clip whose frames follow those of the last one."""
+        self.offsets.append(self.frames if not self.offsets else self.offsets[-1] + self.lengths[-1])
+        self.names.append(name)
+        self.lengths.append(length)
+        self.fps.append(fps)
+        self.bounces.append(None if bounces is None else [int(frame) for frame in bounces])
+
+
+class Store:
+    """A store on disk, opened to be read.
+
+    Args:
+        path: its folder.
+
+    Attributes:
+        size: height and width of the frames.
+        channels: of the frames.
+        splits: the clips of each split.
+        about: what else the index says: source, options, what was left out.
+
+    Raises:
+        InputError: there is no store, or its index and arrays do not agree.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        index = _read_index(self.path)
+        try:
+            self.size, self.channels = index.pop("size"), index.pop("channels")
+            self.splits = {name: SplitIndex(**split) for name, split in index.pop("splits").items()}
+            self.about = index
+            self._check_index()
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise self._broken(f"{INDEX} is not as it should be ({error})") from None
+        self._arrays = {name: self._map(name) for name in self.splits}
+
+    def clip(self, split: str, number: int) -> dict[str, np.ndarray]:
+        """A whole clip: `frames` (T, C, H, W) uint8, and `bounces` (T,) bool where they are known.
+
+        Raises:
+            InputError: there is no such split or clip.
+        """
+        index = self.splits.get(split)
+        if index is None or not 0 <= number < len(index.names):
+            held = ", ".join(f"{name} 0 to {len(s.names) - 1}" for name, s in self.splits.items())
+            raise InputError(f"store {str(self.path)!r} has no clip {number} in {split!r}; it has {held}.")
+        start, length = index.offsets[number], index.lengths[number]
+        clip = {"frames": np.array(self.array(split)[start : start + length])}
+        if index.bounces[number] is not None:
+            clip["bounces"] = np.isin(np.arange(length), index.bounces[number])
+        return clip
+
+    def array(self, split: str) -> np.ndarray:
+        """The memory map of a split: (frames, C, size, size) uint8."""
+        return self._arrays[split]
+
+    @property
+    def held_out(self) -> str:
+        """The split to validate on: val, or else test.
+
+        Raises:
+            InputError: there is neither.
+        """
+        for name in ("val", "test"):
+            if name in self.splits:
+                return name
+        raise InputError(
+            f"store {str(self.path)!r} has nothing to validate on: it has only {', '.join(self.splits)}. Prepare it "
+            "with a --split that names test or val, too."
+        )
+
+    def verify(self) -> None:
+        """Compares the arrays with their checksums.
+
+        Raises:
+            InputError: one differs.
+        """
+        for name, split in self.splits.items():
+            if checksum(self.path / f"{name}.npy") != split.sha256:
+                raise self._broken(f"{name}.npy does not match its checksum")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path}  # a pickled memory map would be a copy of everything
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["path"])
+
+    def _map(self, name: str) -> np.ndarray:
+        file = self.path / f"{name}.npy"
+        try:
+            array = np.load(file, mmap_mode="r", allow_pickle=False)
+        except Exception as error:  # NumPy raises nearly anything on broken files
+            raise self._broken(f"{name}.npy cannot be opened ({error})") from None
+        expected = (self.splits[name].frames, self.channels, self.size, self.size)
+        if array.dtype != np.uint8 or array.shape != expected or not array.flags.c_contiguous:
+            raise self._broken(
+                f"{name}.npy is {array.dtype} {array.shape}, but {INDEX} says uint8 {expected}, frame after frame"
+            )
+        if file.stat().st_size != array.offset + array.nbytes:
+            raise self._broken(f"{name}.npy has {file.stat().st_size:,} bytes, not those of its header")
+        return array
+
+    def _check_index(self) -> None:
+        for name, value in (("size", self.size), ("channels", self.channels)):
+            if type(value) is not int or value < 1:
+                raise ValueError(f"{name} is {value!r}")
+        for name, split in self.splits.items():
+            columns = (split.names, split.offsets, split.lengths, split.fps, split.bounces)
+            if name not in SPLITS or not split.names or len({len(column) for column in columns}) != 1:
+                raise ValueError(f"split {name!r} is incomplete")
+            offsets, lengths = np.array(split.offsets), np.array(split.lengths)
+            if offsets.dtype != np.int64 or lengths.dtype != np.int64 or lengths.min() < 1:
+                raise ValueError(f"the clips of {name!r} are no whole numbers of frames")
+            order = np.argsort(offsets)
+            if not np.array_equal(offsets[order], np.cumsum(lengths[order]) - lengths[order]):
+                raise ValueError(f"the clips of {name!r} overlap or leave gaps")
+
+    def _broken(self, why: str) -> InputError:
+        return InputError(f"store {str(self.path)!r} is broken: {why}. Prepare it again with --overwrite.")
+
+
+class StoredClips:
+    """Clips of a fixed length out of a store, at random starts; every legal start is equally likely.
+
+    Args:
+        store: to read from.
+        split: of the store.
+        length: frames T of a clip.
+        seed: clips of different seeds are independent.
+        stride: take every so many-th frame.
+        flip: mirror every other clip, at random, left to right.
+
+    Attributes:
+        short: clips of the store that are too short, and left out.
+
+    Raises:
+        InputError: no clip of the store is long enough.
+    """
+
+    def __init__(self, store: Store, split: str, length: int, *, seed: int = 0, stride: int = 1, flip: bool = False):
+        self.store, self.split, self.length, self.stride, self.flip = store, split, length, stride, flip
+        if split not in store.splits:
+            raise InputError(f"store {str(store.path)!r} has no split {split!r}, only {', '.join(store.splits)}.")
+        index = store.splits[split]
+        span = (length - 1) * stride + 1
+        starts = np.maximum(np.array(index.lengths) - span + 1, 0)
+        self._offsets, self._bounces = np.array(index.offsets), index.bounces
+        self._ends = np.cumsum(starts)  # the legal starts of all clips in a row, and where each clip's end in it
+        self.short = int((starts == 0).sum())
+        if not self._ends[-1]:
+            strided = f" ({length} with a stride of {stride})" if stride > 1 else ""
+            raise InputError(
+                f"store {str(store.path)!r} has no clip of {span} frames{strided} in {split!r}; its longest has "
+                f"{max(index.lengths)}. Use a smaller --model.horizon or --data.stride, or longer videos."
+            )
+        self._streams = Streams(seed, f"store {split}")
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        """Clip `index` (any integer from 0): `frames` (T, C, H, W) uint8, `index`, and `bounces` (T,) if known."""
+        return {name: values[0] for name, values in self.__getitems__([index]).items()}
+
+    def __getitems__(self, indices: Sequence[int]) -> dict[str, np.ndarray]:
+        """A batch: `frames` (B, T, C, H, W) uint8, `index` (B,) int64; `bounces` (B, T) bool if known of all clips."""
+        indices = np.asarray(indices, dtype=np.int64)
+        array = self.store.array(self.split)
+        frames = np.empty((len(indices), self.length, *array.shape[1:]), dtype=np.uint8)
+        bounces = np.zeros((len(indices), self.length), dtype=bool)
+        for row, index in enumerate(indices):
+            clip, start, mirrored = self._place(int(index))
+            first = self._offsets[clip] + start
+            frames[row] = array[first : first + (self.length - 1) * self.stride + 1 : self.stride]
+            if mirrored:
+                frames[row] = frames[row, ..., ::-1].copy()
+            if self._bounces[clip] is not None:
+                bounces[row] = np.isin(start + self.stride * np.arange(self.length), self._bounces[clip])
+        batch = {"frames": frames, "index": indices}
+        return batch | {"bounces": bounces} if None not in self._bounces else batch
+
+    def _place(self, index: int) -> tuple[int, int, bool]:
+        """Which clip, its first frame, and whether it is mirrored: a function of the seed and the index."""
+        random = self._streams.at(index)
+        start = int(random.integers(self._ends[-1]))
+        clip = int(np.searchsorted(self._ends, start, side="right"))
+        before = self._ends[clip - 1] if clip else 0
+        return clip, start - int(before), self.flip and bool(random.integers(2))
+
+
+class StoreWriter:
+    """Writes a store clip by clip into a folder; it is one once `finish` has returned.
+
+    Args:
+        folder: an existing folder.
+        size: height and width of the frames.
+        channels: of the frames.
+    """
+
+    def __init__(self, folder: Path, size: int, channels: int):
+        self.folder, self.shape = folder, (channels, size, size)
+        self.frame_bytes = channels * size * size
+        self.splits: dict[str, SplitIndex] = {}
+        self._files: dict[str, BinaryIO] = {}
+
+    def add(
+        self,
+        split: str,
+        name: str,
+        frames: np.ndarray | BinaryIO,
+        length: int,
+        fps: float | None = None,
+        bounces: Sequence[int] | None = None,
+    ) -> None:
+        """Appends a clip.
+
+        Args:
+            split: train, val or test.
+            name: of the clip.
+            frames: (T, C, size, size) uint8, or a file that is at their bytes.
+            length: frames T.
+            fps: frames per second.
+            bounces: frames in which something unpredictable happens.
+        """
+        file = self._file(split)
+        if isinstance(frames, np.ndarray):
+            file.write(np.ascontiguousarray(frames).data)
+        else:
+            left = length * self.frame_bytes
+            while left:
+                block = frames.read(min(left, BLOCK))
+                file.write(block)
+                left -= len(block)
+        self.splits[split].add(name, length, fps, bounces)
+
+    def go_on(self, splits: Mapping[str, SplitIndex]) -> None:
+        """Takes up the clips that an interrupted writer had finished, and forgets what came after them."""
+        for name, split in splits.items():
+            file = self._file(name)
+            file.truncate(HEADER_BYTES + split.frames * self.frame_bytes)
+            file.seek(0, os.SEEK_END)
+            self.splits[name] = split
+
+    def flush(self) -> None:
+        """Sees that everything is on the disk."""
+        for file in self._files.values():
+            file.flush()
+            os.fsync(file.fileno())
+
+    def finish(self, about: dict[str, Any], order: Mapping[str, Sequence[int]] | None = None) -> None:
+        """Writes headers and index.
+
+        Args:
+            about: what the index shall say besides: source, options, what was left out.
+            order: for a split, in which order to list its clips.
+        """
+        for name, file in self._files.items():
+            file.seek(0)
+            shape = (self.splits[name].frames, *self.shape)
+            np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+            if file.tell() != HEADER_BYTES:
+                raise RuntimeError(f"NumPy's header has {file.tell()} bytes, expected {HEADER_BYTES}")
+        self.flush()
+        self.close()
+        for name, split in self.splits.items():
+            split.sha256 = checksum(self.folder / f"{name}.npy")
+        splits = {name: asdict(self.splits[name]) for name in SPLITS if name in self.splits}
+        for name, places in (order or {}).items():
+            for column, values in splits[name].items():
+                if isinstance(values, list):
+                    splits[name][column] = [values[place] for place in places]
+        channels, size, _ = self.shape
+        index = {"format": FORMAT, "version": VERSION, "size": size, "channels": channels} | about | {"splits": splits}
+        with open(self.folder / INDEX, "w", encoding="utf-8") as file:
+            json.dump(index, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def close(self) -> None:
+        """Closes the arrays."""
+        for file in self._files.values():
+            file.close()
+        self._files = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+    def _file(self, split: str) -> BinaryIO:
+        if split not in self._files:
+            path = self.folder / f"{split}.npy"
+            file = open(path, "r+b" if path.exists() else "w+b")  # noqa: SIM115  (closed by `close`)
+            if path.stat().st_size < HEADER_BYTES:
+                file.truncate(HEADER_BYTES)
+            file.seek(0, os.SEEK_END)
+            self._files[split] = file
+            self.splits.setdefault(split, SplitIndex())
+        return self._files[split]
+
+
+def is_store(path: str | Path) -> bool:
+    """Whether there is a store in a folder, as far as its index shows."""
+    try:
+        return _read_index(Path(path)) is not None
+    except InputError:
+        return False
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file, as `sha256sum` prints it.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{str(path)!r} cannot be read: {error.strerror}.") from None
+
+
+def blocks(array: np.ndarray, frames: int = 4096) -> Iterator[np.ndarray]:
+    """A long array in pieces."""
+    for start in range(0, len(array), frames):
+        yield array[start : start + frames]
+
+
+def _read_index(folder: Path) -> dict[str, Any]:
+    path = folder / INDEX
+    if not path.is_file():
+        raise InputError(
+            f"there is no store in {str(folder)!r} (no {INDEX} there). Make one: stochvid prepare SOURCE {folder}."
+        )
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"store {str(folder)!r} is broken: {INDEX} cannot be read ({error}).") from None
+    if not isinstance(index, dict) or index.get("format") != FORMAT:
+        raise InputError(f"{str(path)!r} is not the index of a store of stochvid.")
+    if index.get("version") != VERSION:
+        raise InputError(
+            f"store {str(folder)!r} is of version {index.get('version')!r}; this stochvid reads version {VERSION}. "
+            "Prepare it again with --overwrite, or update stochvid."
+        )
+    return index

@@ -1,0 +1,86 @@
+"""A person's own videos: a folder tree of anything FFmpeg reads, or of folders of frames."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from stochvid.data.source import Item, Source, Task, regular, walk
+from stochvid.errors import InputError
+from stochvid.io.clip import IMAGE_SUFFIXES, frame_paths, read_images
+from stochvid.io.video import as_stored, at_rate, decode_video, probe_video
+
+VIDEO_SUFFIXES = {
+    ".3gp", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mj2", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts",
+    ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv", ".y4m",
+}  # fmt: skip
+SPLITS = ("train", "val", "test")
+
+
+class Videos(Source):
+    """A tree of videos, or of folders of images. Folders `train`, `val` and `test` at its top are the splits."""
+
+    format = "videos"
+    takes = frozenset({"fps"})
+
+    @classmethod
+    def recognises(cls, root: Path) -> bool:
+        """Any video or image will do."""
+        if root.is_file():
+            return root.suffix.lower() in VIDEO_SUFFIXES
+        return any(path.suffix.lower() in VIDEO_SUFFIXES | IMAGE_SUFFIXES for path in walk(root).files)
+
+    def find(self) -> list[Path]:
+        """Videos, and folders whose files are images and no videos."""
+        if self.root.is_file():
+            return [self.root]
+        tree = walk(self.root)
+        videos = [path for path in tree.files if path.suffix.lower() in VIDEO_SUFFIXES]
+        with_videos = {path.parent for path in videos}
+        images = [path for path in tree.files if path.suffix.lower() in IMAGE_SUFFIXES]
+        folders = {path.parent: None for path in images if path.parent not in with_videos}
+        taken = {*videos, *(path for path in images if path.parent in folders)}
+        others = Counter(path.suffix.lower() or path.name for path in tree.files if path not in taken)
+        if others:
+            kinds = ", ".join(f"{count} {kind}" for kind, count in others.most_common(5))
+            self.notes.append(f"not taken for clips: {kinds}{', …' if len(others) > 5 else ''}")
+        for loop in tree.loops:
+            self.notes.append(f"not followed: {str(loop)!r} links to a folder that contains it")
+        order = {path: number for number, path in enumerate(tree.files)}
+        first = {path.parent: order[path] for path in reversed(images)}
+        return sorted([*videos, *folders], key=lambda path: order[path] if path in order else first[path])
+
+    def probe(self, path: Path) -> Task:
+        """One clip."""
+        if path.is_dir():
+            frames = frame_paths(path)
+            try:
+                with Image.open(frames[0]) as image:
+                    size, channels = image.size, 1 if image.mode in ("1", "L", "I", "I;16", "I;16B") else 3
+            except Exception as error:  # so do Pillow's
+                raise InputError(f"frame {str(frames[0])!r} cannot be read as an image: {error}.") from None
+            return self._task(path, len(frames), size, channels, None)
+        regular(path)
+        info = probe_video(path)
+        fps, frames = self.options.fps or info.fps, info.frames
+        if self.options.fps and info.fps:
+            frames = round(frames * self.options.fps / info.fps)
+        return self._task(path, frames, (info.width, info.height), 1 if info.grey else 3, fps)
+
+    def read(self, task: Task) -> Iterator[tuple[int, np.ndarray | InputError]]:
+        """All frames."""
+        if task.path.is_dir():
+            frames = read_images(frame_paths(task.path), task.path)
+        elif self.options.fps:
+            frames = at_rate(decode_video(task.path, threads=1), self.options.fps)
+        else:
+            frames = as_stored(decode_video(task.path, threads=1), task.path)
+        return ((0, frame) for frame in frames)
+
+    def _task(self, path: Path, frames: int, size: tuple[int, int], channels: int, fps: float | None) -> Task:
+        name = self.name(path)
+        top = name.split("/")[0]
+        item = Item(name, frames, split=top if top in SPLITS and top != name else None)
+        return Task(path, (item,), size, channels, fps)

@@ -1,0 +1,185 @@
+"""A clip from whatever a person has: a video, a folder of frames, an array; and in the size that a model wants."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from stochvid.errors import InputError
+from stochvid.io.arrays import CLIP_AXES, ONE_CLIP, ArrayFile
+from stochvid.io.video import decode_video, probe_video
+
+Fit = Literal["squash", "crop", "pad"]
+
+ARRAY_SUFFIXES = {".npy", ".npz"}
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
+COLOURS = {1: "grey", 3: "RGB", 4: "RGBA"}
+
+
+@dataclass
+class Clip:
+    """A piece of video.
+
+    Attributes:
+        name: for files and titles.
+        frames: (T, H, W, C) uint8.
+        fps: frames per second, None where the source does not say.
+        bounces: (T,) bool where it is known when something unpredictable happens, else None.
+    """
+
+    name: str
+    frames: np.ndarray
+    fps: float | None = None
+    bounces: np.ndarray | None = None
+
+    def __str__(self) -> str:
+        count, height, width, channels = self.frames.shape
+        rate = f", {self.fps:g} fps" if self.fps else ""
+        return f"{count} frames of {width}×{height} {COLOURS.get(channels, f'{channels} channels')}{rate}"
+
+
+def read_clip(source: str | Path, limit: int | None = None) -> Clip:
+    """Reads a video, a GIF, a folder of frames, or a `.npy`/`.npz` array.
+
+    Arrays are (T, H, W), (T, H, W, C) or (T, C, H, W), uint8, bool, or float in [0, 1]; in an `.npz` the array is the
+    only one, or is called `frames`, `clip` or `video`. Frames of a folder are taken in natural order.
+
+    Args:
+        source: the path.
+        limit: read no more than so many frames (from the start).
+
+    Returns:
+        The clip, with at least one frame.
+
+    Raises:
+        InputError: the source is missing, broken, empty, or of no such kind.
+    """
+    path = Path(source)
+    if not path.exists():
+        raise InputError(f"clip {str(source)!r} does not exist. Give a video, a folder of frames, .npy or .npz.")
+    if path.is_dir():
+        frames, fps = read_images(frame_paths(path)[:limit], path), None
+    elif path.suffix.lower() in ARRAY_SUFFIXES:
+        return Clip(path.stem, _one_clip(path)[:limit])
+    else:
+        fps = probe_video(path).fps
+        frames = (frame.pixels for frame in decode_video(path))
+    frames = list(islice(frames, limit))
+    if not frames:
+        raise InputError(f"clip {str(source)!r} has no frames.")
+    return Clip(path.stem if path.is_file() else path.resolve().name, np.stack(frames), fps)
+
+
+def frame_paths(folder: Path) -> list[Path]:
+    """The images of a folder, in natural order (2 before 10)."""
+    return sorted((path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES), key=natural)
+
+
+def natural(path: Path | str) -> list:
+    """A key that sorts names with numbers in them as people count."""
+    return [(0, int(part), part) if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", str(path))]
+
+
+def read_images(paths: Iterable[Path], folder: Path) -> Iterator[np.ndarray]:
+    """The frames of a folder, (H, W, C) uint8 each.
+
+    Raises:
+        InputError: there is none, one is no image, or they are not alike.
+    """
+    first = None
+    for path in paths:
+        try:
+            with Image.open(path) as image:
+                pixels = _image_pixels(image)
+        except Exception as error:  # so do Pillow's
+            raise InputError(f"frame {str(path)!r} cannot be read as an image: {error}.") from None
+        pixels = pixels.reshape(*pixels.shape[:2], -1)
+        first = first or (path.name, pixels.shape)
+        if pixels.shape != first[1]:
+            (h0, w0, c0), (h, w, c) = first[1], pixels.shape
+            raise InputError(
+                f"frames of one clip must be alike: {first[0]!r} is {w0}×{h0} {COLOURS[c0]}, "
+                f"{str(path)!r} is {w}×{h} {COLOURS[c]}."
+            )
+        yield pixels
+    if first is None:
+        known = ", ".join(sorted(IMAGE_SUFFIXES))
+        raise InputError(f"clip folder {str(folder)!r} has no frames. It must hold images ({known}).")
+
+
+def fit_frame(frame: np.ndarray, size: int, channels: int, fit: Fit = "squash") -> np.ndarray:
+    """One frame as a model wants it.
+
+    Args:
+        frame: (H, W, C) uint8.
+        size: height and width to make.
+        channels: to make: those that it has, or 1 or 3 of a grey, RGB or RGBA frame.
+        fit: squash the whole picture, crop its middle square, or pad it to a square with black.
+
+    Returns:
+        (C, size, size) uint8.
+    """
+    if frame.shape[-1] != channels:
+        image = Image.fromarray(frame[..., 0] if frame.shape[-1] == 1 else frame)
+        pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
+        frame = pixels.reshape(*pixels.shape[:2], channels)
+    if frame.shape[:2] != (size, size):
+        frame = _resize(frame, size, fit)
+    return np.ascontiguousarray(frame.transpose(2, 0, 1))
+
+
+def fit_frames(clip: Clip, size: int, channels: int, fit: Fit = "squash") -> np.ndarray:
+    """All frames of a clip as `fit_frame` makes them: (T, C, size, size) uint8.
+
+    Raises:
+        InputError: the channels cannot be converted.
+    """
+    had = clip.frames.shape[-1]
+    if had != channels and (channels not in (1, 3) or had not in COLOURS):
+        raise InputError(
+            f"clip {clip.name!r} has {had} channels and cannot be converted to the {channels} channels of the model."
+        )
+    return np.stack([fit_frame(frame, size, channels, fit) for frame in clip.frames])
+
+
+def _one_clip(path: Path) -> np.ndarray:
+    array = ArrayFile(path)
+    if array.axes not in CLIP_AXES:
+        shape = tuple(array.shape["NTHWC".index(axis)] for axis in array.axes)
+        raise InputError(f"clip {str(path)!r} has shape {shape}; expected {ONE_CLIP}.")
+    return array.clip(0)
+
+
+def _image_pixels(image: Image.Image) -> np.ndarray:
+    """(H, W) or (H, W, 3) uint8; 16-bit grey keeps its upper byte."""
+    if image.mode.startswith("I"):
+        deep = np.asarray(image).astype(np.int64)
+        if deep.min() < 0 or deep.max() > 65535:
+            raise ValueError("its values are outside 0 … 65535")
+        return (deep >> 8).astype(np.uint8)
+    if image.mode == "F":
+        raise ValueError("it holds floats; save 8-bit or 16-bit grey, or a .npy array in [0, 1]")
+    return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
+
+
+def _resize(frame: np.ndarray, size: int, fit: Fit) -> np.ndarray:
+    height, width = frame.shape[:2]
+    if fit == "crop":
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        frame = frame[top : top + side, left : left + side]
+    elif fit == "pad":
+        side = max(height, width)
+        top, left = (side - height) // 2, (side - width) // 2
+        frame = np.pad(frame, ((top, side - height - top), (left, side - width - left), (0, 0)))
+    planes = [frame] if frame.shape[-1] == 3 else [frame[..., c] for c in range(frame.shape[-1])]
+    resized = [
+        np.asarray(Image.fromarray(np.ascontiguousarray(plane)).resize((size, size), Image.Resampling.BILINEAR))
+        for plane in planes
+    ]
+    return resized[0] if frame.shape[-1] == 3 else np.stack(resized, axis=-1)
