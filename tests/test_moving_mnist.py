@@ -12,7 +12,7 @@ from benchmarks import moving_mnist_loop as loop
 from conftest import MNIST, needs_mnist
 from stochvid import InputError, MovingMNIST
 from stochvid.data.digits import load_digits, resize_digits
-from stochvid.data.moving_mnist import MOTIONS, OutOfRedraws, draw_digits
+from stochvid.data.moving_mnist import MOTIONS, OutOfRedraws, WordDraws, draw_digits
 from stochvid.philox import uniform_integers
 
 VARIANTS = ("svg2018", "srvp2020")
@@ -30,10 +30,10 @@ def test_trajectories_and_bounces_equal_the_plain_loop(variant, deterministic):
     count, length, room = 400, 60, 20
     start = random.integers(0, room, (count, 2))
     velocity = random.integers(-4, 5, (count, 2))
-    words = random.integers(0, 2**32, (count, 4 * length, 2), dtype=np.uint64)
-    motion = MOTIONS[variant](start, velocity, words, length, room, deterministic)
+    words = random.integers(0, 2**32, (count, 8 * length), dtype=np.uint64)
+    motion = MOTIONS[variant](start, velocity, WordDraws(words), length, room, deterministic)
     for i in range(count):
-        left = iter(words[i].ravel())
+        left = iter(words[i])
         positions, bounces = loop.POSITIONS[variant](
             tuple(start[i]),
             tuple(velocity[i]),
@@ -51,7 +51,7 @@ def test_trajectories_and_bounces_equal_the_plain_loop(variant, deterministic):
 
 
 def _svg2018_mirrored(start, velocity, words, length, room):
-    left = iter(words.ravel())
+    left = iter(words)
 
     def draw(low, high):
         word = next(left)
@@ -154,7 +154,7 @@ def test_starts_speeds_and_digits_have_the_stated_distributions(variant, positio
         (start[:, 1], range(positions)),
         (velocity[:, 0], range(-4, 5)),
         (velocity[:, 1], range(-4, 5)),
-        (uniform_integers(words[:, 3, 0], 1, 4), range(1, 5)),
+        (uniform_integers(words[:, 6], 1, 4), range(1, 5)),
         (start[:, 0] * 9 + velocity[:, 1], None),
     ):
         counts = Counter(values.tolist())
@@ -197,11 +197,11 @@ def test_a_longer_clip_begins_with_the_shorter_one(variant):
 def test_running_out_of_redraws_changes_nothing():
     source = make("srvp2020", 30, image_size=30)
     few, many = source._random(np.arange(50), 4), source._random(np.arange(50), 512)
-    assert np.array_equal(few[3], many[3][:, :4])
+    assert np.array_equal(few[3], many[3][:, :8])
     with pytest.raises(OutOfRedraws):
-        MOTIONS["srvp2020"](*few[1:], 30, 2, False)
+        MOTIONS["srvp2020"](*few[1:3], WordDraws(few[3]), 30, 2, False)
     _, motion = source.trajectories(np.arange(50))
-    direct = MOTIONS["srvp2020"](*many[1:], 30, 2, False)
+    direct = MOTIONS["srvp2020"](*many[1:3], WordDraws(many[3]), 30, 2, False)
     assert np.array_equal(motion.positions.reshape(-1, 30, 2), direct.positions)
 
 

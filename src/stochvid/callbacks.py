@@ -15,8 +15,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from stochvid.config import TrainConfig
-from stochvid.data.datamodule import VAL_SEED
-from stochvid.data.moving_mnist import MovingMNIST
+from stochvid.data.datamodule import VAL_SEED, open_clips
 from stochvid.errors import InputError
 from stochvid.files import replacing
 from stochvid.io.video import to_bytes, write_png
@@ -136,7 +135,10 @@ class Samples(Callback):
         if config.trainer.sample_clips:
             # twice the trained horizon: that the digits stay digits is what one wants to see
             length = config.model.context + 2 * config.model.horizon
-            source = MovingMNIST.from_config(config.data, config.model, "test", length, VAL_SEED)
+            try:
+                source = open_clips(config.data, config.model, "held out", length, VAL_SEED)
+            except InputError:  # a store of short clips
+                source = open_clips(config.data, config.model, "held out", config.model.frames, VAL_SEED)
             batch = source.__getitems__(range(config.trainer.sample_clips))
             self.clips = torch.from_numpy(batch["frames"])
 

@@ -4,19 +4,22 @@ import re
 import sys
 from argparse import SUPPRESS, ArgumentError, RawDescriptionHelpFormatter
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
+from inspect import signature
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
 from stochvid.config import GROUPS, TrainConfig, shipped_configs
 from stochvid.errors import InputError
 from stochvid.options import check_names, ready_to_train
-from stochvid.signals import Interrupted
+from stochvid.signals import Interrupted, interruptible
 
 DESCRIPTION = """\
 Draw many sharp, different, plausible futures of a video, and say how uncertain each step is.
 
   stochvid train --config laptop                         train a small model in minutes (no data needed)
+  stochvid prepare my-videos data/videos                 decode your videos once, to train on them
   stochvid predict runs/laptop moving-mnist:1 my.mp4     draw futures of clips"""
 
 TRAIN = """\
@@ -31,6 +34,51 @@ Draw futures of clips; each clip gets a folder with futures.gif, futures.mp4, st
 
   stochvid predict runs/laptop moving-mnist:1 --samples 7 --horizon 30
   stochvid predict runs/mine lab.mp4 frames/ array.npy --fit crop --out futures"""
+
+
+PREPARE = """\
+Decode clips once into a store to train on: a memory-mapped array for each split, and an index.
+
+  stochvid prepare my-videos data/videos --size 64        videos or folders of frames; what it is, is recognised
+  stochvid prepare KTH data/kth64                         the original tree of AVI files
+  stochvid prepare softmotion30_44k data/bair             BAIR's TFRecords
+  stochvid prepare moving-mnist data/test --variant srvp2020 --mnist PATH     the published test set
+  stochvid prepare --verify data/kth64                    compare a store with its checksums
+
+Stopped by Ctrl-C or a full disk, the same command goes on where it was. docs/data.md tells more."""
+
+MOVING_MNIST = "moving-mnist"
+FORMATS = ("videos", "arrays", "kth", "bair", "lerobot")
+
+
+def prepare(options: Namespace) -> int:
+    """`stochvid prepare`."""
+    values = {name: value for name, value in options.items() if name != "cmd" and value is not None}
+    if "verify" in values:
+        from stochvid.data.store import Store
+
+        Store(values["verify"]).verify()
+        print(f"{values['verify']}: the index and every checksum are right")
+        return 0
+    source, out = values.pop("source", None), values.pop("out", None)
+    if source is None or out is None:
+        raise InputError("prepare needs a source and a folder for the store: stochvid prepare my-videos data/videos.")
+    from stochvid.data.moving_mnist_sets import prepare_moving_mnist
+    from stochvid.prepare import prepare
+
+    function = partial(prepare_moving_mnist, out) if source == MOVING_MNIST else partial(prepare, source, out)
+    taken = set(signature(function).parameters)
+    for name in [name for name in values if name not in taken]:
+        if values.pop(name):
+            what = "a source on disk, not for moving-mnist" if source == MOVING_MNIST else "the source moving-mnist"
+            raise InputError(f"--{name} is for {what}.")
+    try:
+        with interruptible():
+            function(**values)
+    except Interrupted as error:
+        print(f"stochvid: stopped by {error.number.name}. The same command goes on from here.", file=sys.stderr)
+        return 128 + error.number
+    return 0
 
 
 def train(options: Namespace) -> int:
@@ -57,7 +105,8 @@ def train(options: Namespace) -> int:
     if run.stopped_by:
         print(f"Stopped by {run.stopped_by.name}. Continue with: stochvid train --resume {run.folder}")
         return 128 + run.stopped_by
-    print(f"Done. Draw futures with: stochvid predict {run.folder} moving-mnist:1")
+    clip = f"{config.data.store}:0" if config.data.store else "moving-mnist:1"
+    print(f"Done. Draw futures with: stochvid predict {run.folder} {clip}")
     return 0
 
 
@@ -70,7 +119,7 @@ def predict(options: Namespace) -> int:
     return 0
 
 
-COMMANDS: dict[str, Callable[[Namespace], int]] = {"train": train, "predict": predict}
+COMMANDS: dict[str, Callable[[Namespace], int]] = {"prepare": prepare, "train": train, "predict": predict}
 
 
 def main(words: list[str] | None = None) -> int:
@@ -103,7 +152,11 @@ def main(words: list[str] | None = None) -> int:
 
 
 class Formatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
-    """jsonargparse's help, with the examples of the descriptions as they are written."""
+    """jsonargparse's help, with the examples of the descriptions as they are written, and without "null"."""
+
+    def _get_help_string(self, action) -> str:
+        text = super()._get_help_string(action)
+        return re.sub(r" \(default: null\)|, default: null(?=\))| \| null", "", text)
 
 
 def _parsers() -> tuple[ArgumentParser, dict[str, set[str]]]:
@@ -114,10 +167,53 @@ def _parsers() -> tuple[ArgumentParser, dict[str, set[str]]]:
         "--version", action="version", version=f"stochvid {version('stochvid')}", help="print the version and exit"
     )
     commands = parser.add_subcommands(dest="cmd", metavar="COMMAND")
-    parts = {"train": _train_parser(style), "predict": _predict_parser(style)}
+    parts = {"prepare": _prepare_parser(style), "train": _train_parser(style), "predict": _predict_parser(style)}
     for name, part in parts.items():
         commands.add_subcommand(name, part, help=part.description.splitlines()[0])
     return parser, {name: set(part._option_string_actions) for name, part in parts.items()}
+
+
+def _prepare_parser(style: dict) -> ArgumentParser:
+    parser = ArgumentParser(usage="stochvid prepare SOURCE OUT [options]", description=PREPARE, **style)
+    parser.add_argument("source", type=str, nargs="?", help="a folder or file of clips, or moving-mnist")
+    parser.add_argument("out", type=str, nargs="?", help="folder of the store")
+    parser.add_argument(
+        "--format", choices=FORMATS, help="what the source is (default: recognised from what is on disk)"
+    )
+    parser.add_argument("--size", type=int | None, help="height and width of the stored frames (default: 64)")
+    parser.add_argument(
+        "--channels", type=int | None, help="1 grey, 3 RGB (default: as the source; KTH 1; moving-mnist 1)"
+    )
+    parser.add_argument("--fps", type=float | None, help="take frames at this constant rate (default: as they come)")
+    parser.add_argument(
+        "--crop", choices=["centre", "none"], help="centre: the middle square; none: squash the whole frame (default)"
+    )
+    parser.add_argument(
+        "--split",
+        type=str | None,
+        help="fractions (train=0.9,test=0.1), patterns on clips' names (train=day1/*,test=*), one name, or srvp-test "
+        "(KTH's published test clips); default: as shipped, else train=0.9,test=0.1",
+    )
+    parser.add_argument("--workers", type=int | None, help="processes that decode (default: one for each core)")
+    parser.add_argument("--skip-bad", action="store_true", help="leave out what cannot be read")
+    parser.add_argument("--overwrite", action="store_true", help="replace another store, or begin anew")
+    parser.add_argument("--verify", type=str | None, metavar="STORE", help="check a store, and make none")
+    parser.add_argument("--axes", type=str | None, help="arrays: order of the axes, as in NTHWC (default: recognised)")
+    parser.add_argument("--camera", type=str | None, help="lerobot: which camera (default: the only one)")
+    parser.add_argument(
+        "--length", type=int | None, help="frames of a clip: KTH's srvp-test (default: 40), moving-mnist (default: 25)"
+    )
+    made = parser.add_argument_group("moving-mnist")
+    made.add_argument("--variant", choices=["svg2018", "srvp2020"], help="rules of motion (default: svg2018)")
+    made.add_argument("--deterministic", action="store_true", help="mirror the velocity at walls")
+    made.add_argument("--mnist", type=str | None, help="folder of the four MNIST files")
+    made.add_argument(
+        "--digits", choices=["builtin", "mnist", "both"], help="default: mnist with --mnist, else builtin"
+    )
+    made.add_argument("--num_digits", type=int | None, help="digits in a clip (default: 2)")
+    made.add_argument("--clips", type=int | None, help="how many clips (default: 1000)")
+    made.add_argument("--seed", type=int | None, help="of the clips (default: 0)")
+    return parser
 
 
 def _train_parser(style: dict) -> ArgumentParser:
@@ -147,7 +243,7 @@ def _predict_parser(style: dict) -> ArgumentParser:
         type=str,
         nargs="+",
         metavar="clip",
-        help="a video, a GIF, a folder of frames, .npy, .npz, or moving-mnist:SEED",
+        help="a video, a GIF, a folder of frames, .npy, .npz, STORE:NUMBER (held-out clip) or moving-mnist:SEED",
     )
     parser.add_argument("--context", type=int | None, help="frames to give (default: as trained)")
     parser.add_argument("--horizon", type=int | None, help="frames to predict (default: twice as trained)")

@@ -108,9 +108,12 @@ class ModelConfig:
 
 @dataclass
 class DataConfig:
-    """Stochastic Moving MNIST, generated as it is read. Frame size and channels come from the model.
+    """Clips of a prepared store, or Stochastic Moving MNIST, made as it is read, in the model's size and channels.
 
     Args:
+        store: folder that `stochvid prepare` made (null: Moving MNIST).
+        stride: of a store's clips, take every so many-th frame.
+        flip: mirror every other clip of a store, at random, left to right.
         variant: motion rules: svg2018 (Denton & Fergus 2018) or srvp2020 (Franceschi et al. 2020).
         deterministic: mirror the velocity at walls instead of drawing a new one.
         digits: builtin (ships with scikit-learn, no download), mnist, or both.
@@ -124,6 +127,9 @@ class DataConfig:
         val_clips: held-out clips for validation.
     """
 
+    store: str | None = None
+    stride: int = 1
+    flip: bool = False
     variant: Literal["svg2018", "srvp2020"] = "svg2018"
     deterministic: bool = False
     digits: Literal["builtin", "mnist", "both"] = "builtin"
@@ -137,7 +143,7 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         _check_types(self, "data")
-        for name in ("num_digits", "max_speed", "batch_size", "val_clips"):
+        for name in ("stride", "num_digits", "max_speed", "batch_size", "val_clips"):
             _require(getattr(self, name) >= 1, f"data.{name}", getattr(self, name), "at least 1")
         _require((self.digit_size or 1) >= 1, "data.digit_size", self.digit_size, "at least 1 or null")
         _require((self.workers or 0) >= 0, "data.workers", self.workers, "at least 0 or null")

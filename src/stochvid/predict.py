@@ -10,6 +10,7 @@ import torch
 
 from stochvid.config import TRAINING, DataConfig, load_config
 from stochvid.data.moving_mnist import MovingMNIST
+from stochvid.data.store import Store, is_store
 from stochvid.errors import InputError
 from stochvid.files import replacing, replacing_folder, writable_folder
 from stochvid.io.clip import Clip, Fit, fit_frames, read_clip
@@ -61,7 +62,8 @@ def predict_clips(
 
     Args:
         model: as `SVG.from_pretrained` takes it.
-        clips: as `read_clip` takes them, or `moving-mnist:SEED`, a held-out clip of what the model was trained on.
+        clips: as `read_clip` takes them; or `STORE:NUMBER`, a clip that a prepared store holds out; or
+            `moving-mnist:SEED`, held-out digits.
         out: folder for the results.
         context: frames to give; None: as trained.
         horizon: frames to predict; None: twice as trained.
@@ -87,7 +89,9 @@ def predict_clips(
         if value < 1:
             raise InputError(f"{name} must be at least 1, got {value}.")
     if not clips:
-        raise InputError("no clip was given. Name a video, a folder of frames, .npy, .npz, or moving-mnist:SEED.")
+        raise InputError(
+            "no clip was given. Name a video, a folder of frames, .npy, .npz, STORE:NUMBER or moving-mnist:SEED."
+        )
     jobs = list(_prepare(network, folder, clips, Path(out), context, horizon, fit))
     writable_folder(out)
     for job in jobs:
@@ -106,6 +110,8 @@ def _prepare(
     for source in clips:
         if source.startswith(MOVING_MNIST):
             clip = _made_clip(source, model, network, context + horizon)
+        elif is_store(source) or is_store(source.rpartition(":")[0] or source):
+            clip = _stored_clip(source, context + horizon)
         else:
             clip = read_clip(source, limit=context + horizon)
         if len(clip.frames) < context:
@@ -171,6 +177,20 @@ def _made_clip(source: str, model: Path, network: SVG, length: int) -> Clip:
         data.digits = "builtin"
     item = MovingMNIST.from_config(data, network.config, "test", length, seed=int(number))[0]
     return Clip(f"moving-mnist-{number}", item["frames"].transpose(0, 2, 3, 1), bounces=item["bounces"])
+
+
+def _stored_clip(source: str, limit: int) -> Clip:
+    """The clip `STORE:NUMBER` of what a store holds out (or of train, where it holds nothing out)."""
+    folder, _, number = (source, "", "") if is_store(source) else source.rpartition(":")
+    store = Store(folder)
+    split = next(name for name in ("val", "test", "train") if name in store.splits)
+    if not number.isdecimal():
+        last = len(store.splits[split].names) - 1
+        raise InputError(f"{source!r} is a store; name a clip of its {split} split: {folder}:0 to {folder}:{last}.")
+    item = store.clip(split, int(number), limit)
+    name = f"{Path(folder).resolve().name}-{number}"
+    fps = store.splits[split].fps[int(number)]
+    return Clip(name, item["frames"].transpose(0, 2, 3, 1), fps, item.get("bounces"))
 
 
 def _chunk(network: SVG) -> int:

@@ -19,7 +19,7 @@ from stochvid.data.kth import KTH, SRVP_TEST
 from stochvid.data.lerobot import LeRobot
 from stochvid.data.source import Options, Source, Task
 from stochvid.data.splits import SplitRule
-from stochvid.data.store import SplitIndex, Store, StoreWriter, is_store
+from stochvid.data.store import SplitIndex, Store, StoreWriter, difference, is_prepared
 from stochvid.data.videos import Videos
 from stochvid.errors import InputError, nearest
 from stochvid.files import writable_folder
@@ -137,7 +137,7 @@ class Preparation:
 
     def run(self, crew: Crew, *, skip_bad: bool, overwrite: bool) -> None:
         """Says what will be done, does what is left of it, and says what was done."""
-        if self._is_done(overwrite):
+        if is_prepared(self.out, self.plan, overwrite):
             print(f"{self.out} is prepared already; nothing to do.", flush=True)
             return
         self._announce(crew.workers)
@@ -153,24 +153,6 @@ class Preparation:
         self._report()
 
     # ---------------------------------------------------------------------------------------------- before and after
-
-    def _is_done(self, overwrite: bool) -> bool:
-        if not self.out.exists():
-            return False
-        if not is_store(self.out):
-            raise InputError(f"{str(self.out)!r} exists and is no store. Choose another folder.")
-        try:
-            plan = Store(self.out).about.get("plan")
-        except InputError:
-            if overwrite:
-                return False
-            raise
-        if plan != self.plan and not overwrite:
-            raise InputError(
-                f"{str(self.out)!r} holds another store ({_difference(plan, self.plan)}). Choose another folder, or "
-                "replace it with --overwrite."
-            )
-        return plan == self.plan
 
     def _announce(self, workers: int) -> None:
         frames = sum(task.frames for task in self.tasks)
@@ -237,7 +219,7 @@ class Preparation:
             same = isinstance(plan, dict) and plan | {"files": ""} == self.plan | {"files": ""}
             if not same and not overwrite:
                 raise InputError(
-                    f"{str(self.work)!r} holds unfinished work with other options ({_difference(plan, self.plan)}). "
+                    f"{str(self.work)!r} holds unfinished work with other options ({difference(plan, self.plan)}). "
                     "Give those to go on with it, or --overwrite to begin anew."
                 )
             if overwrite:
@@ -387,16 +369,6 @@ def _check_ranges(**values: float | None) -> None:
             raise InputError(f"--{name} must be at least {least:g}, got {value}.")
     if values["channels"] not in (None, 1, 3):
         raise InputError(f"--channels must be 1 (grey) or 3 (RGB), got {values['channels']}.")
-
-
-def _difference(old: Any, new: dict[str, Any]) -> str:
-    if not isinstance(old, dict):
-        return "of unknown options"
-    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
-    named = [name for name in names if name != "files"]
-    if not named:
-        return "the files of the source are others, or have changed"
-    return ", ".join(f"{name} {old.get(name)!r}, asked for {new.get(name)!r}" for name in named)
 
 
 def _bytes(count: float) -> str:

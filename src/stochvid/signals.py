@@ -1,13 +1,15 @@
-"""Ctrl-C and SIGTERM while training: the first asks to stop after the step, the second stops at once."""
+"""Ctrl-C and SIGTERM. While training, the first asks to stop after the step, the second stops at once."""
 
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Self
 
 
 class Interrupted(BaseException):
-    """A signal that did not wait for the end of a step.
+    """A signal that stopped the work where it was.
 
     Attributes:
         number: the signal.
@@ -16,6 +18,24 @@ class Interrupted(BaseException):
     def __init__(self, number: signal.Signals):
         super().__init__(number.name)
         self.number = number
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Turns SIGINT and SIGTERM within a `with` block into `Interrupted`, for work that may stop anywhere."""
+
+    def stop(number: int, _: Any) -> None:
+        raise Interrupted(signal.Signals(number))
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 class StopSignals:

@@ -72,6 +72,7 @@ def train(
             run.open_again(config) if resume else run.open_new(config, overwrite=overwrite, init=init)
             print(config.to_yaml())
             weights = sum(p.numel() for p in module.model.parameters())
+            print(data.describe())
             print(f"{weights:,} parameters; {config.trainer.precision}; run folder {run.folder}", flush=True)
         elif resume:
             run.checkpoint = run.newest()

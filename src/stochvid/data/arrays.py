@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from stochvid.data.source import Item, Source, Task, regular, walk
+from stochvid.data.splits import SPLITS
 from stochvid.errors import InputError
 from stochvid.io.arrays import ArrayFile
 from stochvid.io.clip import ARRAY_SUFFIXES, COLOURS
@@ -38,7 +39,7 @@ class Arrays(Source):
             raise InputError(f"clip {str(path)!r} has {channels} channels; expected 1, 3 or 4 (axes {array.axes}).")
         name = self.name(path)
         names = [f"{name}#{i}" for i in range(count)] if "N" in array.axes else [name]
-        split = path.stem.lower() if path.stem.lower() in ("train", "val", "test") else None
+        split = path.stem.lower() if path.stem.lower() in SPLITS else None
         items = tuple(Item(name, length, split) for name in names)
         note = f"{name!r}: axes {array.axes}, {count} clip(s) of {length} frames (if not, give --axes)"
         return Task(path, items, (width, height), channels, note="" if self.options.axes else note)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from stochvid.data.source import Item, Source, Task, regular, unreadable
+from stochvid.data.splits import SPLITS
 from stochvid.errors import InputError
 from stochvid.io.video import Frame, at_rate, decode_video, probe_video
 
@@ -164,4 +165,4 @@ def _ranges(splits: Any) -> dict[str, tuple[int, int]]:
     if not isinstance(splits, dict):
         return {}
     matches = {name: re.fullmatch(r"(\d+):(\d+)", str(text)) for name, text in splits.items()}
-    return {name: (int(m[1]), int(m[2])) for name, m in matches.items() if m and name in ("train", "val", "test")}
+    return {name: (int(m[1]), int(m[2])) for name, m in matches.items() if m and name in SPLITS}

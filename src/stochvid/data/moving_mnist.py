@@ -6,7 +6,7 @@ All clips of a batch move together, one array operation per step; all frames are
 Axes: `B` clips, `T` frames, `D` digits, `R` redraws; positions and velocities are (row, column), in pixels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, Self
 
 import numpy as np
@@ -34,8 +34,34 @@ class Motion(NamedTuple):
     bounces: np.ndarray
 
 
+Draw = Callable[[np.ndarray, int, int], np.ndarray]  # (which digits, low, high) → a new integer for each of them
+
+
 class OutOfRedraws(Exception):
-    """A trajectory turned more often than it was given new velocities for."""
+    """A trajectory turned more often than it was given random words for."""
+
+
+class WordDraws:
+    """Integers for new velocities from given random words: each digit uses up its own.
+
+    Args:
+        words: (M, R) of `Streams.raw`.
+    """
+
+    def __init__(self, words: np.ndarray):
+        self.words, self._used = words, np.zeros(len(words), dtype=np.int64)
+
+    def __call__(self, digits: np.ndarray, low: int, high: int) -> np.ndarray:
+        """One integer in low … high (both included) for each of some digits (n,).
+
+        Raises:
+            OutOfRedraws: R was too small.
+        """
+        used = self._used[digits]
+        if used.max() >= self.words.shape[1]:
+            raise OutOfRedraws
+        self._used[digits] += 1
+        return uniform_integers(self.words[digits, used], low, high)
 
 
 class MovingMNIST:
@@ -78,7 +104,7 @@ class MovingMNIST:
                 raise InputError(f"{name} must be at least 1, got {value}.")
         self.digits, self.length, self.image_size, self.channels = digits, length, image_size, channels
         self.num_digits, self.variant, self.deterministic = num_digits, variant, deterministic
-        self.max_speed = max_speed
+        self.max_speed, self.split = max_speed, split
         self._streams = Streams(seed, f"moving-mnist {split}")
         self._room = image_size - digits.shape[-1]
 
@@ -108,6 +134,9 @@ class MovingMNIST:
             split=split,
         )
 
+    def __str__(self) -> str:
+        return f"{self.split}: Moving MNIST, {self.variant}, {len(self.digits):,} digits"
+
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         """Clip `index` (any integer from 0): `frames` (T, C, H, W) uint8, `bounces` (T,) bool, `index`."""
         return {name: values[0] for name, values in self.__getitems__([index]).items()}
@@ -127,7 +156,7 @@ class MovingMNIST:
             which, start, velocity, words = self._random(indices, redraws)
             try:
                 motion = MOTIONS[self.variant](
-                    start, velocity, words, self.length, self._room, self.deterministic, self.max_speed
+                    start, velocity, WordDraws(words), self.length, self._room, self.deterministic, self.max_speed
                 )
             except OutOfRedraws:
                 redraws *= 2  # a longer piece of the same streams: the clips stay what they are
@@ -138,7 +167,7 @@ class MovingMNIST:
             )
 
     def _random(self, indices: np.ndarray, redraws: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Digits (B, D), and per digit (M = B · D) start and velocity (M, 2) and redraw words (M, R, 2)."""
+        """Digits (B, D), and per digit (M = B · D) start and velocity (M, 2) and words for R redraws (M, 2 · R)."""
         count = self.num_digits
         words = self._streams.raw(indices, count * (5 + 2 * redraws))
         first = words[:, : 5 * count].reshape(-1, count, 5)
@@ -146,7 +175,7 @@ class MovingMNIST:
         highest = self._room if self.variant == "srvp2020" else self._room - 1
         start = uniform_integers(first[..., 1:3], 0, highest).reshape(-1, 2)
         velocity = uniform_integers(first[..., 3:5], -self.max_speed, self.max_speed).reshape(-1, 2)
-        later = words[:, 5 * count :].reshape(-1, redraws, count, 2).swapaxes(1, 2).reshape(-1, redraws, 2)
+        later = words[:, 5 * count :].reshape(-1, redraws, count, 2).swapaxes(1, 2).reshape(-1, 2 * redraws)
         return which, start, velocity, later
 
 
@@ -184,7 +213,7 @@ def draw_digits(digits: np.ndarray, positions: np.ndarray, image_size: int) -> n
 def move_svg2018(
     start: np.ndarray,
     velocity: np.ndarray,
-    words: np.ndarray,
+    draw: Draw,
     length: int,
     room: int,
     deterministic: bool,
@@ -195,16 +224,13 @@ def move_svg2018(
     Args:
         start: (M, 2) integers in 0 … room − 1.
         velocity: (M, 2) integers.
-        words: (M, R, 2) random words, one pair a turn: the component across the wall, then the one along it.
+        draw: gives a new velocity at a turn: the component across the wall, then the one along it.
         length: frames T.
         room: image size − digit size.
         deterministic: mirror the component across the wall instead.
         max_speed: largest velocity component that is drawn.
-
-    Raises:
-        OutOfRedraws: R was too small.
     """
-    position, velocity, used = start.copy(), velocity.copy(), np.zeros(len(start), dtype=np.int64)
+    position, velocity = start.copy(), velocity.copy()
     positions = np.empty((len(start), length, 2), dtype=np.int64)
     bounces = np.zeros((len(start), length + 1), dtype=bool)
     for t in range(length):
@@ -217,10 +243,9 @@ def move_svg2018(
             if deterministic:
                 velocity[hit, axis] *= -1
             else:
-                across, along = _next_words(words, hit, used)
-                speed = uniform_integers(across, 1, max_speed)
+                speed = draw(hit, 1, max_speed)
                 velocity[hit, axis] = np.where(low, speed, -speed)
-                velocity[hit, 1 - axis] = uniform_integers(along, -max_speed, max_speed)
+                velocity[hit, 1 - axis] = draw(hit, -max_speed, max_speed)
             bounces[hit, t + 1] = True  # this frame still shows where the old velocity led
         positions[:, t] = position
         position += velocity
@@ -230,7 +255,7 @@ def move_svg2018(
 def move_srvp2020(
     start: np.ndarray,
     velocity: np.ndarray,
-    words: np.ndarray,
+    draw: Draw,
     length: int,
     room: int,
     deterministic: bool,
@@ -238,10 +263,9 @@ def move_srvp2020(
 ) -> Motion:
     """The rules of Franceschi et al. (2020): a digit is reflected within the step, with a new velocity.
 
-    Arguments as `move_svg2018`, but starts lie in 0 … room; a pair of words is the row's, then the column's component.
+    Arguments as `move_svg2018`, but starts lie in 0 … room; drawn are the row's, then the column's component.
     """
     position, velocity = start.astype(np.float64), velocity.astype(np.float64)
-    used = np.zeros(len(start), dtype=np.int64)
     positions = np.empty((len(start), length, 2), dtype=np.int64)
     bounces = np.zeros((len(start), length), dtype=bool)
     for t in range(length):
@@ -253,8 +277,7 @@ def move_srvp2020(
             if deterministic:
                 new = velocity[outside]
             else:
-                pair = np.stack(_next_words(words, outside, used), axis=1)
-                new = uniform_integers(pair, -max_speed, max_speed).astype(np.float64)
+                new = np.stack([draw(outside, -max_speed, max_speed) for _ in "xy"], axis=1).astype(np.float64)
             new = np.where(low, np.abs(new), new)
             new = np.where(high, -np.abs(new), new)
             velocity[outside] = new
@@ -291,15 +314,6 @@ def _crossing(
                 crossing[kept, other] = at[kept]
         left = (position - crossing) / velocity
     return crossing, np.where(velocity[:, 0] != 0, left[:, 0], left[:, 1]), low, high
-
-
-def _next_words(words: np.ndarray, rows: np.ndarray, used: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The next pair of words of some rows, which counts them as used."""
-    if used[rows].max() >= words.shape[1]:
-        raise OutOfRedraws
-    pair = words[rows, used[rows]]
-    used[rows] += 1
-    return pair[:, 0], pair[:, 1]
 
 
 MOTIONS = {"svg2018": move_svg2018, "srvp2020": move_srvp2020}

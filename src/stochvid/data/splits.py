@@ -6,7 +6,7 @@ from hashlib import sha256
 
 from stochvid.errors import InputError
 
-NAMES = ("train", "val", "test")
+SPLITS = ("train", "val", "test")
 DEFAULT = "train=0.9,test=0.1"
 
 
@@ -30,8 +30,8 @@ class SplitRule:
         if len(parts) == 1 and len(parts[0]) == 1:
             parts = [[parts[0][0], "1"]]
         for part in parts:
-            if len(part) != 2 or part[0] not in NAMES or not part[1]:
-                raise self._wrong(f"{'='.join(part)!r} is no NAME=FRACTION or NAME=PATTERN with NAME of {NAMES}")
+            if len(part) != 2 or part[0] not in SPLITS or not part[1]:
+                raise self._wrong(f"{'='.join(part)!r} is no NAME=FRACTION or NAME=PATTERN with NAME of {SPLITS}")
             fraction = _fraction(part[1])
             if fraction is None:
                 self.patterns.append((part[0], part[1]))

@@ -4,25 +4,24 @@
     STORE/train.npy    (frames, C, size, size) uint8, the clips one after another
     STORE/test.npy     likewise
 
-`Store` reads one, `StoreWriter` makes one, `StoredClips` is the dataset for training.
+`Store` reads one, `StoreWriter` makes one.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 import numpy as np
 
+from stochvid.data.splits import SPLITS
 from stochvid.errors import InputError
-from stochvid.philox import Streams
 
 INDEX = "index.json"
 FORMAT, VERSION = "stochvid store", 1
-SPLITS = ("train", "val", "test")
 HEADER_BYTES = 128  # NumPy's header, for any number of frames
 BLOCK = 1 << 24
 
@@ -89,8 +88,8 @@ class Store:
             raise self._broken(f"{INDEX} is not as it should be ({error})") from None
         self._arrays = {name: self._map(name) for name in self.splits}
 
-    def clip(self, split: str, number: int) -> dict[str, np.ndarray]:
-        """A whole clip: `frames` (T, C, H, W) uint8, and `bounces` (T,) bool where they are known.
+    def clip(self, split: str, number: int, limit: int | None = None) -> dict[str, np.ndarray]:
+        """A whole clip, or its first `limit` frames: `frames` (T, C, H, W) uint8, `bounces` (T,) bool where known.
 
         Raises:
             InputError: there is no such split or clip.
@@ -99,7 +98,7 @@ class Store:
         if index is None or not 0 <= number < len(index.names):
             held = ", ".join(f"{name} 0 to {len(s.names) - 1}" for name, s in self.splits.items())
             raise InputError(f"store {str(self.path)!r} has no clip {number} in {split!r}; it has {held}.")
-        start, length = index.offsets[number], index.lengths[number]
+        start, length = index.offsets[number], min(index.lengths[number], limit or index.lengths[number])
         clip = {"frames": np.array(self.array(split)[start : start + length])}
         if index.bounces[number] is not None:
             clip["bounces"] = np.isin(np.arange(length), index.bounces[number])
@@ -172,72 +171,6 @@ class Store:
 
     def _broken(self, why: str) -> InputError:
         return InputError(f"store {str(self.path)!r} is broken: {why}. Prepare it again with --overwrite.")
-
-
-class StoredClips:
-    """Clips of a fixed length out of a store, at random starts; every legal start is equally likely.
-
-    Args:
-        store: to read from.
-        split: of the store.
-        length: frames T of a clip.
-        seed: clips of different seeds are independent.
-        stride: take every so many-th frame.
-        flip: mirror every other clip, at random, left to right.
-
-    Attributes:
-        short: clips of the store that are too short, and left out.
-
-    Raises:
-        InputError: no clip of the store is long enough.
-    """
-
-    def __init__(self, store: Store, split: str, length: int, *, seed: int = 0, stride: int = 1, flip: bool = False):
-        self.store, self.split, self.length, self.stride, self.flip = store, split, length, stride, flip
-        if split not in store.splits:
-            raise InputError(f"store {str(store.path)!r} has no split {split!r}, only {', '.join(store.splits)}.")
-        index = store.splits[split]
-        span = (length - 1) * stride + 1
-        starts = np.maximum(np.array(index.lengths) - span + 1, 0)
-        self._offsets, self._bounces = np.array(index.offsets), index.bounces
-        self._ends = np.cumsum(starts)  # the legal starts of all clips in a row, and where each clip's end in it
-        self.short = int((starts == 0).sum())
-        if not self._ends[-1]:
-            strided = f" ({length} with a stride of {stride})" if stride > 1 else ""
-            raise InputError(
-                f"store {str(store.path)!r} has no clip of {span} frames{strided} in {split!r}; its longest has "
-                f"{max(index.lengths)}. Use a smaller --model.horizon or --data.stride, or longer videos."
-            )
-        self._streams = Streams(seed, f"store {split}")
-
-    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        """Clip `index` (any integer from 0): `frames` (T, C, H, W) uint8, `index`, and `bounces` (T,) if known."""
-        return {name: values[0] for name, values in self.__getitems__([index]).items()}
-
-    def __getitems__(self, indices: Sequence[int]) -> dict[str, np.ndarray]:
-        """A batch: `frames` (B, T, C, H, W) uint8, `index` (B,) int64; `bounces` (B, T) bool if known of all clips."""
-        indices = np.asarray(indices, dtype=np.int64)
-        array = self.store.array(self.split)
-        frames = np.empty((len(indices), self.length, *array.shape[1:]), dtype=np.uint8)
-        bounces = np.zeros((len(indices), self.length), dtype=bool)
-        for row, index in enumerate(indices):
-            clip, start, mirrored = self._place(int(index))
-            first = self._offsets[clip] + start
-            frames[row] = array[first : first + (self.length - 1) * self.stride + 1 : self.stride]
-            if mirrored:
-                frames[row] = frames[row, ..., ::-1].copy()
-            if self._bounces[clip] is not None:
-                bounces[row] = np.isin(start + self.stride * np.arange(self.length), self._bounces[clip])
-        batch = {"frames": frames, "index": indices}
-        return batch | {"bounces": bounces} if None not in self._bounces else batch
-
-    def _place(self, index: int) -> tuple[int, int, bool]:
-        """Which clip, its first frame, and whether it is mirrored: a function of the seed and the index."""
-        random = self._streams.at(index)
-        start = int(random.integers(self._ends[-1]))
-        clip = int(np.searchsorted(self._ends, start, side="right"))
-        before = self._ends[clip - 1] if clip else 0
-        return clip, start - int(before), self.flip and bool(random.integers(2))
 
 
 class StoreWriter:
@@ -360,6 +293,46 @@ def is_store(path: str | Path) -> bool:
         return False
 
 
+def is_prepared(out: Path, plan: dict[str, Any], overwrite: bool) -> bool:
+    """Whether a store of this plan is there already.
+
+    Args:
+        out: folder of the store.
+        plan: what it is made of, and how.
+        overwrite: whether another store, or a broken one, may be replaced.
+
+    Raises:
+        InputError: there is something else.
+    """
+    if not out.exists():
+        return False
+    if not is_store(out):
+        raise InputError(f"{str(out)!r} exists and is no store. Choose another folder.")
+    try:
+        old = Store(out).about.get("plan")
+    except InputError:
+        if overwrite:
+            return False
+        raise
+    if old != plan and not overwrite:
+        raise InputError(
+            f"{str(out)!r} holds another store ({difference(old, plan)}). Choose another folder, or replace it with "
+            "--overwrite."
+        )
+    return old == plan
+
+
+def difference(old: Any, new: dict[str, Any]) -> str:
+    """How two plans differ, in words."""
+    if not isinstance(old, dict):
+        return "of unknown options"
+    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    named = [name for name in names if name != "files"]
+    if not named:
+        return "the files of the source are others, or have changed"
+    return ", ".join(f"{name} {old.get(name)!r}, asked for {new.get(name)!r}" for name in named)
+
+
 def checksum(path: Path) -> str:
     """SHA-256 of a file, as `sha256sum` prints it.
 
@@ -371,12 +344,6 @@ def checksum(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise InputError(f"{str(path)!r} cannot be read: {error.strerror}.") from None
-
-
-def blocks(array: np.ndarray, frames: int = 4096) -> Iterator[np.ndarray]:
-    """A long array in pieces."""
-    for start in range(0, len(array), frames):
-        yield array[start : start + frames]
 
 
 def _read_index(folder: Path) -> dict[str, Any]:

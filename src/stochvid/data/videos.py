@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from stochvid.data.source import Item, Source, Task, regular, walk
+from stochvid.data.splits import SPLITS
 from stochvid.errors import InputError
 from stochvid.io.clip import IMAGE_SUFFIXES, frame_paths, read_images
 from stochvid.io.video import as_stored, at_rate, decode_video, probe_video
@@ -16,7 +17,6 @@ VIDEO_SUFFIXES = {
     ".3gp", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mj2", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts",
     ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv", ".y4m",
 }  # fmt: skip
-SPLITS = ("train", "val", "test")
 
 
 class Videos(Source):

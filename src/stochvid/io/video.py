@@ -115,14 +115,19 @@ def at_rate(frames: Iterable[Frame], fps: float) -> Iterator[np.ndarray]:
     Raises:
         InputError: as `decode_video`.
     """
-    shown, ticks = None, 0
+    ticks, shown, step = 0, None, 0.0
     for frame in frames:
+        if shown is not None:
+            step = frame.time - shown.time
         while shown is not None and ticks / fps < frame.time - 1e-6:
-            yield shown
+            yield shown.pixels
             ticks += 1
-        shown = frame.pixels
-    if shown is not None:
-        yield shown
+        shown = frame
+    while shown is not None and (
+        ticks == 0 or ticks / fps < shown.time + step - 1e-6
+    ):  # the last lasts as the one before
+        yield shown.pixels
+        ticks += 1
 
 
 def as_stored(frames: Iterable[Frame], path: Path) -> Iterator[np.ndarray]:

@@ -1,0 +1,81 @@
+"""Training clips out of a store: random starts that are a function of (seed, index)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from stochvid.data.store import Store
+from stochvid.errors import InputError
+from stochvid.philox import Streams
+
+
+class StoredClips:
+    """Clips of a fixed length out of a store, at random starts; every legal start is equally likely.
+
+    Args:
+        store: to read from.
+        split: of the store.
+        length: frames T of a clip.
+        seed: clips of different seeds are independent.
+        stride: take every so many-th frame.
+        flip: mirror every other clip, at random, left to right.
+
+    Attributes:
+        span: frames of a store's clip that one of these covers.
+        short: clips of the store that are too short, and left out.
+
+    Raises:
+        InputError: no clip of the store is long enough.
+    """
+
+    def __init__(self, store: Store, split: str, length: int, *, seed: int = 0, stride: int = 1, flip: bool = False):
+        self.store, self.split, self.length, self.stride, self.flip = store, split, length, stride, flip
+        if split not in store.splits:
+            raise InputError(f"store {str(store.path)!r} has no split {split!r}, only {', '.join(store.splits)}.")
+        index = store.splits[split]
+        self.span = span = (length - 1) * stride + 1
+        starts = np.maximum(np.array(index.lengths) - span + 1, 0)
+        self._offsets, self._bounces = np.array(index.offsets), index.bounces
+        self._ends = np.cumsum(starts)  # the legal starts of all clips in a row, and where each clip's end in it
+        self.short = int((starts == 0).sum())
+        if not self._ends[-1]:
+            strided = f" ({length} with a stride of {stride})" if stride > 1 else ""
+            raise InputError(
+                f"store {str(store.path)!r} has no clip of {span} frames{strided} in {split!r}; its longest has "
+                f"{max(index.lengths)}. Use a smaller --model.horizon or --data.stride, or longer videos."
+            )
+        self._streams = Streams(seed, f"store {split}")
+
+    def __str__(self) -> str:
+        count = len(self.store.splits[self.split].names)
+        left_out = f" ({self.short:,} more are shorter than {self.span} frames)" if self.short else ""
+        return f"{self.split}: {count - self.short:,} clips of {self.store.path}{left_out}"
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        """Clip `index` (any integer from 0): `frames` (T, C, H, W) uint8, `index`, and `bounces` (T,) if known."""
+        return {name: values[0] for name, values in self.__getitems__([index]).items()}
+
+    def __getitems__(self, indices: Sequence[int]) -> dict[str, np.ndarray]:
+        """A batch: `frames` (B, T, C, H, W) uint8, `index` (B,) int64; `bounces` (B, T) bool if known of all clips."""
+        indices = np.asarray(indices, dtype=np.int64)
+        array = self.store.array(self.split)
+        frames = np.empty((len(indices), self.length, *array.shape[1:]), dtype=np.uint8)
+        bounces = np.zeros((len(indices), self.length), dtype=bool)
+        for row, index in enumerate(indices):
+            clip, start, mirrored = self._place(int(index))
+            first = self._offsets[clip] + start
+            frames[row] = array[first : first + self.span : self.stride]
+            if mirrored:
+                frames[row] = frames[row, ..., ::-1].copy()
+            if self._bounces[clip] is not None:
+                bounces[row] = np.isin(start + self.stride * np.arange(self.length), self._bounces[clip])
+        batch = {"frames": frames, "index": indices}
+        return batch | {"bounces": bounces} if None not in self._bounces else batch
+
+    def _place(self, index: int) -> tuple[int, int, bool]:
+        """Which clip, its first frame, and whether it is mirrored: a function of the seed and the index."""
+        random = self._streams.at(index)
+        start = int(random.integers(self._ends[-1]))
+        clip = int(np.searchsorted(self._ends, start, side="right"))
+        before = self._ends[clip - 1] if clip else 0
+        return clip, start - int(before), self.flip and bool(random.integers(2))

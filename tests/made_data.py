@@ -1,0 +1,175 @@
+"""Small data sets in the real on-disk formats, written without the code under test."""
+
+import json
+import struct
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from PIL import Image
+
+KTH_ACTIONS = ("boxing", "handclapping", "handwaving", "jogging", "running", "walking")
+
+
+def square(t: int, height: int = 48, width: int = 64, brightness: int = 200) -> np.ndarray:
+    """A frame (H, W, 3) with a square that moves to the right."""
+    frame = np.full((height, width, 3), 16, dtype=np.uint8)
+    frame[8:24, t % (width - 16) : t % (width - 16) + 16] = brightness
+    return frame
+
+
+def write_video(
+    path: Path, frames, codec="libx264", rate=25, pix_fmt="yuv420p", tag=None, times=None, **options
+) -> Path:
+    """Encodes frames (H, W, 3); `times` in milliseconds gives a variable rate."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path.absolute()), "w") as container:
+        stream = container.add_stream(codec, rate=rate, options={"threads": "1", **options})
+        stream.height, stream.width, stream.pix_fmt = *frames[0].shape[:2], pix_fmt
+        if tag:
+            stream.codec_context.codec_tag = tag
+        if times:
+            stream.codec_context.time_base = Fraction(1, 1000)
+        for number, frame in enumerate(frames):
+            picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
+            if times:
+                picture.pts, picture.time_base = times[number], Fraction(1, 1000)
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    return path
+
+
+def write_frames(folder: Path, frames, suffix=".png") -> Path:
+    """A folder of images, numbered from 1 without leading zeros."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, frame in enumerate(frames, 1):
+        Image.fromarray(frame).save(folder / f"frame{number}{suffix}")
+    return folder
+
+
+# -------------------------------------------------------------------------------------------------------------- KTH
+
+
+def write_kth(
+    root: Path, people=(1, 2, 21), actions=("boxing", "walking"), scenes=(1, 2), length=60, ranges=True
+) -> Path:
+    """AVI files as KTH's: 160×120, MPEG-4 (DivX) in AVI, 25 frames/s; frame t of a video is about as bright as t."""
+    lines = ["The person is visible in these frames:", ""]
+    for action in actions:
+        for person in people:
+            for scene in scenes:
+                name = f"person{person:02}_{action}_d{scene}"
+                frames = [np.full((120, 160, 3), 20 + 3 * t, np.uint8) for t in range(length)]
+                write_video(root / action / f"{name}_uncomp.avi", frames, "mpeg4", tag="DIVX", b="2000000")
+                lines.append(f"{name}\t\tframes\t1-{length // 2}, {length // 2 + 5}-{length + 4}")
+    lines.append("person13_handclapping_d3\t*missing*")
+    if ranges:
+        (root / "00sequences.txt").write_text("\r\n".join(lines) + "\r\n")
+    return root
+
+
+# ------------------------------------------------------------------------------------------------------------- BAIR
+
+CRC_TABLE = []
+for byte in range(256):
+    for _ in range(8):
+        byte = byte >> 1 ^ (0x82F63B78 if byte & 1 else 0)
+    CRC_TABLE.append(byte)
+
+
+def crc32c(data: bytes) -> int:
+    """CRC-32C (Castagnoli), byte by byte."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc = CRC_TABLE[(crc ^ byte) & 0xFF] ^ crc >> 8
+    return crc ^ 0xFFFFFFFF
+
+
+def masked(data: bytes) -> bytes:
+    crc = crc32c(data)
+    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
+
+
+def field(number: int, data: bytes) -> bytes:
+    """A length-delimited field of a protocol buffer."""
+    length, size = len(data), b""
+    while length > 0x7F:
+        size, length = size + bytes([length & 0x7F | 0x80]), length >> 7
+    return bytes([number << 3 | 2]) + size + bytes([length]) + data
+
+
+def example(features: dict[str, bytes]) -> bytes:
+    """A tf.train.Example of bytes features; `floats` in the name makes a float list, as BAIR's actions are."""
+    entries = b""
+    for name, value in features.items():
+        kind = 2 if "floats" in name else 1
+        entries += field(1, field(1, name.encode()) + field(2, field(kind, field(1, value))))
+    return field(1, entries)
+
+
+def record(data: bytes) -> bytes:
+    """A TFRecord."""
+    length = struct.pack("<Q", len(data))
+    return length + masked(length) + data + masked(data)
+
+
+def bair_example(seed: int, frames: int = 30) -> tuple[bytes, np.ndarray]:
+    """A trajectory as BAIR's, with a second camera and actions beside, and its frames (T, 64, 64, 3)."""
+    video = np.random.default_rng(seed).integers(0, 256, (frames, 64, 64, 3), dtype=np.uint8)
+    features = {}
+    for t in range(frames):
+        features[f"{t}/image_main/encoded"] = b"\1" * 48
+        features[f"{t}/image_aux1/encoded"] = video[t].tobytes()
+        features[f"{t}/action/floats"] = struct.pack("<4f", 0.1, 0.2, 0.3, 0.4)
+    return example(features), video
+
+
+def write_bair(root: Path, train=3, test=2) -> dict[str, np.ndarray]:
+    """Record files as BAIR's; gives the clips (T, 64, 64, 3) by split."""
+    clips = {}
+    for split, count in (("train", train), ("test", test)):
+        folder = root / "softmotion30_44k" / split
+        folder.mkdir(parents=True)
+        made = [bair_example(seed + 100 * (split == "test")) for seed in range(count)]
+        (folder / f"traj_0_to_{count - 1}.tfrecords").write_bytes(b"".join(record(data) for data, _ in made))
+        clips[split] = np.stack([video for _, video in made])
+    return clips
+
+
+# ---------------------------------------------------------------------------------------------------------- LeRobot
+
+
+def write_lerobot(
+    root: Path, lengths=(20, 31, 24, 40), fps=20, cameras=("observation.images.top",), splits=None
+) -> Path:
+    """A LeRobot v3 dataset: two episodes to an MP4 file; frame t of episode e is about as bright as 40 e + t."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    info = {
+        "codebase_version": "v3.0", "robot_type": "so100", "fps": fps, "total_episodes": len(lengths),
+        "total_frames": sum(lengths), "chunks_size": 1000, "splits": splits or {"train": f"0:{len(lengths)}"},
+        "data_path": "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet",
+        "video_path": "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4",
+        "features": {camera: {"dtype": "video", "shape": [48, 64, 3]} for camera in cameras}
+        | {"action": {"dtype": "float32", "shape": [6]}},
+    }  # fmt: skip
+    (root / "meta").mkdir(parents=True)
+    (root / "meta" / "info.json").write_text(json.dumps(info))
+    rows = [{"episode_index": e, "length": length, "tasks": ["lift"]} for e, length in enumerate(lengths)]
+    for camera in cameras:
+        for file in range(0, len(lengths), 2):
+            frames, start = [], 0.0
+            for e in range(file, min(file + 2, len(lengths))):
+                frames += [np.full((48, 64, 3), 20 + 40 * e + t, np.uint8) for t in range(lengths[e])]
+                stop = start + lengths[e] / fps
+                place = {"chunk_index": 0, "file_index": file // 2, "from_timestamp": start, "to_timestamp": stop}
+                rows[e] |= {f"videos/{camera}/{name}": value for name, value in place.items()}
+                start = stop
+            path = root / "videos" / camera / "chunk-000" / f"file-{file // 2:03d}.mp4"
+            write_video(path, frames, rate=fps, crf="10")
+    folder = root / "meta" / "episodes" / "chunk-000"
+    folder.mkdir(parents=True)
+    parquet.write_table(pa.Table.from_pylist(rows), folder / "file-000.parquet")
+    return root
