@@ -152,11 +152,14 @@ def main(words: list[str] | None = None) -> int:
 
 
 class Formatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
-    """jsonargparse's help, with the examples of the descriptions as they are written, and without "null"."""
+    """jsonargparse's help, with the examples of the descriptions as they are written."""
 
-    def _get_help_string(self, action) -> str:
-        text = super()._get_help_string(action)
-        return re.sub(r" \(default: null\)|, default: null(?=\))| \| null", "", text)
+
+class PlainFormatter(Formatter):
+    """For options that are left out rather than set to null: says nothing of null."""
+
+    def _expand_help(self, action) -> str:
+        return re.sub(r" \(default: null\)|, default: null(?=\))| \| null", "", super()._expand_help(action))
 
 
 def _parsers() -> tuple[ArgumentParser, dict[str, set[str]]]:
@@ -170,6 +173,8 @@ def _parsers() -> tuple[ArgumentParser, dict[str, set[str]]]:
     parts = {"prepare": _prepare_parser(style), "train": _train_parser(style), "predict": _predict_parser(style)}
     for name, part in parts.items():
         commands.add_subcommand(name, part, help=part.description.splitlines()[0])
+        if name != "train":
+            part.formatter_class = PlainFormatter
     return parser, {name: set(part._option_string_actions) for name, part in parts.items()}
 
 
