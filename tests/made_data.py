@@ -24,8 +24,9 @@ def write_video(
 ) -> Path:
     """Encodes frames (H, W, 3); `times` in milliseconds gives a variable rate."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path.absolute()), "w") as container:
-        stream = container.add_stream(codec, rate=rate, options={"threads": "1", **options})
+    muxer = {"movflags": options.pop("movflags")} if "movflags" in options else {}
+    with av.open(str(path.absolute()), "w", options=muxer) as container:
+        stream = container.add_stream(codec, rate=rate, options={"threads": "1"} | options)
         stream.height, stream.width, stream.pix_fmt = *frames[0].shape[:2], pix_fmt
         if tag:
             stream.codec_context.codec_tag = tag

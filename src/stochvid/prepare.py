@@ -17,7 +17,7 @@ from stochvid.data.bair import BAIR
 from stochvid.data.crew import Crew, Fitting, Part, cannot_write
 from stochvid.data.kth import KTH, SRVP_TEST
 from stochvid.data.lerobot import LeRobot
-from stochvid.data.source import Options, Source, Task
+from stochvid.data.source import WORK, Options, Source, Task
 from stochvid.data.splits import SplitRule
 from stochvid.data.store import SplitIndex, Store, StoreWriter, difference, is_prepared
 from stochvid.data.videos import Videos
@@ -125,7 +125,16 @@ class Preparation:
             out,
             wrong,
         )
-        self.work = out.with_name(f"{out.name}.preparing")
+        self.work = out.with_name(out.name + WORK)
+        places: dict[str, Path] = {}
+        for task in tasks:
+            for item in task.items:
+                if item.name in places:
+                    raise InputError(
+                        f"two clips are called {item.name!r}: of {str(places[item.name])!r} and {str(task.path)!r}. "
+                        "Remove or rename one."
+                    )
+                places[item.name] = task.path
         self.splits = rule.assign({item.name: item.split for task in tasks for item in task.items})
         if not self.splits:
             raise InputError(f"--split {rule.text!r} fits no clip. They are named as {tasks[0].items[0].name!r}.")

@@ -3,9 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
-from stochvid.data.source import Item, Source, Task, regular, walk
+from stochvid.data.source import Event, Item, Source, Task, regular, walk
 from stochvid.data.splits import SPLITS
 from stochvid.errors import InputError
 from stochvid.io.arrays import ArrayFile
@@ -44,7 +42,7 @@ class Arrays(Source):
         note = f"{name!r}: axes {array.axes}, {count} clip(s) of {length} frames (if not, give --axes)"
         return Task(path, items, (width, height), channels, note="" if self.options.axes else note)
 
-    def read(self, task: Task) -> Iterator[tuple[int, np.ndarray | InputError]]:
+    def read(self, task: Task) -> Iterator[Event]:
         """All frames; clips with bad values are named, and the next one follows."""
         array = ArrayFile(task.path, self.options.axes)
         for number, item in enumerate(task.items):
@@ -53,5 +51,5 @@ class Arrays(Source):
             except InputError as error:
                 yield number, InputError(str(error).replace(str(task.path), str(task.path.parent / item.name), 1))
                 continue
-            for frame in clip:
-                yield number, frame
+            yield from ((number, frame) for frame in clip)
+            yield number, None

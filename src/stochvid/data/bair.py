@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from stochvid.data.source import Item, Source, Task, regular, unreadable, walk
+from stochvid.data.source import Event, Item, Source, Task, regular, unreadable, walk
 from stochvid.errors import InputError
 
 SUFFIXES = {".tfrecord", ".tfrecords"}
@@ -58,7 +58,7 @@ class BAIR(Source):
             raise InputError(f"{str(path)!r} is empty. Get the file again.")
         return Task(path, tuple(items), (SIDE, SIDE), 3)
 
-    def read(self, task: Task) -> Iterator[tuple[int, np.ndarray | InputError]]:
+    def read(self, task: Task) -> Iterator[Event]:
         """The frames of every good record; bad ones are named with their offset."""
         for number, record in enumerate(read_records(task.path)):
             if isinstance(record, InputError):
@@ -69,6 +69,7 @@ class BAIR(Source):
                 features = parse_example(data)
                 for t in range(FRAMES):
                     yield number, _pixels(features, t)
+                yield number, None
             except ValueError as error:
                 yield number, InputError(f"record at byte {offset:,} of {str(task.path)!r} {error}.")
 

@@ -1,7 +1,10 @@
 """Worker processes that read a source: they probe its files, and decode them into the frames of a store."""
 
 import multiprocessing
+import multiprocessing.connection
+import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
@@ -144,9 +147,15 @@ def _result(running: deque[Future[Y]], tick: Callable[[], None]) -> Y:
 
 
 def _start(source: Source) -> None:
-    """Ctrl-C is for the process that has the workers."""
+    """Ctrl-C is for the process that has the workers; without it, they end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _in_worker.source = source
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
 
 
 def _in_worker(function: Callable[..., Y], call: tuple) -> Y:
@@ -171,12 +180,15 @@ def _decode(task: Task, path: Path, source: Source, wanted: set[str], fitting: F
             clips = _Clips(task, file, wanted)
             try:
                 for number, frame in source.read(task):
-                    if isinstance(frame, InputError):
+                    if not clips.wanted[number]:
+                        continue
+                    if frame is None:
+                        clips.finish(number)
+                    elif isinstance(frame, InputError):
                         clips.drop(number, str(frame))
-                    elif clips.begin(number):
+                    else:
                         file.write(fitting(frame).data)
                         clips.lengths[number] += 1
-                clips.begin(len(task.items))
             except InputError as error:
                 clips.drop_rest(str(error))
         return Part(path, clips.lengths, clips.wrong)
@@ -185,40 +197,41 @@ def _decode(task: Task, path: Path, source: Source, wanted: set[str], fitting: F
 
 
 class _Clips:
-    """The clips of a task as they are written one after another; one that turns out bad is taken back."""
+    """The clips of a task as they are written one after another; one that turns out bad is taken back.
+
+    Attributes:
+        wanted: which clips are still to come.
+        lengths: frames of each clip, 0 where it is left out.
+        wrong: what is wrong with those that are left out.
+    """
 
     def __init__(self, task: Task, file: BinaryIO, wanted: set[str]):
         self.task, self.file = task, file
         self.wanted = [item.name in wanted for item in task.items]
         self.lengths, self.wrong = [0] * len(task.items), []
-        self.number, self.start = 0, 0
+        self.end = 0  # of the whole clips
 
-    def begin(self, number: int) -> bool:
-        """Ends the clips before this one, and says whether this one is wanted."""
-        while self.number < number:
-            if self.wanted[self.number] and self.lengths[self.number] < 2:
-                frames = "one frame" if self.lengths[self.number] else "no frames"
-                name = self.task.items[self.number].name
-                self.drop(self.number, f"clip {name!r} of {str(self.task.path)!r} has {frames}; a clip needs two.")
-            self.number, self.start = self.number + 1, self.file.tell()
-        return number < len(self.wanted) and self.wanted[number]
+    def finish(self, number: int) -> None:
+        """The clip is whole."""
+        if self.lengths[number] < 2:
+            frames = "one frame" if self.lengths[number] else "no frames"
+            name = self.task.items[number].name
+            self.drop(number, f"clip {name!r} of {str(self.task.path)!r} has {frames}; a clip needs two.")
+        self.wanted[number], self.end = False, self.file.tell()
 
     def drop(self, number: int, why: str) -> None:
-        """Takes a clip back."""
-        self.begin(number)
-        if self.wanted[number]:
-            self.wrong.append(why)
+        """Takes back what there is of a clip."""
+        self.wrong.append(why)
         self.wanted[number], self.lengths[number] = False, 0
-        self.file.seek(self.start)
+        self.file.seek(self.end)
         self.file.truncate()
 
     def drop_rest(self, why: str) -> None:
-        """Takes back the clip that is being written, and gives up those after it."""
-        lost = sum(self.wanted[self.number :])
-        if lost > 1:
-            why += f" ({lost} clips are lost with it.)"
-        self.drop(self.number, why)
-        self.wanted[self.number :] = [False] * (len(self.wanted) - self.number)
+        """Gives up all clips that are not whole."""
+        lost = [number for number, wanted in enumerate(self.wanted) if wanted]
+        for number in lost:
+            self.drop(number, why + (f" ({len(lost)} clips are lost by it.)" if len(lost) > 1 else ""))
+        self.wrong[len(self.wrong) - len(lost) :] = self.wrong[-1:] if lost else []
 
 
 def cannot_write(path: Path, error: OSError) -> InputError:

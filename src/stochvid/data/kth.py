@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stochvid.data.source import Item, Source, Task, regular, walk
+from stochvid.data.source import Event, Item, Source, Task, regular, walk
 from stochvid.errors import InputError
 from stochvid.io.video import decode_video, probe_video
 
@@ -81,12 +81,13 @@ class KTH(Source):
             items.setdefault(video, []).append(item)
         return [replace(task, items=tuple(items[video])) for video, task in by_video.items() if video in items]
 
-    def read(self, task: Task) -> Iterator[tuple[int, np.ndarray | InputError]]:
+    def read(self, task: Task) -> Iterator[Event]:
         """Ranges may overlap, so the video (a few hundred small frames) is held while they are cut out."""
         frames = [frame.pixels for frame in decode_video(task.path, threads=1)]
         for number, item in enumerate(task.items):
-            for frame in frames[int(item.start) : None if item.stop == np.inf else int(item.stop)]:
-                yield number, frame
+            clip = frames[int(item.start) : None if item.stop == np.inf else int(item.stop)]
+            yield from ((number, frame) for frame in clip)
+            yield number, None
 
     def _read_ranges(self, lists: list[Path]) -> dict[str, list[tuple[int, int]]]:
         if not lists:

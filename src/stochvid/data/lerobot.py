@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from stochvid.data.source import Item, Source, Task, regular, unreadable
+from stochvid.data.source import Event, Item, Source, Task, regular, unreadable
 from stochvid.data.splits import SPLITS
 from stochvid.errors import InputError
 from stochvid.io.video import Frame, at_rate, decode_video, probe_video
@@ -59,7 +57,7 @@ class LeRobot(Source):
         items = [Item(i.name, round(i.frames * scale), i.split, i.start, i.stop) for i in items]
         return Task(path, tuple(items), (info.width, info.height), 3, self.options.fps or self.fps)
 
-    def read(self, task: Task) -> Iterator[tuple[int, np.ndarray | InputError]]:
+    def read(self, task: Task) -> Iterator[Event]:
         """The frames whose time is an episode's, with half a frame of slack for rounded times."""
         slack, frames = 0.5 / self.fps, _Ahead(decode_video(task.path, threads=1))
         lengths = {item.name: item.frames for item in self.episodes[task.path]}
@@ -67,16 +65,14 @@ class LeRobot(Source):
             before = frames.given
             episode = frames.between(item.start - slack, item.stop - slack)
             pixels = at_rate(episode, self.options.fps) if self.options.fps else (frame.pixels for frame in episode)
-            for picture in pixels:
-                yield number, picture
-            if (count := frames.given - before) != lengths[item.name]:
-                yield (
-                    number,
-                    InputError(
-                        f"{item.name} should have {lengths[item.name]} frames, but {count} of {str(task.path)!r} lie "
-                        f"between {item.start:g} and {item.stop:g} s. Get the dataset again."
-                    ),
+            yield from ((number, picture) for picture in pixels)
+            count, expected, fault = frames.given - before, lengths[item.name], None
+            if count != expected:
+                fault = InputError(
+                    f"{item.name} should have {expected} frames, but {count} of {str(task.path)!r} lie between "
+                    f"{item.start:g} and {item.stop:g} s. Get the dataset again."
                 )
+            yield number, fault
 
     def _info(self) -> dict[str, Any]:
         path = self.root / INFO

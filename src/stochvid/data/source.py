@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from stochvid.data.store import is_store
 from stochvid.errors import InputError
 from stochvid.io.clip import natural
 
@@ -81,6 +82,11 @@ class Task:
         return sum(item.frames for item in self.items)
 
 
+WORK = ".preparing"  # ends the name of the folder in which a store is made
+
+Event = tuple[int, np.ndarray | InputError | None]
+
+
 class Source:
     """A kind of data on disk.
 
@@ -130,15 +136,15 @@ class Source:
         """The last word on which clips to take, once all files are known."""
         return tasks
 
-    def read(self, task: Task) -> Iterator[tuple[int, np.ndarray | InputError]]:
+    def read(self, task: Task) -> Iterator[Event]:
         """The frames of a task's clips, clip after clip.
 
         Yields:
-            Number of the clip in the task, and its next frame (H, W, C) uint8; or, in its place, what is wrong with
-            the clip.
+            Number of the clip in the task, and its next frame (H, W, C) uint8; then, in a frame's place, None: the
+            clip is whole; or what is wrong with it.
 
         Raises:
-            InputError: neither this clip nor later ones of the task can be read.
+            InputError: clips that are not whole by now cannot be read.
         """
         raise NotImplementedError
 
@@ -161,10 +167,10 @@ class Source:
 
 @dataclass
 class Walk:
-    """What a folder tree holds.
+    """What a folder tree holds, but for hidden files, stores, and the unfinished work on one.
 
     Attributes:
-        files: every file but hidden ones, in natural order.
+        files: every file, in natural order.
         loops: links to folders that contain them, which were not followed.
     """
 
@@ -189,7 +195,7 @@ def walk(root: Path) -> Walk:
         kept = []
         for name in names:
             real = os.path.realpath(os.path.join(folder, name))
-            if name.startswith("."):
+            if name.startswith(".") or name.endswith(WORK) or is_store(real):
                 continue
             if real in parents:
                 found.loops.append(Path(folder, name))

@@ -348,12 +348,12 @@ def checksum(path: Path) -> str:
 
 def _read_index(folder: Path) -> dict[str, Any]:
     path = folder / INDEX
-    if not path.is_file():
-        raise InputError(
-            f"there is no store in {str(folder)!r} (no {INDEX} there). Make one: stochvid prepare SOURCE {folder}."
-        )
     try:
         index = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(
+            f"there is no store in {str(folder)!r} (no {INDEX} there). Make one: stochvid prepare SOURCE {folder}."
+        ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"store {str(folder)!r} is broken: {INDEX} cannot be read ({error}).") from None
     if not isinstance(index, dict) or index.get("format") != FORMAT:

@@ -4,10 +4,9 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
-from stochvid.data.source import Item, Source, Task, regular, walk
+from stochvid.data.source import Event, Item, Source, Task, regular, walk
 from stochvid.data.splits import SPLITS
 from stochvid.errors import InputError
 from stochvid.io.clip import IMAGE_SUFFIXES, frame_paths, read_images
@@ -69,7 +68,7 @@ class Videos(Source):
             frames = round(frames * self.options.fps / info.fps)
         return self._task(path, frames, (info.width, info.height), 1 if info.grey else 3, fps)
 
-    def read(self, task: Task) -> Iterator[tuple[int, np.ndarray | InputError]]:
+    def read(self, task: Task) -> Iterator[Event]:
         """All frames."""
         if task.path.is_dir():
             frames = read_images(frame_paths(task.path), task.path)
@@ -77,7 +76,8 @@ class Videos(Source):
             frames = at_rate(decode_video(task.path, threads=1), self.options.fps)
         else:
             frames = as_stored(decode_video(task.path, threads=1), task.path)
-        return ((0, frame) for frame in frames)
+        yield from ((0, frame) for frame in frames)
+        yield 0, None
 
     def _task(self, path: Path, frames: int, size: tuple[int, int], channels: int, fps: float | None) -> Task:
         name = self.name(path)

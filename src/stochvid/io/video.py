@@ -160,7 +160,9 @@ def _opened(path: Path, decoded=lambda: 0) -> Iterator[tuple[Any, Any]]:
             if PLAYLISTS & set(c.format.name.split(",")):
                 raise InputError(f"clip {str(path)!r} is a playlist of other files, not a video. Give the videos.")
             if not c.streams.video:
-                raise InputError(f"clip {str(path)!r} has no video stream.")
+                raise InputError(
+                    f"clip {str(path)!r} has no video stream. Give a video, and check that the file is whole."
+                )
             yield c, c.streams.video[0]
     except (av.FFmpegError, OSError) as error:
         where = f" after {decoded()} frames" if decoded() else ""
