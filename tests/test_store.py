@@ -1,6 +1,7 @@
 """A store is opened only if it is whole, and gives the same clips to everyone who asks with the same seed."""
 
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -74,7 +75,8 @@ def test_a_stride_takes_every_so_many_th_frame(tmp_path):
 
 
 def test_half_of_the_clips_are_mirrored_if_asked(tmp_path):
-    plain, flipped = (StoredClips(make(tmp_path / "s"), "train", 6, flip=flip) for flip in (False, True))
+    store = make(tmp_path / "s")
+    plain, flipped = (StoredClips(store, "train", 6, flip=flip) for flip in (False, True))
     straight = plain.__getitems__(range(1000))["frames"]
     mirrored = flipped.__getitems__(range(1000))["frames"]
     same = (straight == mirrored).all(axis=(1, 2, 3, 4))
@@ -93,14 +95,13 @@ def test_bounces_follow_their_frames(tmp_path):
 def test_worker_processes_change_nothing(tmp_path):
     clips = StoredClips(make(tmp_path / "s", (40, 50)), "train", 8, seed=1)
     batches = [list(range(start, start + 4)) for start in range(0, 40, 4)]
-    collate = np.copy
     alone = [clips.__getitems__(batch)["frames"] for batch in batches]
     for context in ("fork", "spawn"):
         loader = DataLoader(
             clips, batch_sampler=batches, num_workers=2, multiprocessing_context=context, collate_fn=_frames
         )
         for batch, expected in zip(loader, alone, strict=True):
-            assert np.array_equal(collate(batch), expected)
+            assert np.array_equal(batch, expected)
 
 
 def _frames(batch: dict) -> np.ndarray:
@@ -138,7 +139,7 @@ def anonymous():
 clips = StoredClips(Store(sys.argv[1]), "train", 20)
 clips.__getitems__(range(10))
 before = anonymous()
-for start in range(0, 5000, 10):
+for start in range(0, 2000, 10):
     clips.__getitems__(range(start, start + 10))
 print(anonymous() - before)
 """
@@ -159,7 +160,7 @@ def test_reading_a_store_of_4_gib_takes_no_memory_of_its_own(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", SPARSE, str(tmp_path / "s")], capture_output=True, text=True, check=True, timeout=120
     )
-    assert float(done.stdout) < 8  # MiB; 5,000 clips were read, 390 MiB
+    assert float(done.stdout) < 8  # MiB; 2,000 clips were read, 156 MiB
 
 
 # ---------------------------------------------------------------------------------------------------- broken stores
@@ -183,8 +184,8 @@ BROKEN = {
     "version": (lambda s: change(s, version=2), "is of version 2; this stochvid reads version 1"),
     "no array": (lambda s: (s / "train.npy").unlink(), "train.npy cannot be opened"),
     "text": (lambda s: (s / "train.npy").write_text("text"), "train.npy cannot be opened"),
-    "cut": (lambda s: (s / "train.npy").write_bytes((s / "train.npy").read_bytes()[:-1]), "train.npy cannot be opened"),
-    "longer": (lambda s: (s / "train.npy").write_bytes((s / "train.npy").read_bytes() + b"x"), "not those of its header"),
+    "cut": (lambda s: os.truncate(s / "train.npy", 48_000), "train.npy cannot be opened"),
+    "longer": (lambda s: os.truncate(s / "train.npy", 200_000), "not those of its header"),
     "pickle": (lambda s: np.save(s / "train.npy", np.array([{}])), "train.npy cannot be opened"),
     "dtype": (lambda s: np.save(s / "train.npy", np.zeros((47, 1, 32, 32), np.int8)), "index.json says uint8"),
     "order": (
