@@ -19,6 +19,25 @@ def square(t: int, height: int = 48, width: int = 64, brightness: int = 200) -> 
     return frame
 
 
+def stored(store) -> dict[str, np.ndarray]:
+    """The clips (T, C, H, W) by name, of all splits."""
+    return {
+        name: store.clip(split, number)["frames"]
+        for split, index in store.splits.items()
+        for number, name in enumerate(index.names)
+    }
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def moving(length: int, start: int = 0, **size) -> list[np.ndarray]:
+    """Frames (H, W, 3) of a moving square."""
+    return [square(start + t, **size) for t in range(length)]
+
+
 def write_video(
     path: Path, frames, codec="libx264", rate=25, pix_fmt="yuv420p", tag=None, times=None, **options
 ) -> Path:

@@ -5,39 +5,30 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 
 import imageio.v3 as iio
 import numpy as np
 import pytest
-from made_data import KTH_ACTIONS, square, write_bair, write_frames, write_kth, write_lerobot, write_video
+from made_data import (
+    KTH_ACTIONS,
+    content,
+    moving,
+    stored,
+    write_bair,
+    write_frames,
+    write_kth,
+    write_lerobot,
+    write_video,
+)
 from PIL import Image
 
 from conftest import STOCHVID
 from stochvid import InputError
-from stochvid.cli import FORMATS, main
+from stochvid.cli import FORMATS
 from stochvid.data.store import Store
 from stochvid.prepare import SOURCES, prepare
-
-
-def stored(store: Store) -> dict[str, np.ndarray]:
-    """The clips (T, C, H, W) by name, of all splits."""
-    return {
-        name: store.clip(split, number)["frames"]
-        for split, index in store.splits.items()
-        for number, name in enumerate(index.names)
-    }
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
-def moving(length: int, start: int = 0, **size) -> list[np.ndarray]:
-    return [square(start + t, **size) for t in range(length)]
-
 
 # ------------------------------------------------------------------------------------------------------- the sources
 
@@ -66,6 +57,8 @@ def test_a_tree_of_everything_is_one_store(tmp_path):
     write_frames(root / "stills", moving(11))
     (root / "notes.txt").write_text("not a clip")
     (root / ".hidden.mp4").write_text("not a clip either")
+    (root / "stills" / "._frame1.png").write_text("as some systems leave it")
+    os.mkfifo(root / "stills" / "frame99.png")
     store = prepare(root, tmp_path / "out", workers=0)
     clips = stored(store)
     assert {name: len(clip) for name, clip in clips.items()} == {
@@ -131,6 +124,12 @@ def test_a_variable_rate_needs_one_to_be_named(tmp_path):
     store = prepare(path, tmp_path / "out", size=32, fps=10, split="train", workers=0)
     brightness = store.array("train").mean(axis=(1, 2, 3))
     assert np.round((brightness - 20) / 20).tolist() == [0, 1, 2, 2, 2, 2, 3, 4]
+
+
+def test_times_that_jump_do_not_make_frames_without_end(tmp_path):
+    path = write_video(tmp_path / "a.mkv", moving(4), times=[0, 40, 80, 80_000_000])
+    with pytest.raises(InputError, match=r"a.mkv' stands still for 80000 s at 0.1 s: its times are broken"):
+        prepare(path, tmp_path / "out", size=32, fps=25, workers=0)
 
 
 def rotated(path: Path, quarters: int) -> None:
@@ -302,6 +301,42 @@ def test_a_split_by_patterns_and_by_fractions(tmp_path, capsys):
     assert {name: len(index.names) for name, index in store.splits.items()} == {"train": 2, "val": 1, "test": 1}
 
 
+def test_only_a_single_clip_is_cut_in_time(tmp_path, capsys):
+    write_frames(tmp_path / "in" / "loose", moving(20))
+    write_frames(tmp_path / "in" / "train" / "a", moving(20))
+    store = prepare(tmp_path / "in", tmp_path / "out", workers=0)
+    assert store.splits["train"].names == ["train/a"]
+    assert "1 clip(s) are in none of the splits that are shipped" in capsys.readouterr().out
+    write_frames(tmp_path / "short", moving(3))
+    with pytest.raises(InputError, match="the only clip has 3 frames, too few to be cut into train, test"):
+        prepare(tmp_path / "short", tmp_path / "b", workers=0)
+
+
+def test_arrays_in_folders_called_train_and_test_are_the_splits(tmp_path):
+    for name in ("train/a", "train/b", "validation/a"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        np.save(tmp_path / "in" / f"{name}.npy", np.zeros((5, 32, 32), np.uint8))
+    store = prepare(tmp_path / "in", tmp_path / "out", size=32, workers=0)
+    assert {name: index.names for name, index in store.splits.items()} == {
+        "train": ["train/a.npy", "train/b.npy"],
+        "val": ["validation/a.npy"],
+    }
+
+
+def test_bair_in_its_own_folder_is_split_as_shipped(tmp_path, monkeypatch):
+    write_bair(tmp_path / "in")
+    monkeypatch.chdir(tmp_path / "in" / "softmotion30_44k" / "test")
+    assert list(prepare(".", tmp_path / "out", workers=0).splits) == ["test"]
+
+
+def test_arrays_beside_videos_must_be_told_apart(tmp_path):
+    write_video(tmp_path / "in" / "a.mp4", moving(20))
+    np.save(tmp_path / "in" / "features.npy", np.zeros((5, 32, 32), np.uint8))
+    with pytest.raises(InputError, match=r"holds both arrays and videos or images. Say which: --format"):
+        prepare(tmp_path / "in", tmp_path / "out", workers=0)
+    assert prepare(tmp_path / "in", tmp_path / "out", format="videos", workers=0).splits["train"].frames == 18
+
+
 def test_a_single_video_is_cut_in_time(tmp_path):
     frames = [np.full((32, 32, 3), 5 * t, np.uint8) for t in range(40)]
     write_frames(tmp_path / "in", frames)
@@ -428,6 +463,130 @@ def test_a_file_that_changed_meanwhile_is_decoded_again(tmp_path, capsys):
     assert store.array("train")[:, 0, 0, 0].tolist() == [1] * 4 + [99] * 4 + [3] * 4
 
 
+def test_two_at_once_do_not_mix(tmp_path):
+    words = [*STOCHVID, "prepare", str(many_videos(tmp_path / "in")), str(tmp_path / "out"), "--size", "32"]
+    first = subprocess.Popen([*words, "--workers", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    journal = tmp_path / "out.preparing" / "journal.jsonl"
+    while not journal.is_file() and first.poll() is None:
+        time.sleep(0.01)
+    with pytest.raises(InputError, match=r"another process is preparing .*out' right now. Wait for it"):
+        prepare(tmp_path / "in", tmp_path / "out", size=32, workers=0)
+    _, err = first.communicate(timeout=60)
+    assert first.returncode == 0, err
+    assert content(tmp_path / "out") == content(prepare(tmp_path / "in", tmp_path / "b", size=32, workers=0).path)
+
+
+def test_a_killed_worker_is_told_with_its_file(tmp_path):
+    words = [*STOCHVID, "prepare", str(many_videos(tmp_path / "in")), str(tmp_path / "out"), "--workers", "1"]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    journal = tmp_path / "out.preparing" / "journal.jsonl"
+    while not journal.is_file() and process.poll() is None:
+        time.sleep(0.01)
+    for status in Path("/proc").glob("[0-9]*/status"):
+        with contextlib.suppress(OSError):
+            command = (status.parent / "cmdline").read_bytes()
+            if f"PPid:\t{process.pid}\n" in status.read_text() and b"spawn_main" in command:
+                os.kill(int(status.parent.name), signal.SIGKILL)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2, err
+    assert "a worker process was killed while it read one of" in err
+    assert ".mp4'. Memory may have run out (use fewer --workers)" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("moment", [1, 2, 3])
+def test_a_stop_while_one_store_replaces_another_loses_neither(tmp_path, monkeypatch, moment):
+    write_frames(tmp_path / "in", moving(20))
+    prepare(tmp_path / "in", tmp_path / "out", size=32, split="train", workers=0)
+    calls, original = [], os.replace
+
+    def interrupted(source, target):
+        if str(source).endswith((".preparing", "out")):
+            calls.append(source)
+            if len(calls) == moment:
+                raise KeyboardInterrupt
+        original(source, target)
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with contextlib.suppress(KeyboardInterrupt):
+        prepare(tmp_path / "in", tmp_path / "out", size=48, split="train", workers=0, overwrite=True)
+    monkeypatch.undo()
+    assert Store(tmp_path / "out").size == (48 if moment == 3 else 32)
+    assert prepare(tmp_path / "in", tmp_path / "out", size=48, split="train", workers=0, overwrite=True).size == 48
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]
+
+
+def test_a_store_that_was_set_aside_by_a_killed_process_comes_back(tmp_path):
+    write_frames(tmp_path / "in", moving(20))
+    store = prepare(tmp_path / "in", tmp_path / "out", size=32, split="train", workers=0)
+    os.replace(store.path, tmp_path / "out.replaced")
+    assert prepare(tmp_path / "in", tmp_path / "out", size=32, split="train", workers=0).size == 32
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]
+
+
+def test_unfinished_work_that_lost_an_array_is_refused(tmp_path):
+    for number in (1, 2):
+        write_frames(tmp_path / "in" / f"{number}", moving(4))
+    write_frames(tmp_path / "in" / "3", moving(1))
+    with pytest.raises(InputError, match="one frame"):
+        prepare(tmp_path / "in", tmp_path / "out", split="train", workers=0)
+    (tmp_path / "out.preparing" / "train.npy").unlink()
+    with pytest.raises(InputError, match="is shorter than the clips that it should hold"):
+        prepare(tmp_path / "in", tmp_path / "out", split="train", workers=0, skip_bad=True)
+
+
+def test_overwriting_repairs_a_damaged_store_and_leaves_a_whole_one(tmp_path, capsys):
+    write_frames(tmp_path / "in", moving(20))
+    store = prepare(tmp_path / "in", tmp_path / "out", size=32, split="train", workers=0)
+    whole = content(store.path)
+    data = bytearray(whole["train.npy"])
+    data[2000] ^= 1
+    (store.path / "train.npy").write_bytes(data)
+    prepare(tmp_path / "in", tmp_path / "out", size=32, split="train", workers=0, overwrite=True)
+    assert content(store.path) == whole
+    prepare(tmp_path / "in", tmp_path / "out", size=32, split="train", workers=0, overwrite=True)
+    assert "prepared already" in capsys.readouterr().out
+
+
+def test_interrupted_overwriting_goes_on_too(tmp_path, capsys):
+    for number in (1, 2):
+        write_frames(tmp_path / "in" / f"{number}", moving(4))
+    write_frames(tmp_path / "in" / "3", moving(1))
+    options = {"split": "train", "workers": 0, "overwrite": True}
+    prepare(tmp_path / "in", tmp_path / "out", size=32, skip_bad=True, **options)
+    with pytest.raises(InputError, match="one frame"):
+        prepare(tmp_path / "in", tmp_path / "out", size=48, **options)
+    assert prepare(tmp_path / "in", tmp_path / "out", size=48, skip_bad=True, **options).size == 48
+    assert "going on after 2 of 3 files" in capsys.readouterr().out
+
+
+def test_frames_that_changed_places_are_other_frames(tmp_path):
+    write_frames(tmp_path / "in", moving(6))
+    prepare(tmp_path / "in", tmp_path / "out", size=32, split="train", workers=0)
+    for old, new in (("frame1", "x"), ("frame2", "frame1"), ("x", "frame2")):
+        os.replace(tmp_path / "in" / f"{old}.png", tmp_path / "in" / f"{new}.png")
+    with pytest.raises(InputError, match="the files of the source are others, or have changed"):
+        prepare(tmp_path / "in", tmp_path / "out", size=32, split="train", workers=0)
+
+
+def test_when_every_clip_is_bad_nothing_is_left(tmp_path):
+    for number in (1, 2):
+        write_frames(tmp_path / "in" / f"{number}", moving(1))
+    with pytest.raises(InputError, match=r"no clip could be read. The first of 2 faults: .*one frame"):
+        prepare(tmp_path / "in", tmp_path / "out", workers=0, skip_bad=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def test_an_empty_folder_may_become_the_store(tmp_path, monkeypatch):
+    write_frames(tmp_path / "in", moving(20))
+    (tmp_path / "here").mkdir()
+    assert prepare(tmp_path / "in", tmp_path / "here", size=32, workers=0).size == 32
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "in"]
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(InputError, match="cannot be the folder that you are in"):
+        prepare("../in", ".", size=32, workers=0)
+
+
 # ---------------------------------------------------------------------------------------------------------- the disk
 
 
@@ -435,7 +594,7 @@ def test_a_disk_without_room_is_refused_before_anything_is_written(tmp_path, mon
     write_frames(tmp_path / "in", moving(5))
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1 << 20))
-    with pytest.raises(InputError, match=r"has 1.0 MiB free, but 64.1 MiB are needed. Make room"):
+    with pytest.raises(InputError, match=r"has 1.0 MiB free, but 64.1 MiB are needed while it is made. Make room"):
         prepare(tmp_path / "in", tmp_path / "out", workers=0)
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
@@ -465,384 +624,3 @@ def test_a_disk_that_fills_up_in_the_middle_loses_nothing(tmp_path, workers):
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
     assert "going on after 2 of 4 files" in done.stdout
     assert content(tmp_path / "out") == content(prepare(tmp_path / "in", tmp_path / "b", split="train", workers=0).path)
-
-
-# --------------------------------------------------------------------------------------------------------- bad inputs
-
-
-NAMES = [
-    "a b.mp4",
-    "ünïcödé ☂.mp4",
-    "-dash.mp4",
-    "--help.mp4",
-    "50%d.mp4",
-    "a:b.mp4",
-    "http:x.mp4",
-    "a'\"b.mp4",
-    "#1[2].mp4",
-]
-
-
-@pytest.mark.parametrize("workers", [0, 1])
-def test_odd_names_are_names(tmp_path, workers, monkeypatch):
-    path = write_video(tmp_path / "first.mp4", moving(4))
-    (tmp_path / "in").mkdir()
-    names = [*NAMES, os.fsdecode(b"caf\xe9.mp4")]
-    for name in names:
-        shutil.copy(path, tmp_path / "in" / name)
-    monkeypatch.chdir(tmp_path / "in")  # so that names alone are paths
-    store = prepare(".", tmp_path / "out", size=32, split="train", workers=workers)
-    assert sorted(store.splits["train"].names) == sorted(names)
-    assert prepare("-dash.mp4", tmp_path / "b", size=32, split="train", workers=workers).splits["train"].frames == 4
-    assert main(["prepare", str(tmp_path / "in"), str(tmp_path / "c"), "--size", "32", "--workers", "0"]) == 0
-
-
-def test_links_in_circles_are_not_followed(tmp_path, capsys):
-    write_frames(tmp_path / "in" / "a", moving(3))
-    os.symlink(tmp_path / "in", tmp_path / "in" / "a" / "again")
-    os.symlink(tmp_path / "in" / "a", tmp_path / "in" / "b")  # not in a circle: followed
-    store = prepare(tmp_path / "in", tmp_path / "out", workers=0)
-    assert sorted(stored(store)) == ["a", "b"]
-    assert "links to a folder that contains it" in capsys.readouterr().out
-
-
-def bad_video(folder: Path, kind: str) -> Path:
-    path = folder / kind
-    if kind == "empty.mp4":
-        path.write_bytes(b"")
-    elif kind == "text.mp4":
-        path.write_text("<html>not found</html>")
-    elif kind == "cut.mp4":
-        write_video(path, moving(30))
-        path.write_bytes(path.read_bytes()[:-700])
-    elif kind == "cut stream.mp4":
-        noise = np.random.default_rng(0).integers(0, 256, (30, 48, 64, 3), dtype=np.uint8)
-        write_video(path, list(noise), movflags="faststart")
-        path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
-    elif kind in ("cut.avi", "cut.mkv"):
-        write_video(path, moving(60), "mpeg4")
-        path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
-    elif kind == "one frame.mp4":
-        write_video(path, moving(1))
-    elif kind == "changing size.ts":
-        for width in (64, 80):
-            write_video(folder / f"{width}.ts", moving(10, width=width))
-        path.write_bytes(b"".join((folder / f"{width}.ts").read_bytes() for width in (64, 80)))
-        (folder / "64.ts").unlink()
-        (folder / "80.ts").unlink()
-    elif kind == "variable.mkv":
-        write_video(path, moving(5), times=[0, 40, 80, 400, 440])
-    elif kind == "dangling.mp4":
-        path.symlink_to("nowhere.mp4")
-    elif kind == "circle.mp4":
-        path.symlink_to("circle.mp4")
-    elif kind == "pipe.mp4":
-        os.mkfifo(path)
-    elif kind == "list.ts":  # a playlist, whatever it is called
-        write_video(folder.parent / "elsewhere.ts", moving(5))
-        path.write_text(
-            f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{folder.parent / 'elsewhere.ts'}\n#EXT-X-ENDLIST\n"
-        )
-    elif kind == "mixed stills":
-        write_frames(path, [*moving(2), square(0, width=80)])
-    elif kind == "broken still":
-        write_frames(path, moving(3))
-        (path / "frame2.png").write_bytes(b"\x89PNG nothing")
-    return path
-
-
-BAD_VIDEOS = {
-    "empty.mp4": "cannot be decoded as video: Invalid data",
-    "text.mp4": "cannot be decoded as video: Invalid data",
-    "cut.mp4": "has no video stream|cannot be decoded as video",
-    "cut stream.mp4": "is cut short: its header promises|cannot be decoded as video after",
-    "cut.avi": "is cut short: its header promises 60 frames|cannot be decoded as video",
-    "cut.mkv": "is cut short: its header promises 2.4 seconds",
-    "one frame.mp4": "has one frame; a clip needs two",
-    "changing size.ts": "changes its frame size at frame 11",
-    "variable.mkv": "has a variable frame rate: frames last 40 to 320 ms",
-    "dangling.mp4": "cannot be read: No such file",
-    "circle.mp4": "cannot be read: Too many levels of symbolic links",
-    "pipe.mp4": "is not a regular file",
-    "list.ts": "cannot be decoded as video",
-    "mixed stills": "frames of one clip must be alike",
-    "broken still": "cannot be read as an image",
-}
-
-
-def refused(tmp_path: Path, kind: str, message: str, good: list[str], **options) -> None:
-    """Refused with one clear message and nothing left, or left out with --skip-bad and the rest still usable."""
-    with pytest.raises(InputError, match=message) as caught:
-        prepare(tmp_path / "in", tmp_path / "out", workers=0, **options)
-    assert kind in str(caught.value)
-    assert "--skip-bad" in str(caught.value)
-    assert len(str(caught.value)) < 500
-    assert not (tmp_path / "out").exists()
-    store = prepare(tmp_path / "in", tmp_path / "out", workers=0, skip_bad=True, **options)
-    assert sorted(stored(store)) == good
-    assert any(kind in fault for fault in store.about["left_out"])
-    store.verify()
-    assert not (tmp_path / "out.preparing").exists()
-
-
-@pytest.mark.parametrize("kind", BAD_VIDEOS)
-def test_a_bad_video_is_named_and_the_others_stay_usable(tmp_path, kind):
-    (tmp_path / "in").mkdir()
-    write_video(tmp_path / "in" / "good.mp4", moving(9))
-    write_video(tmp_path / "in" / "more.mp4", moving(7))
-    bad_video(tmp_path / "in", kind)
-    refused(tmp_path, kind, BAD_VIDEOS[kind], ["good.mp4", "more.mp4"])
-
-
-@contextlib.contextmanager
-def nobody():
-    """Another user, where the tests run as root, whom permissions do not stop."""
-    root = os.geteuid() == 0
-    if root:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        if root:
-            os.seteuid(0)
-
-
-@pytest.mark.parametrize("kind", ["file", "folder"])
-def test_what_may_not_be_read_is_named(kind):
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder) / "in"
-        for name in ("a", "b"):
-            write_video(root / name / f"{name}.mp4", moving(4))
-        os.chmod(folder, 0o777)
-        locked = root / "b" / "b.mp4" if kind == "file" else root / "b"
-        os.chmod(locked, 0)
-        with pytest.raises(InputError) as caught, nobody():
-            prepare(root, Path(folder) / "out", workers=0)
-        assert f"'{locked}' cannot be read: Permission denied" in str(caught.value)
-        os.chmod(locked, 0o755)
-
-
-class Trap:
-    """Unpickling it would leave a trace."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    def __reduce__(self):
-        return (os.mkdir, (str(self.path),))
-
-
-def bad_array(folder: Path, kind: str) -> None:
-    path, good = folder / kind, np.zeros((2, 4, 32, 32), np.uint8)
-    if kind == "objects.npy":
-        np.save(path, np.array([Trap(folder / "trapped")], dtype=object))
-    elif kind == "objects.npz":
-        np.savez(path, frames=np.array([Trap(folder / "trapped")] * 2, dtype=object))
-    elif kind == "int.npy":
-        np.save(path, good.astype(np.int32))
-    elif kind == "nan.npy":
-        np.save(path, np.full((4, 32, 32), np.nan, np.float32))
-    elif kind == "bright.npy":
-        np.save(path, np.full((4, 32, 32), 200.0))
-    elif kind == "flat.npy":
-        np.save(path, np.zeros((4, 32), np.uint8))
-    elif kind == "seven channels.npy":
-        np.save(path, np.zeros((2, 4, 32, 32, 7), np.uint8))
-    elif kind == "no frames.npy":
-        np.save(path, np.zeros((2, 0, 32, 32), np.uint8))
-    elif kind in ("cut.npy", "cut.npz"):
-        (np.save if kind == "cut.npy" else np.savez)(path, good)
-        path.write_bytes(path.read_bytes()[:-500])
-    elif kind == "text.npz":
-        path.write_text("no zip")
-    elif kind == "two arrays.npz":
-        np.savez(path, a=good, b=good)
-
-
-BAD_ARRAYS = {
-    "objects.npy": "holds Python objects; expected uint8, bool, or float",
-    "objects.npz": "holds Python objects; expected uint8, bool, or float",
-    "int.npy": "has dtype int32; expected uint8, bool, or float",
-    "nan.npy": r"float values outside \[0, 1\]",
-    "bright.npy": r"float values outside \[0, 1\]. Scale them, or save uint8",
-    "flat.npy": r"has shape \(4, 32\); expected \(T, H, W\)",
-    "seven channels.npy": r"has shape \(2, 4, 32, 32, 7\)",
-    "no frames.npy": "has no frames",
-    "cut.npy": "cannot be read as a NumPy array",
-    "cut.npz": "cannot be read as a NumPy array",
-    "text.npz": "cannot be read as a NumPy array",
-    "two arrays.npz": "holds a, b; name one array 'frames'",
-}
-
-
-@pytest.mark.parametrize("kind", BAD_ARRAYS)
-def test_a_bad_array_is_named_and_the_others_stay_usable(tmp_path, kind):
-    (tmp_path / "in").mkdir()
-    for name in ("good.npy", "more.npy"):
-        np.save(tmp_path / "in" / name, np.zeros((4, 32, 32), np.uint8))
-    bad_array(tmp_path / "in", kind)
-    refused(tmp_path, kind, BAD_ARRAYS[kind], ["good.npy", "more.npy"], size=32)
-    assert not (tmp_path / "in" / "trapped").exists()
-
-
-def test_one_bad_clip_of_an_array_does_not_take_the_others_with_it(tmp_path):
-    clips = np.zeros((4, 5, 32, 32), np.float32)
-    clips[2, 3, 4, 5] = np.nan
-    (tmp_path / "in").mkdir()
-    np.save(tmp_path / "in" / "a.npy", clips)
-    refused(tmp_path, "a.npy#2", "float values outside", ["a.npy#0", "a.npy#1", "a.npy#3"], size=32)
-
-
-def spoil(path: Path, place: int) -> None:
-    data = bytearray(path.read_bytes())
-    data[place] ^= 0x5A
-    path.write_bytes(data)
-
-
-def test_a_record_with_a_wrong_checksum_is_left_out_alone(tmp_path):
-    write_bair(tmp_path / "in")
-    path = tmp_path / "in" / "softmotion30_44k" / "train" / "traj_0_to_2.tfrecords"
-    size = path.stat().st_size // 3
-    spoil(path, size + 5000)
-    where = f"record at byte {size:,} of .*traj_0_to_2.tfrecords' does not match its checksum"
-    good = [f"softmotion30_44k/train/{path.name}#{n}" for n in (0, 2)]
-    good += [f"softmotion30_44k/test/traj_0_to_1.tfrecords#{n}" for n in (0, 1)]
-    refused(tmp_path, path.name, where, sorted(good))
-
-
-def test_a_record_with_a_wrong_length_ends_its_file(tmp_path):
-    write_bair(tmp_path / "in", train=4)
-    path = tmp_path / "in" / "softmotion30_44k" / "train" / "traj_0_to_3.tfrecords"
-    size = path.stat().st_size // 4
-    spoil(path, 2 * size + 1)
-    where = rf"record at byte {2 * size:,} of .*traj_0_to_3.tfrecords' has a length that does not match its checksum"
-    good = [f"softmotion30_44k/train/{path.name}#{n}" for n in (0, 1)]
-    good += [f"softmotion30_44k/test/traj_0_to_1.tfrecords#{n}" for n in (0, 1)]
-    refused(tmp_path, path.name, where, sorted(good))
-
-
-def test_a_truncated_record_file_is_named_with_the_offset(tmp_path):
-    write_bair(tmp_path / "in")
-    path = tmp_path / "in" / "softmotion30_44k" / "train" / "traj_0_to_2.tfrecords"
-    size = path.stat().st_size // 3
-    path.write_bytes(path.read_bytes()[: 2 * size + 777])
-    where = rf"traj_0_to_2.tfrecords' is cut short: the record at byte {2 * size:,} goes on past its end"
-    good = [f"softmotion30_44k/train/{path.name}#{n}" for n in (0, 1)]
-    good += [f"softmotion30_44k/test/traj_0_to_1.tfrecords#{n}" for n in (0, 1)]
-    refused(tmp_path, path.name, where, sorted(good))
-
-
-@pytest.mark.parametrize("kind", ["few frames", "small frames", "no message"])
-def test_a_record_of_something_else_is_named(tmp_path, kind):
-    from made_data import bair_example, example, record
-
-    write_bair(tmp_path / "in")
-    path = tmp_path / "in" / "softmotion30_44k" / "train" / "traj_0_to_2.tfrecords"
-    data = {
-        "few frames": bair_example(0, frames=12)[0],
-        "small frames": example({f"{t}/image_aux1/encoded": b"\1" * 300 for t in range(30)}),
-        "no message": b"\x0b" * 400,
-    }[kind]
-    message = {
-        "few frames": "has no feature '12/image_aux1/encoded'; BAIR's trajectories have 30 frames",
-        "small frames": r"has 300 bytes in '0/image_aux1/encoded', expected 64×64×3 = 12,288",
-        "no message": "is no tf.train.Example",
-    }[kind]
-    path.write_bytes(path.read_bytes() + record(data))
-    good = [f"softmotion30_44k/train/{path.name}#{n}" for n in (0, 1, 2)]
-    good += [f"softmotion30_44k/test/traj_0_to_1.tfrecords#{n}" for n in (0, 1)]
-    refused(tmp_path, path.name, message, sorted(good))
-
-
-def test_lerobot_episodes_that_are_not_in_their_video_are_named(tmp_path):
-    write_lerobot(tmp_path / "in", (20, 31, 24, 40))
-    video = tmp_path / "in" / "videos" / "observation.images.top" / "chunk-000" / "file-001.mp4"
-    write_video(video, moving(50), rate=20)
-    where = r"episode_000003 should have 40 frames, but 26 of .* lie between 1.2 and 3.2 s"
-    refused(tmp_path, "episode_000003", where, ["episode_000000", "episode_000001", "episode_000002"])
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"codebase_version": "v2.1"}, "is of LeRobot version v2.1; version 3 is read"),
-        ({"fps": 0}, "has no usable 'fps'"),
-        ({"features": {"action": {"dtype": "float32"}}}, "has no videos"),
-        ({"video_path": "../../{video_key}.mp4"}, "points outside of the dataset"),
-        ({"video_path": "videos/{video_key}/nothing.mp4"}, "nothing.mp4' cannot be read: No such file"),
-        (None, "is no JSON"),
-    ],
-)
-def test_a_broken_lerobot_dataset_is_refused(tmp_path, change, message):
-    import json
-
-    root = write_lerobot(tmp_path / "L")
-    path = root / "meta" / "info.json"
-    path.write_text("{" if change is None else json.dumps(json.loads(path.read_text()) | change))
-    with pytest.raises(InputError, match=message):
-        prepare(root, tmp_path / "out", workers=0)
-    assert not (tmp_path / "out").exists()
-
-
-def test_lerobot_episodes_without_their_places_are_refused(tmp_path):
-    root = write_lerobot(tmp_path / "L")
-    (root / "meta" / "episodes" / "chunk-000" / "file-000.parquet").write_bytes(b"PAR1 nothing PAR1")
-    with pytest.raises(InputError, match="does not say where the episodes are"):
-        prepare(root, tmp_path / "out", workers=0)
-
-
-def test_an_empty_list_of_kth_ranges_is_refused(tmp_path):
-    root = write_kth(tmp_path / "KTH", people=(1,), actions=("boxing",))
-    (root / "00sequences.txt").write_text("nothing of use\n")
-    with pytest.raises(InputError, match=r"names no frames. Expected lines as 'person01_boxing_d1 frames 1-95"):
-        prepare(root, tmp_path / "out", workers=0)
-
-
-def test_the_srvp_test_set_without_all_videos_is_refused(tmp_path):
-    root = write_kth(tmp_path / "KTH", people=(21,), actions=("boxing",))
-    with pytest.raises(InputError, match=r"needs every video of people 21 to 25; person\d\d_\w+_d\d is missing"):
-        prepare(root, tmp_path / "out", split="srvp-test", workers=0)
-
-
-def test_two_clips_of_one_name_are_refused(tmp_path):
-    write_kth(tmp_path / "KTH" / "a", people=(1,), actions=("boxing",), ranges=False)
-    write_kth(tmp_path / "KTH" / "b", people=(1,), actions=("boxing",), ranges=False)
-    with pytest.raises(InputError, match=r"two clips are called 'person01_boxing_d1': .*/a/.* and .*/b/"):
-        prepare(tmp_path / "KTH", tmp_path / "out", workers=0)
-
-
-WRONG = {
-    "no option for it": ({"camera": "top"}, "--camera is for lerobot; the source is of the format videos"),
-    "axes": ({"format": "arrays", "axes": "XYZ"}, "--axes must be one of THW"),
-    "format": ({"format": "video"}, "there is no format 'video'. Did you mean videos"),
-    "size": ({"size": 0}, "--size must be at least 1, got 0"),
-    "channels": ({"channels": 2}, r"--channels must be 1 \(grey\) or 3 \(RGB\), got 2"),
-    "fps": ({"fps": -1.0}, "--fps must be at least 0.001, got -1"),
-    "workers": ({"workers": -1}, "--workers must be at least 0, got -1"),
-    "length": ({"length": 10}, "--length is for kth"),
-    "srvp": ({"split": "srvp-test"}, "--split srvp-test is for kth"),
-    "split name": ({"split": "training"}, "'training=1' is no NAME=FRACTION"),
-    "split sum": ({"split": "train=0.9,test=0.3"}, "the fractions add up to 1.2, not to 1"),
-    "split twice": ({"split": "train=0.5,train=0.5"}, "train is named twice"),
-    "split mixed": ({"split": "train=0.5,test=b*"}, "fractions and patterns are mixed"),
-    "split of nothing": ({"split": "train=nothing*"}, "fits no clip. They are named as 'in'"),
-}
-
-
-@pytest.mark.parametrize("what", WRONG)
-def test_wrong_options_are_named(tmp_path, what):
-    write_frames(tmp_path / "in", moving(3))
-    options, message = WRONG[what]
-    with pytest.raises(InputError, match=message):
-        prepare(tmp_path / "in", tmp_path / "out", **{"workers": 0} | options)
-    assert [path.name for path in tmp_path.iterdir()] == ["in"]
-
-
-@pytest.mark.parametrize("kind", ["missing", "empty", "useless"])
-def test_a_source_without_clips_is_refused(tmp_path, kind):
-    if kind != "missing":
-        (tmp_path / "in").mkdir()
-    if kind == "useless":
-        (tmp_path / "in" / "notes.txt").write_text("no clips")
-    with pytest.raises(InputError, match="cannot be read" if kind == "missing" else "nothing in .* known for clips"):
-        prepare(tmp_path / "in", tmp_path / "out", workers=0)

@@ -55,6 +55,8 @@ def prepare(options: Namespace) -> int:
     """`stochvid prepare`."""
     values = {name: value for name, value in options.items() if name != "cmd" and value is not None}
     if "verify" in values:
+        if more := [name for name, value in values.items() if value and name != "verify"]:
+            raise InputError(f"--verify takes a store and nothing else, got {', '.join(more)}, too.")
         from stochvid.data.store import Store
 
         Store(values["verify"]).verify()
@@ -76,7 +78,8 @@ def prepare(options: Namespace) -> int:
         with interruptible():
             function(**values)
     except Interrupted as error:
-        print(f"stochvid: stopped by {error.number.name}. The same command goes on from here.", file=sys.stderr)
+        goes_on = "" if source == MOVING_MNIST else " The same command goes on from here."
+        print(f"stochvid: stopped by {error.number.name}.{goes_on}", file=sys.stderr)
         return 128 + error.number
     return 0
 
@@ -125,6 +128,9 @@ COMMANDS: dict[str, Callable[[Namespace], int]] = {"prepare": prepare, "train": 
 def main(words: list[str] | None = None) -> int:
     """Runs one command and gives its exit code: 0 done, 1 diverged, 2 bad input, 130 Ctrl-C, 143 SIGTERM."""
     words = sys.argv[1:] if words is None else list(words)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # names of files may hold anything
     try:
         parser, options_of = _parsers()
         if not words:
@@ -201,7 +207,7 @@ def _prepare_parser(style: dict) -> ArgumentParser:
     )
     parser.add_argument("--workers", type=int | None, help="processes that decode (default: one for each core)")
     parser.add_argument("--skip-bad", action="store_true", help="leave out what cannot be read")
-    parser.add_argument("--overwrite", action="store_true", help="replace another store, or begin anew")
+    parser.add_argument("--overwrite", action="store_true", help="replace another store, or unfinished work on one")
     parser.add_argument("--verify", type=str | None, metavar="STORE", help="check a store, and make none")
     parser.add_argument("--axes", type=str | None, help="arrays: order of the axes, as in NTHWC (default: recognised)")
     parser.add_argument("--camera", type=str | None, help="lerobot: which camera (default: the only one)")

@@ -69,10 +69,18 @@ def writable_folder(path: str | Path) -> Path:
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:
-        raise InputError(
-            f"cannot write to folder {str(path)!r}: {error.strerror or error}. Give another folder with --out."
-        ) from error
+        raise InputError(f"cannot write to folder {str(path)!r}: {error.strerror or error}. Choose another.") from error
     return path
+
+
+def sync_folder(path: Path) -> None:
+    """Sees that the names in a folder are on the disk, where the system can do that."""
+    if os.name == "posix":
+        folder = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def _umask() -> int:

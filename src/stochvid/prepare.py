@@ -1,7 +1,6 @@
 """Preparing data: whatever clips there are on disk, decoded once into a store.
 
-The work is done in `OUT.preparing`, which becomes `OUT` when all of it is there. An interrupted run leaves that folder,
-with a journal of the files whose clips are in it; the same command goes on after them.
+An interrupted run leaves its work beside the store to be (`data/work.py`), and the same command goes on with it.
 """
 
 import hashlib
@@ -14,22 +13,21 @@ from typing import Any, Literal
 
 from stochvid.data.arrays import Arrays
 from stochvid.data.bair import BAIR
-from stochvid.data.crew import Crew, Fitting, Part, cannot_write
+from stochvid.data.crew import AHEAD, Crew, Fitting, Part
 from stochvid.data.kth import KTH, SRVP_TEST
 from stochvid.data.lerobot import LeRobot
-from stochvid.data.source import WORK, Options, Source, Task
+from stochvid.data.source import Item, Options, Source, Task, Walk, walk
 from stochvid.data.splits import SplitRule
-from stochvid.data.store import SplitIndex, Store, StoreWriter, difference, is_prepared
+from stochvid.data.store import Store, is_prepared
 from stochvid.data.videos import Videos
+from stochvid.data.work import WORK, Work
 from stochvid.errors import InputError, nearest
-from stochvid.files import writable_folder
 from stochvid.io.arrays import CLIP_AXES, SET_AXES
 from stochvid.io.clip import COLOURS
 from stochvid.progress import FrameProgress
 
 SOURCES: dict[str, type[Source]] = {s.format: s for s in (LeRobot, BAIR, KTH, Arrays, Videos)}  # asked in this order
 
-PLAN, JOURNAL = "plan.json", "journal.jsonl"
 SPARE = 64 << 20  # bytes that shall stay free on the disk
 
 
@@ -78,19 +76,20 @@ def prepare(
     rule = SplitRule(None if published else split)
     workers = os.cpu_count() or 1 if workers is None else workers
     _check_ranges(size=size, channels=channels, fps=fps, length=length, workers=workers)
-    kind = _pick_source(root, format)
     options = Options(fps, axes, camera, length, published)
+    tree = _look(root)
+    kind = _pick_source(root, tree, format)
     _check_options(kind, options)
-    reader = kind(root, options)
+    reader = kind(root, tree, options)
     paths = reader.find()
     if not paths:
         raise InputError(f"there is nothing to prepare in {str(root)!r}: no clip of the format {kind.format}.")
     with Crew(reader, workers) as crew:
-        probed = list(crew.probe(paths))
+        probed = [*tree.closed, *crew.probe(paths)]
         wrong = [str(error) for error in probed if isinstance(error, InputError)]
         if wrong and not skip_bad:
             more = f" {len(wrong) - 1} more cannot be read either." if len(wrong) > 1 else ""
-            raise InputError(f"{wrong[0]}{more} To leave such files out: --skip-bad.")
+            raise InputError(f"{wrong[0]}{more} To leave out what cannot be read: --skip-bad.")
         tasks = [task for task in probed if isinstance(task, Task)]
         if not tasks:
             raise InputError(f"nothing in {str(root)!r} can be read. The first of {len(wrong)} faults: {wrong[0]}")
@@ -103,7 +102,7 @@ def prepare(
 
 
 class Preparation:
-    """The making of one store, which may be interrupted and taken up at any time.
+    """The making of one store, from all that is known of its clips.
 
     Args:
         source: of the clips.
@@ -112,56 +111,98 @@ class Preparation:
         rule: which clip goes to which split.
         out: folder of the store.
         wrong: what was wrong with files that are left out; grows.
+
+    Raises:
+        InputError: `out` is the working folder, two clips have one name, or the rule fits none.
     """
 
     def __init__(
         self, source: Source, tasks: list[Task], fitting: Fitting, rule: SplitRule, out: Path, wrong: list[str]
     ):
-        self.source, self.tasks, self.fitting, self.rule, self.out, self.wrong = (
-            source,
-            tasks,
-            fitting,
-            rule,
-            out,
-            wrong,
-        )
-        self.work = out.with_name(out.name + WORK)
-        places: dict[str, Path] = {}
-        for task in tasks:
-            for item in task.items:
-                if item.name in places:
-                    raise InputError(
-                        f"two clips are called {item.name!r}: of {str(places[item.name])!r} and {str(task.path)!r}. "
-                        "Remove or rename one."
-                    )
-                places[item.name] = task.path
-        self.splits = rule.assign({item.name: item.split for task in tasks for item in task.items})
+        self.source, self.tasks, self.fitting, self.rule, self.wrong = source, tasks, fitting, rule, wrong
+        self.shown, self.out = out, Path(os.path.realpath(out))
+        if self.out == Path.cwd():
+            raise InputError(
+                "the store cannot be the folder that you are in: it is made beside it first. Name another."
+            )
+        items = _by_name(tasks)
+        self.splits = rule.assign({name: item.split for name, item in items.items()})
         if not self.splits:
-            raise InputError(f"--split {rule.text!r} fits no clip. They are named as {tasks[0].items[0].name!r}.")
-        self.alone = len(self.splits) == 1 and len(rule.fractions) > 1 and tasks[0].items[0].split is None
-        listing = [[task.key, [(item.name, self.splits.get(item.name)) for item in task.items]] for task in tasks]
+            raise InputError(f"--split {rule.text!r} fits no clip. They are named as {next(iter(items))!r}.")
+        # one clip for several splits is cut
+        self.alone = len(items) == 1 and len(rule.fractions) > 1 and next(iter(items.values())).split is None
         asked = {"split": rule.text} | asdict(source.options) | asdict(fitting)
         self.plan = {"format": source.format} | {name: value for name, value in asked.items() if value is not None}
-        self.plan["files"] = hashlib.sha256(json.dumps(listing).encode()).hexdigest()
+        listing = json.dumps([self._identity(task) for task in tasks])
+        self.plan["files"] = hashlib.sha256(listing.encode()).hexdigest()
 
     def run(self, crew: Crew, *, skip_bad: bool, overwrite: bool) -> None:
         """Says what will be done, does what is left of it, and says what was done."""
-        if is_prepared(self.out, self.plan, overwrite):
-            print(f"{self.out} is prepared already; nothing to do.", flush=True)
+        if self._is_done(overwrite):
             return
         self._announce(crew.workers)
-        self._check_disk(sum(task.frames for task in self.tasks), "needed")
-        self._open_work(overwrite)
-        try:
-            with StoreWriter(self.work, self.fitting.size, self.fitting.channels) as writer:
-                done = self._go_on(writer)
-                self._decode(writer, crew, done, skip_bad)
-                self._finish(writer)
-        finally:
-            self._clean_up()
+        self._check_disk(crew.workers)
+        with Work(self.out, self.plan, self.fitting.size, self.fitting.channels, overwrite) as work:
+            if self._is_done(overwrite):  # by another process, until a moment ago
+                return
+            entries = work.take_up([self._identity(task) for task in self.tasks])
+            self.wrong += [fault for entry in entries for fault in entry["wrong"]]
+            if entries:
+                print(f"  going on after {len(entries):,} of {len(self.tasks):,} files", flush=True)
+            self._decode(work, crew, self.tasks[len(entries) :], skip_bad)
+            work.finish({"plan": self.plan, "source": str(self.source.root), "left_out": self.wrong}, self._order(work))
         self._report()
 
-    # ---------------------------------------------------------------------------------------------- before and after
+    def _decode(self, work: Work, crew: Crew, tasks: list[Task], skip_bad: bool) -> None:
+        writer, before = work.writer, work.writer.frames
+        with FrameProgress(sum(task.frames for task in self.tasks), before) as progress:
+
+            def tick() -> None:
+                ahead = sum(entry.stat().st_size for entry in os.scandir(work.parts)) // self.fitting.frame_bytes
+                progress.show(writer.frames + ahead, writer.clips)
+
+            wanted = [[item.name in self.splits for item in task.items] for task in tasks]
+            parts = crew.decode(tasks, wanted, self.fitting, work.parts, tick)
+            for task, part in zip(tasks, parts, strict=True):
+                if part.wrong and not skip_bad:
+                    fix = "To leave out what cannot be read, run the same command with --skip-bad."
+                    raise InputError(f"{part.wrong[0]} {fix}")
+                work.append(self._identity(task), part, self._clips(task, part))
+                self.wrong += part.wrong
+        print(f"decoded {writer.frames - before:,} frames, {progress.rate:,.0f} a second", flush=True)
+        if not writer.clips:
+            work.discard()
+            raise InputError(f"no clip could be read. The first of {len(self.wrong)} faults: {self.wrong[0]}")
+
+    def _clips(self, task: Task, part: Part) -> list[tuple[str, str, int, float | None]]:
+        """Split, name, length and frames per second of what is in a part."""
+        whole = [(item.name, length) for item, length in zip(task.items, part.lengths, strict=True) if length]
+        if not self.alone:
+            return [(self.splits[name], name, length, task.fps) for name, length in whole]
+        return [
+            (split, f"{name}[{start}:{stop}]", stop - start, task.fps)
+            for name, length in whole
+            for split, start, stop in self.rule.cuts(length)
+        ]
+
+    def _identity(self, task: Task) -> list[Any]:
+        """The task as the journal knows it: its file, and where its clips go."""
+        return [*task.key, [self.splits.get(item.name) for item in task.items], self.alone]
+
+    def _order(self, work: Work) -> dict[str, list[int]] | None:
+        """The clips of the SRVP test set are listed as they were drawn, not as they lie."""
+        if self.source.options.split != SRVP_TEST:
+            return None
+        names = work.writer.splits["test"].names
+        return {"test": sorted(range(len(names)), key=names.__getitem__)}
+
+    # ----------------------------------------------------------------------------------------------------- what is said
+
+    def _is_done(self, overwrite: bool) -> bool:
+        if not is_prepared(self.out, self.plan, overwrite):
+            return False
+        print(f"{self.shown} is prepared already; nothing to do.", flush=True)
+        return True
 
     def _announce(self, workers: int) -> None:
         frames = sum(task.frames for task in self.tasks)
@@ -173,32 +214,37 @@ class Preparation:
             f"{self.source.format}: {listed:,} clip(s) in {len(self.tasks):,} file(s), about {frames:,} frames of {of}"
         )
         notes = [*self.source.notes, *(task.note for task in self.tasks[:5] if task.note)]
+        links = self.source.tree.twice
+        notes += [f"not followed: {str(link)!r} links to a folder that is taken already" for link in links]
         rates = {task.fps for task in self.tasks if task.fps}
         if len(rates) > 1:
             notes.append(f"{min(rates):g} to {max(rates):g} frames/s are mixed; --fps would make them one")
         if listed > len(self.splits):
-            notes.append(f"{listed - len(self.splits):,} clip(s) fit no pattern of --split and are left out")
+            where = "fit no pattern of --split" if self.rule.patterns else "are in none of the splits that are shipped"
+            notes.append(f"{listed - len(self.splits):,} clip(s) {where}, and are left out")
         for note in notes:
             print(f"  {note}")
         fit = self.fitting
         how = "" if widths == heights else ", the middle square" if fit.crop == "centre" else ", squashed"
         print(
-            f"  → {self.out}: {fit.size}×{fit.size} {COLOURS.get(fit.channels, fit.channels)}{how}; needs "
+            f"  → {self.shown}: {fit.size}×{fit.size} {COLOURS.get(fit.channels, fit.channels)}{how}; needs "
             f"{_bytes(frames * fit.frame_bytes)} of disk, {_bytes(self._free())} are free; {workers or 1} worker(s)",
             flush=True,
         )
 
-    def _check_disk(self, frames: int, verb: str) -> None:
-        there = sum(path.stat().st_size for path in self.work.glob("*.npy"))
-        need, free = frames * self.fitting.frame_bytes + SPARE - there, self._free()
+    def _check_disk(self, workers: int) -> None:
+        frames = [task.frames for task in self.tasks]
+        ahead = sum(sorted(frames)[-AHEAD * max(workers, 1) :])  # decoded, but not in the arrays yet
+        there = sum(path.stat().st_size for path in self.out.with_name(self.out.name + WORK).glob("*.npy"))
+        need, free = (sum(frames) + ahead) * self.fitting.frame_bytes + SPARE - there, self._free()
         if need > free:
             raise InputError(
-                f"the disk of {str(self.out)!r} has {_bytes(free)} free, but {_bytes(need)} are {verb}. Make room, "
-                "choose another folder, or a smaller --size."
+                f"the disk of {str(self.shown)!r} has {_bytes(free)} free, but {_bytes(need)} are needed while it is "
+                "made. Make room, choose another folder, or a smaller --size."
             )
 
     def _free(self) -> int:
-        folder = self.out.absolute().parent
+        folder = self.out.parent
         while not folder.exists():
             folder = folder.parent
         return shutil.disk_usage(folder).free
@@ -211,148 +257,44 @@ class Preparation:
         for fault in self.wrong[:5]:
             print(f"left out: {fault}")
         if len(self.wrong) > 5:
-            print(f"left out: {len(self.wrong) - 5:,} more, named in {self.out / 'index.json'}")
-        print(f"Done: {self.out}", flush=True)
+            print(f"left out: {len(self.wrong) - 5:,} more, named in {self.shown / 'index.json'}")
+        print(f"Done: {self.shown}", flush=True)
 
-    # ------------------------------------------------------------------------------------------------------- the work
 
-    def _open_work(self, overwrite: bool) -> None:
-        """Makes the work folder, or finds that it belongs to the same plan."""
-        path = self.work / PLAN
-        if path.is_file():
-            try:
-                plan = json.loads(path.read_text(encoding="utf-8"))
-            except (OSError, ValueError):
-                plan = None
-            # other files are no other plan: the journal says from which on they differ
-            same = isinstance(plan, dict) and plan | {"files": ""} == self.plan | {"files": ""}
-            if not same and not overwrite:
+def _by_name(tasks: list[Task]) -> dict[str, Item]:
+    items, files = {}, {}
+    for task in tasks:
+        for item in task.items:
+            if item.name in items:
                 raise InputError(
-                    f"{str(self.work)!r} holds unfinished work with other options ({difference(plan, self.plan)}). "
-                    "Give those to go on with it, or --overwrite to begin anew."
+                    f"two clips are called {item.name!r}: of {str(files[item.name])!r} and {str(task.path)!r}. Rename "
+                    "or remove one."
                 )
-            if overwrite:
-                shutil.rmtree(self.work)
-        elif self.work.exists() and any(self.work.iterdir()):
-            raise InputError(f"{str(self.work)!r} is in the way: it is no work of stochvid. Choose another folder.")
-        writable_folder(self.work)
-        path.write_text(json.dumps(self.plan), encoding="utf-8")
-
-    def _go_on(self, writer: StoreWriter) -> int:
-        """Takes up what the journal names, and says how many tasks that is."""
-        path, splits, kept = self.work / JOURNAL, {}, []
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        for line, task in zip(lines, self.tasks, strict=False):
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                break  # it was killed while it wrote this line
-            if entry["task"] != self._identity(task):
-                break  # from here on, the files or their splits are others
-            for split, *clip in entry["clips"]:
-                splits.setdefault(split, SplitIndex()).add(*clip)
-            self.wrong += entry["wrong"]
-            kept.append(f"{line}\n")
-        path.write_text("".join(kept), encoding="utf-8")
-        for array in self.work.glob("*.npy"):
-            if array.stem not in splits:
-                array.unlink()
-        try:
-            writer.go_on(splits)
-        except OSError as error:
-            raise cannot_write(self.work, error) from None
-        if kept:
-            print(f"  going on after {len(kept):,} of {len(self.tasks):,} files", flush=True)
-        return len(kept)
-
-    def _decode(self, writer: StoreWriter, crew: Crew, done: int, skip_bad: bool) -> None:
-        total, before = sum(task.frames for task in self.tasks), sum(split.frames for split in writer.splits.values())
-        left = self.tasks[done:]
-        with FrameProgress(total, before) as progress:
-
-            def tick() -> None:
-                decoded = sum(part.stat().st_size for part in self.work.glob("part-*")) // self.fitting.frame_bytes
-                written = sum(split.frames for split in writer.splits.values())
-                progress.show(written + decoded, sum(len(split.names) for split in writer.splits.values()))
-
-            parts = crew.decode(left, set(self.splits), self.fitting, self.work, tick)
-            for task, part in zip(left, parts, strict=True):
-                self._take(writer, task, part, skip_bad)
-        print(f"decoded {progress.frames - before:,} frames, {progress.rate:,.0f} a second", flush=True)
-        if not writer.splits:
-            raise InputError(f"no clip could be read. The first of {len(self.wrong)} faults: {self.wrong[0]}")
-
-    def _take(self, writer: StoreWriter, task: Task, part: Part, skip_bad: bool) -> None:
-        """Appends a part to the arrays, then to the journal: only what the journal names counts."""
-        if part.wrong and not skip_bad:
-            raise InputError(f"{part.wrong[0]} To leave such clips out, run the same command with --skip-bad.")
-        clips = []
-        for item, length in zip(task.items, part.lengths, strict=True):
-            if not length:
-                continue
-            if self.alone:
-                cuts = self.rule.cuts(length)
-                clips += [
-                    (split, f"{item.name}[{start}:{stop}]", stop - start, task.fps) for split, start, stop in cuts
-                ]
-            else:
-                clips.append((self.splits[item.name], item.name, length, task.fps))
-        try:
-            with open(part.path, "rb") as file:
-                for split, name, length, fps in clips:
-                    writer.add(split, name, file, length, fps)
-            writer.flush()
-            with open(self.work / JOURNAL, "a", encoding="utf-8") as journal:
-                line = {"task": self._identity(task), "clips": clips, "wrong": part.wrong}
-                journal.write(json.dumps(line) + "\n")
-                journal.flush()
-                os.fsync(journal.fileno())
-        except OSError as error:
-            raise cannot_write(self.work, error) from None
-        self.wrong += part.wrong
-
-    def _identity(self, task: Task) -> list[Any]:
-        """The task as the journal knows it: its file, and where its clips go."""
-        return [*task.key, [self.splits.get(item.name) for item in task.items]]
-
-    def _finish(self, writer: StoreWriter) -> None:
-        order = None
-        if self.source.options.split == SRVP_TEST:  # clips are listed as they were drawn, not as they lie
-            names = writer.splits["test"].names
-            order = {"test": sorted(range(len(names)), key=names.__getitem__)}
-        try:
-            writer.finish({"plan": self.plan, "source": str(self.source.root), "left_out": self.wrong}, order)
-            for name in (PLAN, JOURNAL):
-                (self.work / name).unlink()
-            aside = self.out.with_name(f"{self.out.name}.replaced")
-            if self.out.exists():
-                os.replace(self.out, aside)
-            os.replace(self.work, self.out)
-            shutil.rmtree(aside, ignore_errors=True)
-        except OSError as error:
-            raise cannot_write(self.out, error) from None
-
-    def _clean_up(self) -> None:
-        """Leaves the work folder only if there is something in it to go on with."""
-        for part in self.work.glob("part-*"):
-            part.unlink(missing_ok=True)
-        journal = self.work / JOURNAL
-        if self.work.exists() and not (journal.is_file() and journal.stat().st_size):
-            shutil.rmtree(self.work)
+            items[item.name], files[item.name] = item, task.path
+    return items
 
 
-def _pick_source(root: Path, format: str | None) -> type[Source]:
+def _look(root: Path) -> Walk:
     try:
         root.stat()
-    except OSError as error:
-        raise InputError(f"source {str(root)!r} cannot be read: {error.strerror}. Give a folder or a file.") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"source {str(root)!r} cannot be read: {reason}. Give a folder or a file.") from None
+    return walk(root)
+
+
+def _pick_source(root: Path, tree: Walk, format: str | None) -> type[Source]:
     if format is not None:
         if format not in SOURCES:
             raise InputError(f"there is no format {format!r}. {nearest(format, SOURCES)}")
         return SOURCES[format]
-    for kind in SOURCES.values():
-        if kind.recognises(root):
-            return kind
+    kinds = [kind for kind in SOURCES.values() if kind.recognises(root, tree)]
+    if Arrays in kinds and Videos in kinds and kinds[0] is Arrays:
+        raise InputError(f"{str(root)!r} holds both arrays and videos or images. Say which: --format arrays or videos.")
+    if kinds:
+        return kinds[0]
+    if tree.closed:
+        raise tree.closed[0]
     raise InputError(
         f"there is nothing in {str(root)!r} that is known for clips: videos, folders of images, .npy, .npz, KTH, BAIR "
         "or LeRobot datasets. Name the format with --format."
@@ -372,11 +314,12 @@ def _check_options(kind: type[Source], options: Options) -> None:
 
 
 def _check_ranges(**values: float | None) -> None:
-    for name, value in values.items():
-        least = 0 if name == "workers" else 2 if name == "length" else 1e-3 if name == "fps" else 1
-        if value is not None and not least <= value < 1e6:
-            raise InputError(f"--{name} must be at least {least:g}, got {value}.")
-    if values["channels"] not in (None, 1, 3):
+    ranges = {"size": (1, 4096), "channels": (1, 3), "fps": (0.001, 1000), "length": (2, 10_000), "workers": (0, 1000)}
+    for name, (least, most) in ranges.items():
+        value = values[name]
+        if value is not None and not least <= value <= most:
+            raise InputError(f"--{name} must be from {least} to {most}, got {value}.")
+    if values["channels"] == 2:
         raise InputError(f"--channels must be 1 (grey) or 3 (RGB), got {values['channels']}.")
 
 

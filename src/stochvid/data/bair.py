@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from stochvid.data.source import Event, Item, Source, Task, regular, unreadable, walk
+from stochvid.data.source import Event, Item, Source, Task, Walk, regular, unreadable
 from stochvid.errors import InputError
 
 SUFFIXES = {".tfrecord", ".tfrecords"}
@@ -29,22 +29,19 @@ class BAIR(Source):
     channels = 3
 
     @classmethod
-    def recognises(cls, root: Path) -> bool:
-        """A tree with TFRecords."""
-        files = [root] if root.is_file() else walk(root).files
-        return any(path.suffix.lower() in SUFFIXES for path in files)
+    def recognises(cls, root: Path, tree: Walk) -> bool:
+        """Any TFRecord file will do."""
+        return any(path.suffix.lower() in SUFFIXES for path in tree.files)
 
     def find(self) -> list[Path]:
         """The record files."""
-        if self.root.is_file():
-            return [self.root]
-        return [path for path in walk(self.root).files if path.suffix.lower() in SUFFIXES]
+        return [path for path in self.tree.files if path.suffix.lower() in SUFFIXES]
 
     def probe(self, path: Path) -> Task:
         """Counts the records by their lengths."""
         regular(path)
-        folders = [part for part in (self.root.name, *Path(self.name(path)).parts[:-1]) if part in ("train", "test")]
-        split = folders[-1] if folders else None
+        folders = [folder.name for folder in path.resolve().parents if folder.name in ("train", "test")]
+        split = folders[0] if folders else None
         items, size, offset = [], path.stat().st_size, 0
         with open(path, "rb") as file:
             while offset < size:

@@ -6,13 +6,13 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
 
@@ -20,10 +20,10 @@ from stochvid.data.source import Source, Task
 from stochvid.errors import InputError
 from stochvid.io.clip import fit_frame
 
-AHEAD = 3  # files per worker that may be done before their turn
+AHEAD = 3  # files for each worker that may be done before their turn
 TICK = 0.25  # seconds
 
-X, Y = TypeVar("X"), TypeVar("Y")
+Y = TypeVar("Y")
 
 
 @dataclass(frozen=True)
@@ -97,42 +97,54 @@ class Crew:
         return self._in_order(_probe, [(path,) for path in paths], lambda: None, ahead=64)
 
     def decode(
-        self, tasks: Iterable[Task], wanted: set[str], fitting: Fitting, folder: Path, tick: Callable[[], None]
+        self,
+        tasks: Sequence[Task],
+        wanted: Sequence[Sequence[bool]],
+        fitting: Fitting,
+        folder: Path,
+        tick: Callable[[], None],
     ) -> Iterator[Part]:
         """The frames of each task's clips, in order; a part's file is deleted when the next part is asked for.
 
         Args:
             tasks: to decode.
-            wanted: names of the clips to take.
+            wanted: which clips of each to take.
             fitting: what frames become.
-            folder: for the parts' files, `part-…`.
+            folder: for the parts' files.
             tick: called now and then while waiting.
         """
-        decode = partial(_decode, wanted=wanted, fitting=fitting)
-        calls = [(task, folder / f"part-{number:08}") for number, task in enumerate(tasks)]
-        for part in self._in_order(decode, calls, tick, AHEAD):
+        pairs = enumerate(zip(tasks, wanted, strict=True))
+        calls = [(task, folder / f"{number:08}", flags, fitting) for number, (task, flags) in pairs]
+        for part in self._in_order(_decode, calls, tick, AHEAD):
             yield part
             part.path.unlink()
 
     def _in_order(
-        self, function: Callable[..., Y], calls: Iterable[tuple], tick: Callable[[], None], ahead: int
+        self, function: Callable[..., Y], calls: Sequence[tuple], tick: Callable[[], None], ahead: int
     ) -> Iterator[Y]:
         if self._pool is None:
             for call in calls:
-                yield function(*call, source=self.source)
+                yield function(self.source, *call)
                 tick()
             return
+        running: deque[Future[Y]] = deque()
+        done = 0
         try:
-            running: deque[Future[Y]] = deque()
             for call in calls:
-                running.append(self._pool.submit(_in_worker, function, call))
+                with _without_interrupts():  # inherited by the process that this may start
+                    running.append(self._pool.submit(_in_worker, function, call))
                 if len(running) >= ahead * self.workers:
                     yield _result(running, tick)
+                    done += 1
             while running:
                 yield _result(running, tick)
+                done += 1
         except BrokenProcessPool:
+            busy = [repr(str(getattr(call[0], "path", call[0]))) for call in calls[done : done + self.workers]]
             raise InputError(
-                "a worker process was killed, probably because memory ran out. Use fewer --workers."
+                f"a worker process was killed while it read one of {', '.join(busy)}. Memory may have run out (use "
+                "fewer --workers), or a file crashes the decoder (take it away). A Python script that calls prepare() "
+                "must do so under `if __name__ == '__main__':`."
             ) from None
 
 
@@ -143,12 +155,39 @@ def _result(running: deque[Future[Y]], tick: Callable[[], None]) -> Y:
     return running.popleft().result()
 
 
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Holds Ctrl-C back for a moment."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 # ------------------------------------------------------------------------------------------------- in the workers
+
+
+class CannotWrite(InputError):
+    """The disk is full, or not to be written to: no fault of a clip."""
+
+
+def cannot_write(path: Path, error: OSError) -> CannotWrite:
+    """What to say then."""
+    return CannotWrite(
+        f"cannot write in {str(path)!r}: {error.strerror or error}. Make room there and run the same command again: it "
+        "goes on where it stopped."
+    )
 
 
 def _start(source: Source) -> None:
     """Ctrl-C is for the process that has the workers; without it, they end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     _in_worker.source = source
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -159,41 +198,46 @@ def _end_with_parent() -> None:
 
 
 def _in_worker(function: Callable[..., Y], call: tuple) -> Y:
-    return function(*call, source=_in_worker.source)
+    return function(_in_worker.source, *call)
 
 
-def _probe(path: Path, source: Source) -> Task | InputError:
+def _probe(source: Source, path: Path) -> Task | InputError:
     try:
         return source.keyed(source.probe(path))
     except InputError as error:
         return error
+    except Exception as error:  # of a file that is broken in a way that its library did not expect
+        return _unexpected(path, error)
 
 
-def _decode(task: Task, path: Path, source: Source, wanted: set[str], fitting: Fitting) -> Part:
+def _decode(source: Source, task: Task, path: Path, wanted: Sequence[bool], fitting: Fitting) -> Part:
     """Decodes a task into a file.
 
     Raises:
-        InputError: the file cannot be written (what cannot be read is told in the part).
+        CannotWrite: the file cannot be written (what cannot be read is told in the part).
     """
-    try:
-        with open(path, "wb") as file:
-            clips = _Clips(task, file, wanted)
-            try:
-                for number, frame in source.read(task):
-                    if not clips.wanted[number]:
-                        continue
-                    if frame is None:
-                        clips.finish(number)
-                    elif isinstance(frame, InputError):
-                        clips.drop(number, str(frame))
-                    else:
-                        file.write(fitting(frame).data)
-                        clips.lengths[number] += 1
-            except InputError as error:
-                clips.drop_rest(str(error))
+    with _Clips(task, path, wanted) as clips:
+        try:
+            for number, frame in source.read(task):
+                if not clips.wanted[number]:
+                    continue
+                if frame is None:
+                    clips.finish(number)
+                elif isinstance(frame, InputError):
+                    clips.drop(number, str(frame))
+                else:
+                    clips.write(number, fitting(frame))
+        except CannotWrite:
+            raise
+        except InputError as error:
+            clips.drop_rest(str(error))
+        except Exception as error:
+            clips.drop_rest(str(_unexpected(task.path, error)))
         return Part(path, clips.lengths, clips.wrong)
-    except OSError as error:
-        raise cannot_write(path.parent, error) from None
+
+
+def _unexpected(path: Path, error: Exception) -> InputError:
+    return InputError(f"{str(path)!r} cannot be read: {error!r:.200}.")
 
 
 class _Clips:
@@ -205,11 +249,31 @@ class _Clips:
         wrong: what is wrong with those that are left out.
     """
 
-    def __init__(self, task: Task, file: BinaryIO, wanted: set[str]):
-        self.task, self.file = task, file
-        self.wanted = [item.name in wanted for item in task.items]
+    def __init__(self, task: Task, path: Path, wanted: Sequence[bool]):
+        self.task, self.path, self.wanted = task, path, list(wanted)
         self.lengths, self.wrong = [0] * len(task.items), []
         self.end = 0  # of the whole clips
+
+    def __enter__(self) -> Self:
+        try:
+            self.file = open(self.path, "wb")
+        except OSError as error:
+            raise cannot_write(self.path.parent, error) from None
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        try:
+            self.file.close()
+        except OSError as error:  # what was held in memory did not fit
+            raise cannot_write(self.path.parent, error) from None
+
+    def write(self, number: int, frame: np.ndarray) -> None:
+        """Adds a frame (C, size, size) to a clip."""
+        try:
+            self.file.write(frame.data)
+        except OSError as error:
+            raise cannot_write(self.path.parent, error) from None
+        self.lengths[number] += 1
 
     def finish(self, number: int) -> None:
         """The clip is whole."""
@@ -223,20 +287,16 @@ class _Clips:
         """Takes back what there is of a clip."""
         self.wrong.append(why)
         self.wanted[number], self.lengths[number] = False, 0
-        self.file.seek(self.end)
-        self.file.truncate()
+        try:
+            self.file.seek(self.end)
+            self.file.truncate()
+        except OSError as error:
+            raise cannot_write(self.path.parent, error) from None
 
     def drop_rest(self, why: str) -> None:
         """Gives up all clips that are not whole."""
         lost = [number for number, wanted in enumerate(self.wanted) if wanted]
+        if lost:
+            self.drop(lost[0], why + (f" ({len(lost)} clips are lost by it.)" if len(lost) > 1 else ""))
         for number in lost:
-            self.drop(number, why + (f" ({len(lost)} clips are lost by it.)" if len(lost) > 1 else ""))
-        self.wrong[len(self.wrong) - len(lost) :] = self.wrong[-1:] if lost else []
-
-
-def cannot_write(path: Path, error: OSError) -> InputError:
-    """What to say when the disk is full or not to be written to."""
-    return InputError(
-        f"cannot write in {str(path)!r}: {error.strerror or error}. Make room there and run the same command again: it "
-        "goes on where it stopped."
-    )
+            self.wanted[number], self.lengths[number] = False, 0

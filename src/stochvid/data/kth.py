@@ -11,14 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
-from stochvid.data.source import Event, Item, Source, Task, regular, walk
+from stochvid.data.source import Event, Item, Source, Task, Walk, regular
 from stochvid.errors import InputError
 from stochvid.io.video import decode_video, probe_video
 
 ACTIONS = ("boxing", "handclapping", "handwaving", "jogging", "running", "walking")
 SEQUENCES = "00sequences.txt"
 VIDEO = re.compile(r"person(\d\d)_([a-z]+)_d([1-4])(?:_uncomp)?\.avi", re.IGNORECASE)
-LINE = re.compile(r"(person\d\d_[a-z]+_d[1-4])\s+frames\s+(.*)")
+LINE = re.compile(r"(person\d\d_[a-z]+_d[1-4])(?:_uncomp)?(?:\.avi)?[\s:]+(.*)", re.IGNORECASE)
+NAME = "person{1:02}_{0}_d{2}"
 TRAIN_PEOPLE = 20
 
 SRVP_TEST = "srvp-test"
@@ -33,28 +34,28 @@ class KTH(Source):
     takes = frozenset({"length", "split"})
 
     @classmethod
-    def recognises(cls, root: Path) -> bool:
+    def recognises(cls, root: Path, tree: Walk) -> bool:
         """A folder with videos that are named as KTH's."""
-        return root.is_dir() and any(VIDEO.fullmatch(path.name) for path in walk(root).files)
+        return root.is_dir() and any(_is_kth(path) for path in tree.files)
 
     def find(self) -> list[Path]:
         """The videos, by action, person and scene."""
-        files = walk(self.root).files
-        videos = [path for path in files if (match := VIDEO.fullmatch(path.name)) and match[2].lower() in ACTIONS]
+        videos = [path for path in self.tree.files if _is_kth(path)]
         if self.options.split == SRVP_TEST:
             videos = [path for path in videos if _which(path)[1] > TRAIN_PEOPLE]
             self.ranges: dict[str, list[tuple[int, int]]] = {}
         else:
-            self.ranges = self._read_ranges([path for path in files if path.name == SEQUENCES])
+            self.ranges = self._read_ranges([path for path in self.tree.files if path.name == SEQUENCES])
+            unnamed = [path for path in videos if _name(path) not in self.ranges]
+            if self.ranges and unnamed:
+                self.notes.append(f"{len(unnamed)} video(s) have no line in {SEQUENCES} and are whole clips")
         return sorted(videos, key=_which)
 
     def probe(self, path: Path) -> Task:
         """A clip for each range, or the whole video where there are none."""
         regular(path)
         info = probe_video(path)
-        action, person, scene = _which(path)
-        video = f"person{person:02}_{action}_d{scene}"
-        frames = info.frames
+        video, person, frames = _name(path), _which(path)[1], info.frames
         if self.options.split == SRVP_TEST:  # the drawing of clips needs the exact number
             frames = sum(1 for _ in decode_video(path, threads=1))
         split = "train" if person <= TRAIN_PEOPLE else "test"
@@ -66,6 +67,10 @@ class KTH(Source):
                 for number, (first, stop) in enumerate(ranges, 1)
                 if first < frames
             ]
+            if not items:
+                raise InputError(
+                    f"none of the ranges of {video} in {SEQUENCES} are frames of {str(path)!r} ({frames})."
+                )
         return Task(path, tuple(items), (info.width, info.height), 3, info.fps)
 
     def arrange(self, tasks: list[Task]) -> list[Task]:
@@ -97,6 +102,7 @@ class KTH(Source):
                 "are the ranges with the person in them"
             )
             return {}
+        regular(lists[0])
         try:
             text = lists[0].read_text(encoding="utf-8", errors="replace")
         except OSError as error:
@@ -104,8 +110,9 @@ class KTH(Source):
         ranges = {}
         for line in text.splitlines():
             if match := LINE.match(line.strip()):
-                pairs = re.findall(r"(\d+)\s*-\s*(\d+)", match[2])
-                ranges[match[1]] = [(int(a), int(b)) for a, b in pairs if 1 <= int(a) < int(b)]
+                pairs = re.findall(r"\b(\d{1,6})\s*-\s*(\d{1,6})\b", match[2])
+                if pairs:  # one video of the original is named as missing
+                    ranges[match[1].lower()] = [(int(a), int(b)) for a, b in pairs if 1 <= int(a) < int(b)]
         if not ranges:
             raise InputError(
                 f"{str(lists[0])!r} names no frames. Expected lines as 'person01_boxing_d1 frames 1-95, 96-185'."
@@ -131,7 +138,7 @@ def srvp_clips(frames: dict[tuple[str, int, int], int], length: int) -> list[tup
     for _ in range(SRVP_CLIPS):
         action = ACTIONS[random.randint(len(ACTIONS))]
         video = (action, random.randint(TRAIN_PEOPLE + 1, 26), random.randint(1, 5))
-        name = "person{1:02}_{0}_d{2}".format(*video)
+        name = NAME.format(*video)
         if video not in frames:
             raise InputError(f"the srvp-test split needs every video of people 21 to 25; {name} is missing.")
         if frames[video] < length:
@@ -140,7 +147,16 @@ def srvp_clips(frames: dict[tuple[str, int, int], int], length: int) -> list[tup
     return clips
 
 
+def _is_kth(path: Path) -> bool:
+    match = VIDEO.fullmatch(path.name)
+    return bool(match) and match[2].lower() in ACTIONS
+
+
 def _which(path: Path) -> tuple[str, int, int]:
     """(action, person, scene) of a video."""
     match = VIDEO.fullmatch(path.name)
     return match[2].lower(), int(match[1]), int(match[3])
+
+
+def _name(path: Path) -> str:
+    return NAME.format(*_which(path))

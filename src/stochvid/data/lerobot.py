@@ -4,16 +4,17 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from stochvid.data.source import Event, Item, Source, Task, regular, unreadable
-from stochvid.data.splits import SPLITS
+from stochvid.data.source import Event, Item, Source, Task, Walk, regular, unreadable
+from stochvid.data.splits import SHIPPED
 from stochvid.errors import InputError
 from stochvid.io.video import Frame, at_rate, decode_video, probe_video
 
 INFO = Path("meta") / "info.json"
-PLACE = re.compile(r"\{(video_key|chunk_index|file_index)(?::0?(\d+)d)?\}")
+PLACE = re.compile(r"\{(video_key|chunk_index|file_index)(?::0?(\d)d)?\}")
 
 
 class LeRobot(Source):
@@ -24,12 +25,20 @@ class LeRobot(Source):
     takes = frozenset({"camera", "fps"})
 
     @classmethod
-    def recognises(cls, root: Path) -> bool:
+    def recognises(cls, root: Path, tree: Walk) -> bool:
         """A folder with `meta/info.json`."""
         return (root / INFO).is_file()
 
     def find(self) -> list[Path]:
         """The camera's videos that episodes point to, in the order of episodes."""
+        try:
+            return self._find()
+        except (ValueError, OverflowError, RecursionError, MemoryError) as error:  # NUL in a path, numbers of any size
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"LeRobot dataset {str(self.root)!r} cannot be understood: {error!r:.200}.") from None
+
+    def _find(self) -> list[Path]:
         info = self._info()
         self.fps, self.camera = float(info["fps"]), self._camera(info["features"])
         splits = _ranges(info.get("splits"))
@@ -40,11 +49,10 @@ class LeRobot(Source):
             start, stop = row["from_timestamp"], row["to_timestamp"]
             item = Item(f"episode_{row['episode_index']:06}", row["length"], split, start, stop)
             self.episodes.setdefault(path, []).append(item)
-        if set(splits) <= {"train"}:  # as recorded: nothing was held out
+        if set(info.get("splits") or {}) <= {"train"}:  # as recorded: nothing was held out
             self.notes.append("the dataset holds no episodes out, so a part of them is")
             self.episodes = {
-                path: [Item(i.name, i.frames, None, i.start, i.stop) for i in items]
-                for path, items in self.episodes.items()
+                path: [replace(item, split=None) for item in items] for path, items in self.episodes.items()
             }
         return list(self.episodes)
 
@@ -54,7 +62,7 @@ class LeRobot(Source):
         info = probe_video(path)
         scale = (self.options.fps or self.fps) / self.fps
         items = sorted(self.episodes[path], key=lambda item: item.start)
-        items = [Item(i.name, round(i.frames * scale), i.split, i.start, i.stop) for i in items]
+        items = [replace(item, frames=round(min(item.frames, info.frames) * scale)) for item in items]
         return Task(path, tuple(items), (info.width, info.height), 3, self.options.fps or self.fps)
 
     def read(self, task: Task) -> Iterator[Event]:
@@ -64,7 +72,11 @@ class LeRobot(Source):
         for number, item in enumerate(task.items):
             before = frames.given
             episode = frames.between(item.start - slack, item.stop - slack)
-            pixels = at_rate(episode, self.options.fps) if self.options.fps else (frame.pixels for frame in episode)
+            pixels = (
+                at_rate(episode, self.options.fps, task.path)
+                if self.options.fps
+                else (frame.pixels for frame in episode)
+            )
             yield from ((number, picture) for picture in pixels)
             count, expected, fault = frames.given - before, lengths[item.name], None
             if count != expected:
@@ -87,8 +99,9 @@ class LeRobot(Source):
             raise InputError(f"{str(path)!r} is of LeRobot version {version}; version 3 is read. Convert it first.")
         wanted = {"fps": (int, float), "features": dict, "video_path": str}
         for name, kind in wanted.items():
-            if not isinstance(info.get(name), kind) or info[name] == 0:
-                raise InputError(f"{str(path)!r} has no usable {name!r}: {info.get(name)!r:.60}.")
+            value = info.get(name)
+            if not isinstance(value, kind) or (name == "fps" and not 0 < value <= 1000):
+                raise InputError(f"{str(path)!r} has no usable {name!r}: {value!r:.60}.")
         return info
 
     def _camera(self, features: dict[str, Any]) -> str:
@@ -121,7 +134,7 @@ class LeRobot(Source):
                 rows += [
                     {n.removeprefix(prefix): kind(row[n]) for n, kind in names.items()} for row in table.to_pylist()
                 ]
-            except (ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+            except (ArrowException, OSError, KeyError, TypeError, ValueError, OverflowError) as error:
                 raise InputError(f"{str(path)!r} does not say where the episodes are: {error}.") from None
         if not all(row["length"] > 0 and math.isfinite(row["from_timestamp"] + row["to_timestamp"]) for row in rows):
             raise InputError(f"an episode of {str(self.root)!r} has no frames, or no times.")
@@ -131,7 +144,7 @@ class LeRobot(Source):
         """The file of an episode. The template comes from the dataset, so it is filled in, not run by `format`."""
         values = row | {"video_key": self.camera}
         path = self.root / PLACE.sub(lambda m: str(values[m[1]]).zfill(int(m[2] or 0)), template)
-        if not path.resolve().is_relative_to(self.root.resolve()):
+        if not path.is_relative_to(self.root) or ".." in path.parts:  # a link to elsewhere is the owner's own doing
             raise InputError(f"{str(self.root / INFO)!r} points outside of the dataset: {template!r:.80}.")
         return path
 
@@ -157,8 +170,8 @@ class _Ahead:
 
 
 def _ranges(splits: Any) -> dict[str, tuple[int, int]]:
-    """{"train": "0:45"} → {"train": (0, 45)}; what is no such range is passed over."""
+    """{"train": "0:45"} → {"train": (0, 45)}; what is no such range, or of another name, is passed over."""
     if not isinstance(splits, dict):
         return {}
-    matches = {name: re.fullmatch(r"(\d+):(\d+)", str(text)) for name, text in splits.items()}
-    return {name: (int(m[1]), int(m[2])) for name, m in matches.items() if m and name in SPLITS}
+    matches = {name: re.fullmatch(r"(\d{1,9}):(\d{1,9})", str(text)) for name, text in splits.items()}
+    return {SHIPPED[name]: (int(m[1]), int(m[2])) for name, m in matches.items() if m and name in SHIPPED}

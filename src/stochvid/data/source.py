@@ -3,15 +3,19 @@
 `prepare` calls the three steps in turn, the last two in worker processes.
 """
 
+import json
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
-from stochvid.data.store import is_store
+from stochvid.data.splits import SHIPPED
+from stochvid.data.store import WORK, is_store
 from stochvid.errors import InputError
 from stochvid.io.clip import natural
 
@@ -65,7 +69,7 @@ class Task:
         channels: of its frames.
         fps: frames per second of what `read` gives, None where it is not known.
         note: what a person should know of it.
-        key: name, bytes and time of change: another key, another file.
+        key: its name, and a digest of sizes and times of change: another key, another content.
     """
 
     path: Path
@@ -74,15 +78,13 @@ class Task:
     channels: int
     fps: float | None = None
     note: str = ""
-    key: tuple[str, int, int] = ("", 0, 0)
+    key: tuple[str, str] = ("", "")
 
     @property
     def frames(self) -> int:
         """Frames of all its clips, about."""
         return sum(item.frames for item in self.items)
 
-
-WORK = ".preparing"  # ends the name of the folder in which a store is made
 
 Event = tuple[int, np.ndarray | InputError | None]
 
@@ -92,6 +94,7 @@ class Source:
 
     Args:
         root: the folder, or the one file.
+        tree: what is there.
         options: what was asked for.
 
     Attributes:
@@ -107,13 +110,13 @@ class Source:
     channels: ClassVar[int | None] = None
     takes: ClassVar[frozenset[str]] = frozenset()
 
-    def __init__(self, root: Path, options: Options):
-        self.root, self.options = root, options
+    def __init__(self, root: Path, tree: "Walk", options: Options):
+        self.root, self.tree, self.options = root, tree, options
         self.notes: list[str] = []
 
     @classmethod
-    def recognises(cls, root: Path) -> bool:
-        """Whether `root` looks like this format."""
+    def recognises(cls, root: Path, tree: "Walk") -> bool:
+        """Whether this looks like the format."""
         raise NotImplementedError
 
     def find(self) -> list[Path]:
@@ -150,57 +153,68 @@ class Source:
 
     def name(self, path: Path) -> str:
         """The path below the root, with forward slashes."""
-        return path.name if path == self.root else path.relative_to(self.root).as_posix()
+        return path.resolve().name if path == self.root else path.relative_to(self.root).as_posix()
+
+    def shipped_split(self, path: Path) -> str | None:
+        """The split that the folders above a file name or None."""
+        parents = path.relative_to(self.root).parts[:-1]
+        return next((SHIPPED[name.lower()] for name in parents if name.lower() in SHIPPED), None)
+
+    def note_others(self, taken: Collection[Path]) -> None:
+        """Says which files are not taken for clips."""
+        others = Counter(path.suffix.lower() or path.name for path in self.tree.files if path not in taken)
+        if others:
+            kinds = ", ".join(f"{count} {kind!r}" for kind, count in others.most_common(5))
+            self.notes.append(f"not taken for clips: {kinds}{', …' if len(others) > 5 else ''}")
 
     def keyed(self, task: Task) -> Task:
         """The task with its key."""
         try:
-            stat = task.path.stat()
-            size, changed = stat.st_size, stat.st_mtime_ns
+            stats = [(task.path.name, task.path.stat())]
             if task.path.is_dir():
-                stats = [entry.stat() for entry in os.scandir(task.path) if entry.is_file()]
-                size, changed = sum(s.st_size for s in stats), max(s.st_mtime_ns for s in stats)
+                stats = sorted((entry.name, entry.stat()) for entry in os.scandir(task.path) if entry.is_file())
         except OSError as error:
             raise unreadable(task.path, error) from None
-        return replace(task, key=(self.name(task.path), size, changed))
+        told = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+        digest = sha256(json.dumps(told).encode()).hexdigest()[:16]
+        return replace(task, key=(self.name(task.path), digest))
 
 
 @dataclass
 class Walk:
-    """What a folder tree holds, but for hidden files, stores, and the unfinished work on one.
+    """What is below a folder, but for hidden files, stores, and the unfinished work on one.
 
     Attributes:
-        files: every file, in natural order.
-        loops: links to folders that contain them, which were not followed.
+        files: every file, in natural order; the root itself where it is a file.
+        twice: links to folders that are in the tree already, which were not followed.
+        closed: what is wrong with folders that cannot be listed.
     """
 
     files: list[Path] = field(default_factory=list)
-    loops: list[Path] = field(default_factory=list)
+    twice: list[Path] = field(default_factory=list)
+    closed: list[InputError] = field(default_factory=list)
 
 
 def walk(root: Path) -> Walk:
-    """Lists a tree, following links to folders, but none in circles.
+    """Lists a tree; links to folders are followed, but every folder is seen once."""
+    found, seen = Walk(), {os.path.realpath(root)}
+    if not root.is_dir():
+        return Walk([root])
 
-    Raises:
-        InputError: the root, or a folder below it, cannot be listed.
-    """
-    found = Walk()
-    above = {os.path.realpath(root): ()}
+    def note(error: OSError) -> None:
+        found.closed.append(unreadable(Path(error.filename), error))
 
-    def fail(error: OSError) -> None:
-        raise unreadable(Path(error.filename), error) from None
-
-    for folder, names, files in os.walk(root, followlinks=True, onerror=fail):
-        parents = (*above[os.path.realpath(folder)], os.path.realpath(folder))
+    for folder, names, files in os.walk(root, followlinks=True, onerror=note):
         kept = []
-        for name in names:
-            real = os.path.realpath(os.path.join(folder, name))
+        for name in sorted(names, key=lambda n: (os.path.islink(os.path.join(folder, n)), natural(n))):
+            path = Path(folder, name)
+            real = os.path.realpath(path)
             if name.startswith(".") or name.endswith(WORK) or is_store(real):
                 continue
-            if real in parents:
-                found.loops.append(Path(folder, name))
+            if real in seen:
+                found.twice.append(path)
                 continue
-            above[real] = parents
+            seen.add(real)
             kept.append(name)
         names[:] = kept
         found.files += [Path(folder, name) for name in files if not name.startswith(".")]

@@ -7,6 +7,7 @@ from hashlib import sha256
 from stochvid.errors import InputError
 
 SPLITS = ("train", "val", "test")
+SHIPPED = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 DEFAULT = "train=0.9,test=0.1"
 
 
@@ -67,12 +68,17 @@ class SplitRule:
 
     def cuts(self, length: int) -> list[tuple[str, int, int]]:
         """Pieces of the only clip that there is: split, first frame, end; at least two frames each if it has them."""
-        counts = _shares(self.fractions or {"train": 1.0}, length, least=2)
+        counts = _shares(self.fractions, length, least=2)
+        if min(counts.values()) < 2:
+            raise InputError(
+                f"the only clip has {length} frames, too few to be cut into {', '.join(counts)}. Give more clips, or "
+                "all to one split: --split train."
+            )
         pieces, start = [], 0
         for split, count in counts.items():
             pieces.append((split, start, start + count))
             start += count
-        return [piece for piece in pieces if piece[2] > piece[1]]
+        return pieces
 
     def _sequence(self, count: int) -> Sequence[str]:
         return [split for split, share in _shares(self.fractions, count, least=1).items() for _ in range(share)]

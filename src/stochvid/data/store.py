@@ -21,6 +21,7 @@ from stochvid.data.splits import SPLITS
 from stochvid.errors import InputError
 
 INDEX = "index.json"
+WORK = ".preparing"  # ends the name of the folder in which a store is made
 FORMAT, VERSION = "stochvid store", 1
 HEADER_BYTES = 128  # NumPy's header, for any number of frames
 BLOCK = 1 << 24
@@ -53,7 +54,7 @@ class SplitIndex:
 
     def add(self, name: str, length: int, fps: float | None, bounces: Sequence[int] | None = None) -> None:
         """Notes a clip whose frames follow those of the last one."""
-        self.offsets.append(self.frames if not self.offsets else self.offsets[-1] + self.lengths[-1])
+        self.offsets.append(self.offsets[-1] + self.lengths[-1] if self.offsets else 0)
         self.names.append(name)
         self.lengths.append(length)
         self.fps.append(fps)
@@ -142,7 +143,9 @@ class Store:
     def _map(self, name: str) -> np.ndarray:
         file = self.path / f"{name}.npy"
         try:
-            array = np.load(file, mmap_mode="r", allow_pickle=False)
+            if not file.is_file():
+                raise FileNotFoundError("there is no such file")
+            array = np.lib.format.open_memmap(file, mode="r")
         except Exception as error:  # NumPy raises nearly anything on broken files
             raise self._broken(f"{name}.npy cannot be opened ({error})") from None
         expected = (self.splits[name].frames, self.channels, self.size, self.size)
@@ -163,7 +166,8 @@ class Store:
             if name not in SPLITS or not split.names or len({len(column) for column in columns}) != 1:
                 raise ValueError(f"split {name!r} is incomplete")
             offsets, lengths = np.array(split.offsets), np.array(split.lengths)
-            if offsets.dtype != np.int64 or lengths.dtype != np.int64 or lengths.min() < 1:
+            whole = all(a.dtype == np.int64 and a.shape == (len(split.names),) for a in (offsets, lengths))
+            if not whole or lengths.min() < 1:
                 raise ValueError(f"the clips of {name!r} are no whole numbers of frames")
             order = np.argsort(offsets)
             if not np.array_equal(offsets[order], np.cumsum(lengths[order]) - lengths[order]):
@@ -180,12 +184,18 @@ class StoreWriter:
         folder: an existing folder.
         size: height and width of the frames.
         channels: of the frames.
+
+    Attributes:
+        splits: the clips that were added.
+        frames: how many in all.
+        clips: likewise.
     """
 
     def __init__(self, folder: Path, size: int, channels: int):
         self.folder, self.shape = folder, (channels, size, size)
         self.frame_bytes = channels * size * size
         self.splits: dict[str, SplitIndex] = {}
+        self.frames = self.clips = 0
         self._files: dict[str, BinaryIO] = {}
 
     def add(
@@ -214,17 +224,30 @@ class StoreWriter:
             left = length * self.frame_bytes
             while left:
                 block = frames.read(min(left, BLOCK))
+                if not block:
+                    raise EOFError(f"the frames of {name!r} end {left} bytes too early")
                 file.write(block)
                 left -= len(block)
         self.splits[split].add(name, length, fps, bounces)
+        self.frames, self.clips = self.frames + length, self.clips + 1
 
     def go_on(self, splits: Mapping[str, SplitIndex]) -> None:
-        """Takes up the clips that an interrupted writer had finished, and forgets what came after them."""
+        """Takes up the clips that an interrupted writer had finished, and forgets what came after them.
+
+        Raises:
+            InputError: an array is shorter than they are.
+        """
         for name, split in splits.items():
-            file = self._file(name)
-            file.truncate(HEADER_BYTES + split.frames * self.frame_bytes)
-            file.seek(0, os.SEEK_END)
+            file, end = self._file(name), HEADER_BYTES + split.frames * self.frame_bytes
+            if file.tell() < end:
+                raise InputError(
+                    f"{str(self.folder / name)!r}.npy is shorter than the clips that it should hold. Delete the "
+                    "folder, and prepare anew."
+                )
+            file.truncate(end)
+            file.seek(end)
             self.splits[name] = split
+            self.frames, self.clips = self.frames + split.frames, self.clips + len(split.names)
 
     def flush(self) -> None:
         """Sees that everything is on the disk."""
@@ -304,12 +327,15 @@ def is_prepared(out: Path, plan: dict[str, Any], overwrite: bool) -> bool:
     Raises:
         InputError: there is something else.
     """
-    if not out.exists():
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return False
     if not is_store(out):
         raise InputError(f"{str(out)!r} exists and is no store. Choose another folder.")
     try:
-        old = Store(out).about.get("plan")
+        store = Store(out)
+        old = store.about.get("plan")
+        if overwrite:
+            store.verify()
     except InputError:
         if overwrite:
             return False

@@ -1,13 +1,11 @@
 """A person's own videos: a folder tree of anything FFmpeg reads, or of folders of frames."""
 
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image
 
-from stochvid.data.source import Event, Item, Source, Task, regular, walk
-from stochvid.data.splits import SPLITS
+from stochvid.data.source import Event, Item, Source, Task, Walk, regular
 from stochvid.errors import InputError
 from stochvid.io.clip import IMAGE_SUFFIXES, frame_paths, read_images
 from stochvid.io.video import as_stored, at_rate, decode_video, probe_video
@@ -19,37 +17,28 @@ VIDEO_SUFFIXES = {
 
 
 class Videos(Source):
-    """A tree of videos, or of folders of images. Folders `train`, `val` and `test` at its top are the splits."""
+    """A tree of videos, or of folders of images. Folders called `train`, `val` and `test` are the splits."""
 
     format = "videos"
     takes = frozenset({"fps"})
 
     @classmethod
-    def recognises(cls, root: Path) -> bool:
+    def recognises(cls, root: Path, tree: Walk) -> bool:
         """Any video or image will do."""
-        if root.is_file():
-            return root.suffix.lower() in VIDEO_SUFFIXES
-        return any(path.suffix.lower() in VIDEO_SUFFIXES | IMAGE_SUFFIXES for path in walk(root).files)
+        return any(path.suffix.lower() in VIDEO_SUFFIXES | IMAGE_SUFFIXES for path in tree.files)
 
     def find(self) -> list[Path]:
         """Videos, and folders whose files are images and no videos."""
         if self.root.is_file():
             return [self.root]
-        tree = walk(self.root)
-        videos = [path for path in tree.files if path.suffix.lower() in VIDEO_SUFFIXES]
+        videos = [path for path in self.tree.files if path.suffix.lower() in VIDEO_SUFFIXES]
         with_videos = {path.parent for path in videos}
-        images = [path for path in tree.files if path.suffix.lower() in IMAGE_SUFFIXES]
-        folders = {path.parent: None for path in images if path.parent not in with_videos}
-        taken = {*videos, *(path for path in images if path.parent in folders)}
-        others = Counter(path.suffix.lower() or path.name for path in tree.files if path not in taken)
-        if others:
-            kinds = ", ".join(f"{count} {kind}" for kind, count in others.most_common(5))
-            self.notes.append(f"not taken for clips: {kinds}{', …' if len(others) > 5 else ''}")
-        for loop in tree.loops:
-            self.notes.append(f"not followed: {str(loop)!r} links to a folder that contains it")
-        order = {path: number for number, path in enumerate(tree.files)}
-        first = {path.parent: order[path] for path in reversed(images)}
-        return sorted([*videos, *folders], key=lambda path: order[path] if path in order else first[path])
+        images = [path for path in self.tree.files if path.suffix.lower() in IMAGE_SUFFIXES]
+        images = [path for path in images if path.parent not in with_videos]
+        self.note_others({*videos, *images})
+        first = {path.parent: path for path in reversed(images)}  # a folder of frames stands where its first one does
+        place = {path: number for number, path in enumerate(self.tree.files)}
+        return sorted([*videos, *first], key=lambda path: place[first.get(path, path)])
 
     def probe(self, path: Path) -> Task:
         """One clip."""
@@ -73,14 +62,12 @@ class Videos(Source):
         if task.path.is_dir():
             frames = read_images(frame_paths(task.path), task.path)
         elif self.options.fps:
-            frames = at_rate(decode_video(task.path, threads=1), self.options.fps)
+            frames = at_rate(decode_video(task.path, threads=1), self.options.fps, task.path)
         else:
             frames = as_stored(decode_video(task.path, threads=1), task.path)
         yield from ((0, frame) for frame in frames)
         yield 0, None
 
     def _task(self, path: Path, frames: int, size: tuple[int, int], channels: int, fps: float | None) -> Task:
-        name = self.name(path)
-        top = name.split("/")[0]
-        item = Item(name, frames, split=top if top in SPLITS and top != name else None)
-        return Task(path, (item,), size, channels, fps)
+        inside = path / "frame" if path.is_dir() else path
+        return Task(path, (Item(self.name(path), frames, self.shipped_split(inside)),), size, channels, fps)

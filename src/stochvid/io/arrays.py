@@ -3,8 +3,10 @@
 Axes: `N` clips, `T` time, `H W` height and width, `C` channels.
 """
 
+import math
 import zipfile
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -60,7 +62,7 @@ class ArrayFile:
         """
         if self._array is None:
             self._array = self._load()
-        return _pixels(self._array[number], self.path)
+        return _pixels(self._array[number], f"{self.path}#{number}" if "N" in self.axes else str(self.path))
 
     def _load(self) -> np.ndarray:
         try:
@@ -104,7 +106,7 @@ def _header(path: Path) -> tuple[str | None, tuple[int, ...], np.dtype]:
     """Name in the archive (None for `.npy`), shape and dtype, without reading the values."""
     if path.suffix.lower() == ".npy":
         with open(path, "rb") as file:
-            return None, *_npy_header(file)
+            return None, *_npy_header(file, path.stat().st_size)
     with zipfile.ZipFile(path) as archive:
         keys = [name.removesuffix(".npy") for name in archive.namelist()]
         key = next((key for key in KEYS if key in keys), keys[0] if len(keys) == 1 else None)
@@ -112,24 +114,27 @@ def _header(path: Path) -> tuple[str | None, tuple[int, ...], np.dtype]:
             held = ", ".join(keys) or "nothing"
             raise InputError(f"clip {str(path)!r} holds {held}; name one array {KEYS[0]!r}.")
         with archive.open(f"{key}.npy") as file:
-            return key, *_npy_header(file)
+            return key, *_npy_header(file, archive.getinfo(f"{key}.npy").file_size)
 
 
-def _npy_header(file) -> tuple[tuple[int, ...], np.dtype]:
+def _npy_header(file: IO[bytes], size: int) -> tuple[tuple[int, ...], np.dtype]:
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(file)
+    expected = math.prod(shape) * dtype.itemsize + file.tell()
+    if not dtype.hasobject and (size < expected or any(side < 0 for side in shape)):
+        raise ValueError(f"its header promises {expected:,} bytes, it has {size:,}")
     return shape, dtype
 
 
-def _pixels(array: np.ndarray, path: Path) -> np.ndarray:
+def _pixels(array: np.ndarray, name: str) -> np.ndarray:
     """uint8, from bool or float in [0, 1] too."""
     if array.dtype == np.uint8:
         return array
     if array.dtype == bool:
         return array.astype(np.uint8) * 255
     if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
-        raise InputError(f"clip {str(path)!r} has float values outside [0, 1]. Scale them, or save uint8.")
+        raise InputError(f"clip {name!r} has float values outside [0, 1]. Scale them, or save uint8.")
     return np.round(array * 255).astype(np.uint8)
 
 

@@ -77,7 +77,8 @@ def read_clip(source: str | Path, limit: int | None = None) -> Clip:
 
 def frame_paths(folder: Path) -> list[Path]:
     """The images of a folder, in natural order (2 before 10)."""
-    return sorted((path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES), key=natural)
+    images = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
+    return sorted((path for path in images if path.is_file() and not path.name.startswith(".")), key=natural)
 
 
 def natural(path: Path | str) -> list:

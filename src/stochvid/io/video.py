@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 PLAYLISTS = {"hls", "dash", "concat", "imf"}  # files that make FFmpeg open other files
 
+LONGEST_STILL = 2_000  # ticks of a rate that one frame may fill
+
 VARIABLE = 1.5  # frames that last so much longer than others are no constant rate (33 and 34 ms are)
 
 
@@ -73,6 +75,7 @@ def probe_video(path: Path) -> VideoInfo:
             frames = round(seconds * rate)
         if not frames:
             frames = sum(1 for packet in container.demux(stream) if packet.size)
+        frames = max(1, min(frames, path.stat().st_size))  # a header may say anything; a frame takes a byte or more
         return VideoInfo(
             frames,
             stream.height,
@@ -109,16 +112,20 @@ def decode_video(path: Path, threads: int | None = None) -> Iterator[Frame]:
         _check_end(path, container, stream, count, end)
 
 
-def at_rate(frames: Iterable[Frame], fps: float) -> Iterator[np.ndarray]:
+def at_rate(frames: Iterable[Frame], fps: float, path: Path) -> Iterator[np.ndarray]:
     """Frames at a constant rate: at every tick of 1/fps, the one that is shown then.
 
     Raises:
-        InputError: as `decode_video`.
+        InputError: the times jump; or as `decode_video`.
     """
     ticks, shown, step = 0, None, 0.0
     for frame in frames:
         if shown is not None:
             step = frame.time - shown.time
+        if step * fps > LONGEST_STILL:
+            raise InputError(
+                f"clip {str(path)!r} stands still for {step:.0f} s at {shown.time:.1f} s: its times are broken."
+            )
         while shown is not None and ticks / fps < frame.time - 1e-6:
             yield shown.pixels
             ticks += 1
@@ -163,6 +170,8 @@ def _opened(path: Path, decoded=lambda: 0) -> Iterator[tuple[Any, Any]]:
                 raise InputError(
                     f"clip {str(path)!r} has no video stream. Give a video, and check that the file is whole."
                 )
+            if c.streams.video[0].codec_context is None:
+                raise InputError(f"clip {str(path)!r} is of a codec that is not known here, or damaged.")
             yield c, c.streams.video[0]
     except (av.FFmpegError, OSError) as error:
         where = f" after {decoded()} frames" if decoded() else ""
