@@ -1,6 +1,6 @@
 """Preparing videos, reading clips from the store against decoding them, and whether training ever waits for data.
 
-    python -m benchmarks.stores [--videos 32] [--frames 500] [--rounds 3] [--no-step]
+    python -m benchmarks.stores [--videos 64] [--frames 500] [--rounds 3] [--no-step]
 
 Makes KTH-like videos (160×120, MPEG-4 in AVI) and prepares them at 64 px with one and with two workers. Then it reads
 batches of 100 clips of 20 frames, as training on KTH does, from the store and, clip by clip, by seeking in the videos
@@ -8,9 +8,10 @@ batches of 100 clips of 20 frames, as training on KTH does, from the store and, 
 """
 
 import argparse
-import contextlib
-import io
+import re
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -24,7 +25,6 @@ from stochvid.config import shipped_configs
 from stochvid.data.store import Store
 from stochvid.data.stored_clips import StoredClips
 from stochvid.io.clip import fit_frame
-from stochvid.prepare import prepare
 
 LENGTH, BATCH = 20, 100
 
@@ -75,7 +75,7 @@ def spread(values: list[float]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--videos", type=int, default=32)
+    parser.add_argument("--videos", type=int, default=64)
     parser.add_argument("--frames", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--no-step", action="store_true", help="leave out the training step")
@@ -84,16 +84,20 @@ def main() -> None:
         folder = Path(name)
         (folder / "KTH").mkdir()
         make_videos(folder / "KTH", options.videos, options.frames)
-        total, rates = options.videos * options.frames, {1: [], 2: []}
-        for number in range(options.rounds):
-            for workers, frames in rates.items():
-                with contextlib.redirect_stdout(io.StringIO()):
-                    out = folder / f"store-{number}-{workers}"
-                    frames.append(total / seconds(lambda w=workers, o=out: prepare(folder / "KTH", o, workers=w)))
+        total, rates, whole = options.videos * options.frames, {1: [], 2: []}, {1: [], 2: []}
+        for number in range(options.rounds):  # interleaved, so that a noisy neighbour slows all alike
+            for workers in rates:
+                out = folder / f"store-{number}-{workers}"
+                words = [sys.executable, "-c", "from stochvid.cli import main; main()", "prepare"]
+                words += [str(folder / "KTH"), str(out), "--workers", str(workers)]
+                start = time.perf_counter()
+                said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+                whole[workers].append(total / (time.perf_counter() - start))
+                rates[workers].append(float(re.search(r"frames, ([\d,]+) a second", said)[1].replace(",", "")))
         for workers, frames in rates.items():
-            print(f"prepare, {workers} worker(s), start included: {spread(frames)} frames/s")
+            print(f"prepare, {workers} worker(s): {spread(frames)} frames/s; with its start, {spread(whole[workers])}")
         ratios = [two / one for one, two in zip(rates[1], rates[2], strict=True)]
-        print(f"two workers against one: {statistics.median(ratios):.2f}×")
+        print(f"two workers against one: {statistics.median(ratios):.2f}× ({min(ratios):.2f} to {max(ratios):.2f})")
 
         store = Store(out)
         clips = StoredClips(store, "train", LENGTH)

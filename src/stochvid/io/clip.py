@@ -125,13 +125,17 @@ def fit_frame(frame: np.ndarray, size: int, channels: int, fit: Fit = "squash") 
     Returns:
         (C, size, size) uint8.
     """
-    if frame.shape[-1] != channels:
+    if fit == "pad":
+        frame = _padded(frame)
+    if channels in (1, 3):
         image = Image.fromarray(frame[..., 0] if frame.shape[-1] == 1 else frame)
-        pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
-        frame = pixels.reshape(*pixels.shape[:2], channels)
+        planes = [image.convert("L" if channels == 1 else "RGB")]
+    else:
+        planes = [Image.fromarray(np.ascontiguousarray(frame[..., c])) for c in range(channels)]
     if frame.shape[:2] != (size, size):
-        frame = _resize(frame, size, fit)
-    return np.ascontiguousarray(frame.transpose(2, 0, 1))
+        planes = [_resize(plane, size, fit) for plane in planes]
+    pixels = [np.asarray(plane).reshape(size, size, -1).transpose(2, 0, 1) for plane in planes]
+    return np.ascontiguousarray(pixels[0] if len(pixels) == 1 else np.concatenate(pixels))
 
 
 def fit_frames(clip: Clip, size: int, channels: int, fit: Fit = "squash") -> np.ndarray:
@@ -168,19 +172,16 @@ def _image_pixels(image: Image.Image) -> np.ndarray:
     return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
 
 
-def _resize(frame: np.ndarray, size: int, fit: Fit) -> np.ndarray:
+def _padded(frame: np.ndarray) -> np.ndarray:
     height, width = frame.shape[:2]
+    side = max(height, width)
+    top, left = (side - height) // 2, (side - width) // 2
+    return np.pad(frame, ((top, side - height - top), (left, side - width - left), (0, 0)))
+
+
+def _resize(plane: Image.Image, size: int, fit: Fit) -> Image.Image:
     if fit == "crop":
-        side = min(height, width)
-        top, left = (height - side) // 2, (width - side) // 2
-        frame = frame[top : top + side, left : left + side]
-    elif fit == "pad":
-        side = max(height, width)
-        top, left = (side - height) // 2, (side - width) // 2
-        frame = np.pad(frame, ((top, side - height - top), (left, side - width - left), (0, 0)))
-    planes = [frame] if frame.shape[-1] == 3 else [frame[..., c] for c in range(frame.shape[-1])]
-    resized = [
-        np.asarray(Image.fromarray(np.ascontiguousarray(plane)).resize((size, size), Image.Resampling.BILINEAR))
-        for plane in planes
-    ]
-    return resized[0] if frame.shape[-1] == 3 else np.stack(resized, axis=-1)
+        side = min(plane.size)
+        left, top = (plane.width - side) // 2, (plane.height - side) // 2
+        plane = plane.crop((left, top, left + side, top + side))
+    return plane.resize((size, size), Image.Resampling.BILINEAR)

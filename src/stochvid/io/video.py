@@ -95,12 +95,17 @@ def decode_video(path: Path, threads: int | None = None) -> Iterator[Frame]:
     Raises:
         InputError: it is no video, breaks off, or changes its frame size.
     """
+    from av.video.reformatter import VideoReformatter
+
     count, shape, start, end = 0, None, None, 0.0
+    reformatter = VideoReformatter()  # kept, and with one thread: a new one for each frame takes 20 times as long
     with _opened(path, lambda: count) as (container, stream):
         if threads is not None:
             stream.codec_context.thread_count = threads
         for frame in container.decode(stream):
-            pixels = _upright(frame)
+            grey = frame.format.name.startswith("gray")
+            pixels = reformatter.reformat(frame, format="gray" if grey else "rgb24", threads=1).to_ndarray()
+            pixels = _upright(pixels.reshape(*pixels.shape[:2], -1), frame.rotation)
             if pixels.shape != (shape := shape or pixels.shape):
                 raise InputError(f"clip {str(path)!r} changes its frame size at frame {count + 1}.")
             period = 1 / (stream.average_rate or 1)
@@ -179,12 +184,9 @@ def _opened(path: Path, decoded=lambda: 0) -> Iterator[tuple[Any, Any]]:
         raise InputError(f"clip {str(path)!r} cannot be decoded as video{where}: {reason}.") from None
 
 
-def _upright(frame: Any) -> np.ndarray:
-    """(H, W, C) uint8, turned as players show it."""
-    grey = frame.format.name.startswith("gray")
-    pixels = frame.to_ndarray(format="gray" if grey else "rgb24")
-    pixels = pixels.reshape(*pixels.shape[:2], -1)
-    quarters = round(frame.rotation / 90) % 4  # counter-clockwise, as NumPy's
+def _upright(pixels: np.ndarray, rotation: float) -> np.ndarray:
+    """(H, W, C), turned as players show it."""
+    quarters = round(rotation / 90) % 4  # counter-clockwise, as NumPy's
     return np.rot90(pixels, quarters) if quarters else pixels
 
 
