@@ -60,14 +60,13 @@ def _svg2018_mirrored(start, velocity, words, length, room):
     return loop.svg2018_positions(tuple(start), tuple(velocity), draw, length, room, False)
 
 
+@pytest.mark.slow
 @needs_mnist
 @pytest.mark.parametrize(
     ("deterministic", "length", "expected"),
     [
         (False, 25, "8783c4a2df402a3ab7e01f9f8bd633131562dfe93a33f02d88d64e1481e2bf00"),
-        pytest.param(
-            True, 100, "ca3b0a61364894a9b832c4094ce969e59550df5596ba90662e16ba9ed405f132", marks=pytest.mark.slow
-        ),
+        (True, 100, "ca3b0a61364894a9b832c4094ce969e59550df5596ba90662e16ba9ed405f132"),
     ],
 )
 def test_the_plain_loop_is_the_public_srvp_test_set_to_the_byte(deterministic, length, expected):

@@ -174,6 +174,16 @@ def test_what_cannot_be_read_is_named_with_the_reason(tmp_path, kind):
     assert len(str(caught.value)) < 400
 
 
+def test_a_playlist_makes_ffmpeg_open_nothing_else(tmp_path):
+    write_mp4(tmp_path / "secret.mp4", moving_square(), 5)
+    lines = ["#EXTM3U", "#EXT-X-TARGETDURATION:1", "#EXTINF:1,", str(tmp_path / "secret.mp4"), "#EXT-X-ENDLIST"]
+    (tmp_path / "list.m3u8").write_text("\n".join(lines))
+    (tmp_path / "list.ffconcat").write_text("ffconcat version 1.0\nfile secret.mp4\n")
+    for name in ("list.m3u8", "list.ffconcat"):
+        with pytest.raises(InputError, match=f"{name}' (is a playlist of other files|cannot be decoded)"):
+            read_clip(tmp_path / name)
+
+
 def test_fitting_squashes_crops_or_pads():
     frames = np.zeros((1, 40, 80, 1), np.uint8)
     frames[:, :, :20] = 255  # the left quarter is white

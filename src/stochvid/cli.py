@@ -73,7 +73,7 @@ def prepare(options: Namespace) -> int:
     for name in [name for name in values if name not in taken]:
         if values.pop(name):
             what = "a source on disk, not for moving-mnist" if source == MOVING_MNIST else "the source moving-mnist"
-            raise InputError(f"--{name} is for {what}.")
+            raise InputError(f"--{name.replace('skip_bad', 'skip-bad')} is for {what}.")
     try:
         with interruptible():
             function(**values)

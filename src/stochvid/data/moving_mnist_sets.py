@@ -74,6 +74,8 @@ def prepare_moving_mnist(
             "the published test set of srvp2020 is made of MNIST's test digits: --mnist PATH. For another set in this "
             "variant, say which: --seed, --clips, --digits builtin."
         )
+    if split not in ("train", "test"):
+        raise InputError(f"--split of moving-mnist must be train or test, got {split!r}.")
     for name, value in (("clips", clips), ("length", length), ("num_digits", num_digits)):
         if value is not None and value < 1:
             raise InputError(f"--{name} must be at least 1, got {value}.")
