@@ -64,7 +64,7 @@ def test_training_prints_the_resolved_config_and_its_progress_and_nothing_else(t
     config = (folder / "config.yaml").read_text()
     assert done.stdout.startswith(config)
     assert "precision: auto" not in config
-    assert len(done.stdout.removeprefix(config).strip().splitlines()) == 2
+    assert len(done.stdout.removeprefix(config).strip().splitlines()) == 3
     lines = done.stderr.splitlines()  # where there is no terminal, the progress bar is a line now and then
     assert [line.split(":")[0] for line in lines] == ["step 2/6", "step 4/6", "step 6/6"], done.stderr
     assert all(word in lines[-1] for word in ("loss", "MSE", "KL", "nats", "clips/s"))

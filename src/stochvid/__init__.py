@@ -18,6 +18,7 @@ _HOMES = {
     "OptimConfig": "stochvid.config",
     "Prediction": "stochvid.models.svg",
     "SVG": "stochvid.models.svg",
+    "Store": "stochvid.data.store",
     "TrainConfig": "stochvid.config",
     "TrainerConfig": "stochvid.config",
     "load_config": "stochvid.config",
