@@ -1,10 +1,13 @@
 """Every kind of source becomes a store that holds exactly its frames, however the work was interrupted."""
 
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
+import struct
 import subprocess
+import termios
 import time
 from pathlib import Path
 
@@ -461,6 +464,23 @@ def test_a_file_that_changed_meanwhile_is_decoded_again(tmp_path, capsys):
     store = prepare(tmp_path / "in", tmp_path / "out", size=32, channels=1, split="train", workers=0, skip_bad=True)
     assert "going on after 1 of 4 files" in capsys.readouterr().out
     assert store.array("train")[:, 0, 0, 0].tolist() == [1] * 4 + [99] * 4 + [3] * 4
+
+
+def test_a_terminal_gets_a_progress_bar(tmp_path):
+    write_video(tmp_path / "in" / "a.mp4", moving(400))
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 150, 0, 0))
+    words = [*STOCHVID, "prepare", str(tmp_path / "in"), str(tmp_path / "out"), "--workers", "1"]
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=theirs)
+    os.close(theirs)
+    written = b""
+    with contextlib.suppress(OSError):  # how a terminal says that nobody writes to it any more
+        while piece := os.read(ours, 65536):
+            written += piece
+    os.close(ours)
+    assert process.wait(60) == 0
+    last = written.decode().replace("\r", "\n").strip().splitlines()[-1]
+    assert all(word in last for word in ("100%", "400/400", "frames/s", "2 clips", "<00:00")), last
 
 
 def test_two_at_once_do_not_mix(tmp_path):

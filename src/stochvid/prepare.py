@@ -169,6 +169,7 @@ class Preparation:
                     raise InputError(f"{part.wrong[0]} {fix}")
                 work.append(self._identity(task), part, self._clips(task, part))
                 self.wrong += part.wrong
+            tick()
         print(f"decoded {writer.frames - before:,} frames, {progress.rate:,.0f} a second", flush=True)
         if not writer.clips:
             work.discard()
