@@ -1,5 +1,8 @@
 """From data on disk to a trained model: every config that needs a store, on made data in the real formats."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import yaml
@@ -9,7 +12,7 @@ from conftest import MNIST, needs_mnist
 from stochvid import InputError, load_config
 from stochvid.cli import main
 from stochvid.config import shipped_configs
-from stochvid.data.datamodule import open_clips
+from stochvid.data.clips import open_clips
 from stochvid.data.moving_mnist_sets import PUBLISHED, prepare_moving_mnist, sequences_sha256
 from stochvid.data.store import Store
 from stochvid.prepare import prepare
@@ -50,7 +53,7 @@ def test_a_config_trains_on_its_data_in_two_commands(tmp_path, monkeypatch, caps
     assert main(["prepare", str(source), store, *options, "--workers", "0"]) == 0
     assert main(["train", "--config", config, *NARROW]) == 0
     said = capsys.readouterr().out
-    assert f"clips of {store}" in said
+    assert f"clip(s) of {store}" in said
     assert f"stochvid predict runs/{config} {store}:0" in said
     assert main(["predict", f"runs/{config}", f"{store}:0", "--samples", "1", "--horizon", "3"]) == 0
     futures = np.load(f"predictions/{store.split('/')[1]}-0/futures.npz")
@@ -140,9 +143,61 @@ def test_clips_of_a_store_are_named_to_predict(tmp_path, monkeypatch, capsys):
     assert main(["train", "--config", "kth-lp", *NARROW]) == 0
     capsys.readouterr()
     assert main(["predict", "runs/kth-lp", "data/kth64"]) == 2
-    assert "is a store; name a clip of its test split: data/kth64:0 to data/kth64:7." in capsys.readouterr().err
+    assert "names no clip; the test split of that store has data/kth64:0 to data/kth64:7." in capsys.readouterr().err
     assert main(["predict", "runs/kth-lp", "data/kth64:8"]) == 2
-    assert "has no clip 8 in 'test'; it has train 0 to 15, test 0 to 7." in capsys.readouterr().err
+    assert "the test split of that store has data/kth64:0 to data/kth64:7." in capsys.readouterr().err
+
+
+def test_prediction_sees_clips_as_the_model_was_trained_to(tmp_path, monkeypatch, capsys):
+    """Rate, stride and crop of the store are the model's; frame t of the video is about as bright as 6 t."""
+    monkeypatch.chdir(tmp_path)
+    frames = [np.full((48, 80, 3), 6 * t, np.uint8) for t in range(40)]
+    for t, frame in enumerate(frames):
+        frame[:, :16] = frame[:, 64:] = 255 - 6 * t  # what the middle square leaves out
+    for name in ("a", "b", "c"):
+        write_video(tmp_path / "in" / f"{name}.mp4", frames, rate=40, crf="1")
+    prepare("in", "data/s", size=32, channels=1, fps=20, crop="centre", workers=0)
+    words = ["train", "--config", "own-videos", *NARROW, "--data.store", "data/s", "--data.stride", "2"]
+    size = ["--model.image_size", "32", "--model.channels", "1", "--model.context", "3", "--model.horizon", "2"]
+    assert main([*words, *size, "--out", "run"]) == 0
+    assert json.loads(Path("run/model/clips.json").read_text()) == {"fps": 10, "stride": 2, "crop": "centre"}
+    capsys.readouterr()
+    assert main(["predict", "run", "data/s:0", "in/a.mp4", "--samples", "1", "--horizon", "4"]) == 0
+    said = capsys.readouterr().out
+    assert "data/s:0: test clip '" in said
+    assert ".mp4', one frame in 2" in said
+    assert "in/a.mp4: 7 frames of 80×48 RGB, 10 fps → 7 frames of 32×32 grey, 10 fps, crop" in said
+    for name in ("s-0", "a"):
+        futures = np.load(f"predictions/{name}/futures.npz")
+        shown = np.concatenate([futures["context"], futures["truth"]]).mean(axis=(1, 2, 3))
+        assert np.abs(shown - 24 * np.arange(7)).max() < 3, shown  # every fourth frame of the video
+    assert main(["predict", "run", "in/a.mp4", "--fps", "40", "--fit", "squash", "--out", "other"]) == 0
+    assert "10 frames" not in (said := capsys.readouterr().out)
+    assert "40 fps, squash" in said
+    Path("run/model/clips.json").write_text('{"stride": "many"}')
+    assert main(["predict", "run", "in/a.mp4", "--out", "third"]) == 2
+    assert "clips.json' is not as it should be" in capsys.readouterr().err
+
+
+def test_a_clip_of_a_store_that_is_too_short_names_a_longer_one(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name, length in (("test/a", 4), ("test/b", 30), ("train/a", 30)):
+        write_frames(tmp_path / "in" / name, moving(length))
+    prepare("in", "data/videos", size=64, workers=0)
+    assert main(["train", "--config", "own-videos", *NARROW]) == 0
+    assert "stochvid predict runs/own-videos data/videos:1" in capsys.readouterr().out
+    assert main(["predict", "runs/own-videos", "data/videos:0"]) == 2
+    assert (
+        "(test/a) has 4 frames, too few for the 5 that the model is given. Take data/videos:1."
+        in capsys.readouterr().err
+    )
+
+
+def test_resuming_what_is_finished_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "--config", "laptop", *NARROW, "--out", "run"]) == 0
+    assert main(["train", "--resume", "run"]) == 0
+    assert "It was at step 2 already. A larger --trainer.max_steps goes on." in capsys.readouterr().out
 
 
 # -------------------------------------------------------------------------------------------------------- Moving MNIST
@@ -222,6 +277,10 @@ def test_the_yaml_for_own_videos_says_what_each_line_is_for():
         (["prepare", "--verify", "x", "--size", "3"], "--verify takes a store and nothing else, got size, too"),
         (["prepare", "--verify", "nowhere"], "there is no store in 'nowhere'"),
         (["prepare", ".", "x", "--variant", "svg2018"], "--variant is for the source moving-mnist"),
+        (
+            ["prepare", "a.mp4", "b.mp4", "c.mp4", "x"],
+            "prepare takes one source and one folder for the store",
+        ),
         (["prepare", ".", "x", "--skipbad"], "prepare has no option '--skipbad'. Did you mean --skip-bad"),
     ],
 )

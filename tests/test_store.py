@@ -45,7 +45,7 @@ def test_every_legal_start_is_equally_likely(tmp_path):
     assert set(counts) == {(0, start) for start in range(3)} | {(2, start) for start in range(21)}
     assert chisquare(list(counts.values())).pvalue > 1e-4
     assert clips.short == 1
-    assert "1 more are shorter than 10 frames" in str(clips)
+    assert "1 more shorter than 10 frames" in str(clips)
 
 
 def test_a_clip_is_a_function_of_seed_and_index_alone(tmp_path):

@@ -15,7 +15,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from stochvid.config import TrainConfig
-from stochvid.data.datamodule import VAL_SEED, open_clips
+from stochvid.data.clips import VAL_SEED, open_clips
 from stochvid.errors import InputError
 from stochvid.files import replacing
 from stochvid.io.video import to_bytes, write_png

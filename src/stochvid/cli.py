@@ -90,6 +90,11 @@ def train(options: Namespace) -> int:
     if options.print_config:
         print(config.to_yaml(), end="")
         return 0
+    if config.data.store:  # what is wrong with it can be said before torch has loaded
+        from stochvid.data.clips import open_clips
+
+        for part in ("train", "held out"):
+            open_clips(config.data, config.model, part, config.model.frames, 0)
     from stochvid.train import Diverged, train
 
     try:
@@ -108,9 +113,18 @@ def train(options: Namespace) -> int:
     if run.stopped_by:
         print(f"Stopped by {run.stopped_by.name}. Continue with: stochvid train --resume {run.folder}")
         return 128 + run.stopped_by
-    clip = f"{config.data.store}:0" if config.data.store else "moving-mnist:1"
+    if options.resume is not None and run.step >= config.trainer.max_steps:
+        print(f"It was at step {run.step} already. A larger --trainer.max_steps goes on.")
+    clip = f"{config.data.store}:{_first_clip(config)}" if config.data.store else "moving-mnist:1"
     print(f"Done. Draw futures with: stochvid predict {run.folder} {clip}")
     return 0
+
+
+def _first_clip(config: TrainConfig) -> int:
+    from stochvid.data.store import Store
+
+    store, model = Store(config.data.store), config.model
+    return store.first(store.held_out, (model.context + 2 * model.horizon - 1) * config.data.stride + 1)
 
 
 def predict(options: Namespace) -> int:
@@ -147,7 +161,13 @@ def main(words: list[str] | None = None) -> int:
         print(f"stochvid: {error}", file=sys.stderr)
         return 2
     except ArgumentError as error:
-        print(f"stochvid: {_plain(error)}", file=sys.stderr)
+        text = _plain(error)
+        if words[:1] == ["prepare"] and "nrecognized arguments" in text:
+            text = (
+                "prepare takes one source and one folder for the store, got more. Give the folder that holds the "
+                "clips, and choose among them with --split patterns."
+            )
+        print(f"stochvid: {text}", file=sys.stderr)
         return 2
     except OSError as error:
         print(f"stochvid: {error}.", file=sys.stderr)
@@ -165,7 +185,8 @@ class PlainFormatter(Formatter):
     """For options that are left out rather than set to null: says nothing of null."""
 
     def _expand_help(self, action) -> str:
-        return re.sub(r" \(default: null\)|, default: null(?=\))| \| null", "", super()._expand_help(action))
+        text = re.sub(r" \(default: null\)|, default: null(?=\))| \| null", "", super()._expand_help(action))
+        return re.sub(r"(\(default: .*\)) \((?:(type: \w+), )?default: .*\)$", r"\1", text)  # said once is enough
 
 
 def _parsers() -> tuple[ArgumentParser, dict[str, set[str]]]:
@@ -191,7 +212,9 @@ def _prepare_parser(style: dict) -> ArgumentParser:
     parser.add_argument(
         "--format", choices=FORMATS, help="what the source is (default: recognised from what is on disk)"
     )
-    parser.add_argument("--size", type=int | None, help="height and width of the stored frames (default: 64)")
+    parser.add_argument(
+        "--size", type=int | None, help="height and width to store; models take 32, 64, 128, 256 (default: 64)"
+    )
     parser.add_argument(
         "--channels", type=int | None, help="1 grey, 3 RGB (default: as the source; KTH 1; moving-mnist 1)"
     )
@@ -205,7 +228,9 @@ def _prepare_parser(style: dict) -> ArgumentParser:
         help="fractions (train=0.9,test=0.1), patterns on clips' names (train=day1/*,test=*), one name, or srvp-test "
         "(KTH's published test clips); default: as shipped, else train=0.9,test=0.1",
     )
-    parser.add_argument("--workers", type=int | None, help="processes that decode (default: one for each core)")
+    parser.add_argument(
+        "--workers", type=int | None, help="processes that decode; 0: this one (default: one for each core)"
+    )
     parser.add_argument("--skip-bad", action="store_true", help="leave out what cannot be read")
     parser.add_argument("--overwrite", action="store_true", help="replace another store, or unfinished work on one")
     parser.add_argument("--verify", type=str | None, metavar="STORE", help="check a store, and make none")
@@ -261,9 +286,14 @@ def _predict_parser(style: dict) -> ArgumentParser:
     parser.add_argument("--samples", type=int, default=5, help="futures of each clip (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="another seed, other futures (default: %(default)s)")
     parser.add_argument(
-        "--fit", choices=["squash", "crop", "pad"], default="squash", help="how frames become square (default: squash)"
+        "--fit", choices=["squash", "crop", "pad"], help="how frames become square (default: as trained, else squash)"
     )
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default: auto")
+    parser.add_argument(
+        "--fps", type=float | None, help="take frames of videos at this rate (default: as trained, else as they come)"
+    )
+    parser.add_argument(
+        "--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to compute (default: auto)"
+    )
     parser.add_argument("--out", type=str, default="predictions", help="folder of the results (default: predictions)")
     parser.add_argument("--overwrite", action="store_true", help="replace earlier results of the same names")
     return parser

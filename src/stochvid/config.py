@@ -16,6 +16,8 @@ import yaml
 from stochvid.errors import InputError, nearest
 
 TRAINING = "training.yaml"  # beside a model's weights: the config of the run that trained it
+IMAGE_SIZES = (32, 64, 128, 256)
+CLIPS = "clips.json"  # likewise: rate, stride and crop of the store that it was trained on
 
 
 def _require(ok: bool, what: str, got: Any, expected: str) -> None:
@@ -90,7 +92,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         _check_types(self, "model")
-        _require(self.image_size in (32, 64, 128, 256), "model.image_size", self.image_size, "32, 64, 128 or 256")
+        _require(self.image_size in IMAGE_SIZES, "model.image_size", self.image_size, "32, 64, 128 or 256")
         for name in (
             "channels", "base_channels", "g_dim", "z_dim", "rnn_size", "predictor_layers", "posterior_layers",
             "prior_layers", "context", "horizon",

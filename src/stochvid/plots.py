@@ -40,7 +40,7 @@ def plot_uncertainty(
         frames, sigma.min(axis=0), sigma.max(axis=0), color="tab:orange", alpha=0.25, lw=0, label="range over samples"
     )
     axes.plot(frames, sigma.mean(axis=0), color="tab:orange", marker="o", ms=3.5, label="prior σ, mean of samples")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.1 * float(sigma.max()) or 1.0)
     axes.set_xlim(0.5, frames[-1] + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("frame")

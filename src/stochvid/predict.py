@@ -1,14 +1,16 @@
 """Prediction for people: clips in, pictures and arrays of their futures out."""
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from stochvid.config import TRAINING, DataConfig, load_config
+from stochvid.config import CLIPS, TRAINING, DataConfig, load_config
 from stochvid.data.moving_mnist import MovingMNIST
 from stochvid.data.store import Store, is_store
 from stochvid.errors import InputError
@@ -52,7 +54,8 @@ def predict_clips(
     horizon: int | None = None,
     samples: int = 5,
     seed: int = 0,
-    fit: Fit = "squash",
+    fit: Fit | None = None,
+    fps: float | None = None,
     device: str = "auto",
     overwrite: bool = False,
 ) -> list[Path]:
@@ -69,7 +72,8 @@ def predict_clips(
         horizon: frames to predict; None: twice as trained.
         samples: futures of each clip.
         seed: of the latents.
-        fit: how frames of another shape become square.
+        fit: how frames of another shape become square; None: as in training, else squash.
+        fps: take the frames of videos at this rate; None: as in training, else as they come.
         device: auto, cpu or cuda.
         overwrite: replace earlier results of the same names.
 
@@ -92,7 +96,10 @@ def predict_clips(
         raise InputError(
             "no clip was given. Name a video, a folder of frames, .npy, .npz, STORE:NUMBER or moving-mnist:SEED."
         )
-    jobs = list(_prepare(network, folder, clips, Path(out), context, horizon, fit))
+    seen = _seen(folder)
+    fit = fit or ("crop" if seen["crop"] == "centre" else "squash")
+    fps = fps or seen["fps"]
+    jobs = list(_prepare(network, folder, clips, Path(out), context, horizon, fit, fps, seen["stride"]))
     writable_folder(out)
     for job in jobs:
         _check_free(job.folder, overwrite)
@@ -103,7 +110,15 @@ def predict_clips(
 
 
 def _prepare(
-    network: SVG, model: Path, clips: Sequence[str], out: Path, context: int, horizon: int, fit: Fit
+    network: SVG,
+    model: Path,
+    clips: Sequence[str],
+    out: Path,
+    context: int,
+    horizon: int,
+    fit: Fit,
+    fps: float | None,
+    stride: int,
 ) -> Iterator[Job]:
     """Reads, checks and converts every clip, and says what was done to it."""
     config, names = network.config, set()
@@ -111,16 +126,16 @@ def _prepare(
         if source.startswith(MOVING_MNIST):
             clip = _made_clip(source, model, network, context + horizon)
         elif is_store(source) or is_store(source.rpartition(":")[0] or source):
-            clip = _stored_clip(source, context + horizon)
+            clip = _stored_clip(source, context, context + horizon, stride)
         else:
-            clip = read_clip(source, limit=context + horizon)
+            clip = read_clip(source, context + horizon, fps)
         if len(clip.frames) < context:
             raise InputError(
                 f"clip {source!r} has {len(clip.frames)} frame(s), but the model is given {context}. Use a longer "
                 f"clip or --context {len(clip.frames)}."
             )
         frames = fit_frames(clip, config.image_size, config.channels, fit)
-        made = Clip(clip.name, frames.transpose(0, 2, 3, 1))
+        made = Clip(clip.name, frames.transpose(0, 2, 3, 1), clip.fps)
         same = clip.frames.shape == made.frames.shape
         how = f", {fit}" if clip.frames.shape[1] != clip.frames.shape[2] else ""
         print(f"{source}: {clip}" + ("" if same else f" → {made}{how}"), flush=True)
@@ -179,18 +194,47 @@ def _made_clip(source: str, model: Path, network: SVG, length: int) -> Clip:
     return Clip(f"moving-mnist-{number}", item["frames"].transpose(0, 2, 3, 1), bounces=item["bounces"])
 
 
-def _stored_clip(source: str, limit: int) -> Clip:
+def _stored_clip(source: str, context: int, limit: int, stride: int) -> Clip:
     """The clip `STORE:NUMBER` of what a store holds out (or of train, where it holds nothing out)."""
     folder, _, number = (source, "", "") if is_store(source) else source.rpartition(":")
     store = Store(folder)
     split = next(name for name in ("val", "test", "train") if name in store.splits)
-    if not number.isdecimal():
-        last = len(store.splits[split].names) - 1
-        raise InputError(f"{source!r} is a store; name a clip of its {split} split: {folder}:0 to {folder}:{last}.")
-    item = store.clip(split, int(number), limit)
+    index = store.splits[split]
+    if not number.isdecimal() or int(number) >= len(index.names):
+        raise InputError(
+            f"{source!r} names no clip; the {split} split of that store has {folder}:0 to "
+            f"{folder}:{len(index.names) - 1}."
+        )
+    number = int(number)
+    if index.lengths[number] <= (context - 1) * stride:
+        longer = store.first(split, (limit - 1) * stride + 1)
+        raise InputError(
+            f"clip {source!r} ({index.names[number]}) has {index.lengths[number]} frames, too few for the {context} "
+            f"that the model is given{f' at a stride of {stride}' if stride > 1 else ''}. Take {folder}:{longer}."
+        )
+    item = store.clip(split, number, (limit - 1) * stride + 1)
+    bounces = item["bounces"][::stride] if "bounces" in item else None
+    fps = index.fps[number] and index.fps[number] / stride
+    print(f"{source}: {split} clip {index.names[number]!r}" + (f", one frame in {stride}" if stride > 1 else ""))
     name = f"{Path(folder).resolve().name}-{number}"
-    fps = store.splits[split].fps[int(number)]
-    return Clip(name, item["frames"].transpose(0, 2, 3, 1), fps, item.get("bounces"))
+    return Clip(name, item["frames"][::stride].transpose(0, 2, 3, 1), fps, bounces)
+
+
+def _seen(model: Path) -> dict[str, Any]:
+    """Rate, stride and crop of the clips that a model was trained on, as far as it says."""
+    seen = {"fps": None, "stride": 1, "crop": "none"}
+    path = model / CLIPS
+    if path.is_file():
+        try:
+            seen |= json.loads(path.read_text(encoding="utf-8"))
+            right = seen["stride"] >= 1 and (seen["fps"] is None or 0 < seen["fps"] < 1e4)
+            if not right or type(seen["stride"]) is not int:
+                raise ValueError(f"{seen}")
+        except (OSError, ValueError, TypeError) as error:
+            raise InputError(
+                f"{str(path)!r} is not as it should be: {error!s:.100}. Delete it, or train again."
+            ) from None
+    return seen
 
 
 def _chunk(network: SVG) -> int:

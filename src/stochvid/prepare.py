@@ -7,10 +7,12 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
+from stochvid.config import IMAGE_SIZES
 from stochvid.data.arrays import Arrays
 from stochvid.data.bair import BAIR
 from stochvid.data.crew import AHEAD, Crew, Fitting, Part
@@ -85,18 +87,21 @@ def prepare(
     if not paths:
         raise InputError(f"there is nothing to prepare in {str(root)!r}: no clip of the format {kind.format}.")
     with Crew(reader, workers) as crew:
-        probed = [*tree.closed, *crew.probe(paths)]
-        wrong = [str(error) for error in probed if isinstance(error, InputError)]
-        if wrong and not skip_bad:
-            more = f" {len(wrong) - 1} more cannot be read either." if len(wrong) > 1 else ""
-            raise InputError(f"{wrong[0]}{more} To leave out what cannot be read: --skip-bad.")
-        tasks = [task for task in probed if isinstance(task, Task)]
+        probed = list(crew.probe(paths))
+        unread = [str(path) for path, found in zip(paths, probed, strict=True) if isinstance(found, InputError)]
+        wrong = [str(error) for error in [*tree.closed, *probed] if isinstance(error, InputError)]
+        tasks = reader.arrange([task for task in probed if isinstance(task, Task)]) if len(unread) < len(paths) else []
         if not tasks:
             raise InputError(f"nothing in {str(root)!r} can be read. The first of {len(wrong)} faults: {wrong[0]}")
-        tasks = reader.arrange(tasks)
         had = min(max(task.channels for task in tasks), 3)
         fitting = Fitting(size or kind.size, channels or kind.channels or had, crop)
         job = Preparation(reader, tasks, fitting, rule, Path(out), wrong)
+        if job.is_done(overwrite):
+            return Store(out)
+        if wrong and not skip_bad:
+            others = [repr(path) for path in unread if repr(path) not in wrong[0]]
+            more = f" Nor can {', '.join(others[:3])}{', …' if len(others) > 3 else ''}." if others else ""
+            raise InputError(f"{wrong[0]}{more} To leave out what cannot be read: --skip-bad.")
         job.run(crew, skip_bad=skip_bad, overwrite=overwrite)
     return Store(out)
 
@@ -130,20 +135,28 @@ class Preparation:
         if not self.splits:
             raise InputError(f"--split {rule.text!r} fits no clip. They are named as {next(iter(items))!r}.")
         # one clip for several splits is cut
-        self.alone = len(items) == 1 and len(rule.fractions) > 1 and next(iter(items.values())).split is None
+        alone = len(items) == 1 and not wrong
+        self.alone = alone and len(rule.fractions) > 1 and next(iter(items.values())).split is None
         asked = {"split": rule.text} | asdict(source.options) | asdict(fitting)
         self.plan = {"format": source.format} | {name: value for name, value in asked.items() if value is not None}
         listing = json.dumps([self._identity(task) for task in tasks])
         self.plan["files"] = hashlib.sha256(listing.encode()).hexdigest()
 
+    def is_done(self, overwrite: bool) -> bool:
+        """Whether the store is there already; says so."""
+        if not is_prepared(self.out, self.plan, overwrite):
+            return False
+        left_out = len(Store(self.out).about.get("left_out") or [])
+        told = f" ({left_out:,} fault(s) were left out)" if left_out else ""
+        print(f"{self.shown} is prepared already{told}; nothing to do.", flush=True)
+        return True
+
     def run(self, crew: Crew, *, skip_bad: bool, overwrite: bool) -> None:
         """Says what will be done, does what is left of it, and says what was done."""
-        if self._is_done(overwrite):
-            return
         self._announce(crew.workers)
         self._check_disk(crew.workers)
         with Work(self.out, self.plan, self.fitting.size, self.fitting.channels, overwrite) as work:
-            if self._is_done(overwrite):  # by another process, until a moment ago
+            if self.is_done(overwrite):  # by another process, until a moment ago
                 return
             entries = work.take_up([self._identity(task) for task in self.tasks])
             self.wrong += [fault for entry in entries for fault in entry["wrong"]]
@@ -170,7 +183,8 @@ class Preparation:
                 work.append(self._identity(task), part, self._clips(task, part))
                 self.wrong += part.wrong
             tick()
-        print(f"decoded {writer.frames - before:,} frames, {progress.rate:,.0f} a second", flush=True)
+        if tasks:
+            print(f"decoded {writer.frames - before:,} frames, {progress.rate:,.0f} a second", flush=True)
         if not writer.clips:
             work.discard()
             raise InputError(f"no clip could be read. The first of {len(self.wrong)} faults: {self.wrong[0]}")
@@ -199,12 +213,6 @@ class Preparation:
 
     # ----------------------------------------------------------------------------------------------------- what is said
 
-    def _is_done(self, overwrite: bool) -> bool:
-        if not is_prepared(self.out, self.plan, overwrite):
-            return False
-        print(f"{self.shown} is prepared already; nothing to do.", flush=True)
-        return True
-
     def _announce(self, workers: int) -> None:
         frames = sum(task.frames for task in self.tasks)
         listed = sum(len(task.items) for task in self.tasks)
@@ -219,25 +227,36 @@ class Preparation:
         notes += [f"not followed: {str(link)!r} links to a folder that is taken already" for link in links]
         rates = {task.fps for task in self.tasks if task.fps}
         if len(rates) > 1:
-            notes.append(f"{min(rates):g} to {max(rates):g} frames/s are mixed; --fps would make them one")
+            notes.append(
+                f"{min(rates):g} to {max(rates):g} frames/s are mixed; --fps {min(rates):g} would make them one"
+            )
         if listed > len(self.splits):
             where = "fit no pattern of --split" if self.rule.patterns else "are in none of the splits that are shipped"
             notes.append(f"{listed - len(self.splits):,} clip(s) {where}, and are left out")
+        notes += [
+            f"--split {pattern} fits no clip"
+            for pattern in self.rule.unused(i.name for t in self.tasks for i in t.items)
+        ]
         for note in notes:
             print(f"  {note}")
         fit = self.fitting
         how = "" if widths == heights else ", the middle square" if fit.crop == "centre" else ", squashed"
         print(
             f"  → {self.shown}: {fit.size}×{fit.size} {COLOURS.get(fit.channels, fit.channels)}{how}; needs "
-            f"{_bytes(frames * fit.frame_bytes)} of disk, {_bytes(self._free())} are free; {workers or 1} worker(s)",
+            f"{_bytes(frames * fit.frame_bytes)} of disk, {_bytes(self._need(workers))} while it is made, "
+            f"{_bytes(self._free())} are free; {workers or 1} worker(s)",
             flush=True,
         )
 
-    def _check_disk(self, workers: int) -> None:
+    def _need(self, workers: int) -> int:
+        """Bytes that the disk must have while the store is made."""
         frames = [task.frames for task in self.tasks]
         ahead = sum(sorted(frames)[-AHEAD * max(workers, 1) :])  # decoded, but not in the arrays yet
+        return (sum(frames) + ahead) * self.fitting.frame_bytes + SPARE
+
+    def _check_disk(self, workers: int) -> None:
         there = sum(path.stat().st_size for path in self.out.with_name(self.out.name + WORK).glob("*.npy"))
-        need, free = (sum(frames) + ahead) * self.fitting.frame_bytes + SPARE - there, self._free()
+        need, free = self._need(workers) - there, self._free()
         if need > free:
             raise InputError(
                 f"the disk of {str(self.shown)!r} has {_bytes(free)} free, but {_bytes(need)} are needed while it is "
@@ -251,7 +270,8 @@ class Preparation:
         return shutil.disk_usage(folder).free
 
     def _report(self) -> None:
-        for name, split in Store(self.out).splits.items():
+        store = Store(self.out)
+        for name, split in store.splits.items():
             least, most = min(split.lengths), max(split.lengths)
             lengths = f"{least}" if least == most else f"{least} to {most}"
             print(f"{name}: {len(split.names):,} clip(s) of {lengths} frames, {split.frames:,} in all")
@@ -259,7 +279,18 @@ class Preparation:
             print(f"left out: {fault}")
         if len(self.wrong) > 5:
             print(f"left out: {len(self.wrong) - 5:,} more, named in {self.shown / 'index.json'}")
+        for note in self._doubts(store):
+            print(f"note: {note}")
         print(f"Done: {self.shown}", flush=True)
+
+    def _doubts(self, store: Store) -> Iterator[str]:
+        """Why training might not take the store."""
+        if "train" not in store.splits:
+            yield "there is no train clip; training needs some (--split)"
+        if not {"val", "test"} & set(store.splits) and self.rule.text != "train":
+            yield "there is no val or test clip; training needs some to validate on (--split)"
+        if store.size not in IMAGE_SIZES:
+            yield f"models take frames of {', '.join(map(str, IMAGE_SIZES))} px, not of {store.size}"
 
 
 def _by_name(tasks: list[Task]) -> dict[str, Item]:

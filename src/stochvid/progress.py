@@ -22,7 +22,7 @@ class FrameProgress:
         self.began = self.said = time.monotonic()
         self.bar = None
         if sys.stderr.isatty():
-            self.bar = tqdm(total=total, initial=done, unit=" frames", unit_scale=True, dynamic_ncols=True)
+            self.bar = tqdm(total=total, initial=done, unit=" frames", dynamic_ncols=True)
 
     @property
     def rate(self) -> float:

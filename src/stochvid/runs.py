@@ -5,16 +5,19 @@ metrics.csv     losses over the steps
 checkpoints/    step-NNNNNNNN.ckpt, to continue from
 samples/        futures of held-out clips as the model learned
 tensorboard/    the same for TensorBoard
-model/          the trained model: config.json, model.safetensors, training.yaml (the run's config)
+model/          the trained model: config.json, model.safetensors, training.yaml (the run's config), and clips.json
+                (rate, stride and crop of the store that it was trained on, if it was)
 """
 
 import dataclasses
+import json
 import re
 import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
-from stochvid.config import TRAINING, TrainConfig, load_config
+from stochvid.config import CLIPS, TRAINING, TrainConfig, load_config
 from stochvid.errors import InputError
 from stochvid.files import replacing, replacing_folder, writable_folder
 
@@ -112,11 +115,13 @@ class Run:
         with replacing(path) as temporary:
             temporary.write_text("".join(comments) + config.to_yaml(), encoding="utf-8")
 
-    def save_model(self, model) -> None:
-        """Writes the model folder, with the run's config in it."""
+    def save_model(self, model, seen: dict[str, Any] | None = None) -> None:
+        """Writes the model folder, with the run's config in it, and what `StoredClips.seen` says."""
         with replacing_folder(self.folder / "model") as folder:
             model.save_pretrained(folder)
             shutil.copyfile(self.folder / CONFIG, folder / TRAINING)
+            if seen:
+                (folder / CLIPS).write_text(json.dumps(seen), encoding="utf-8")
 
     def _remove(self, names: list[str]) -> None:
         try:

@@ -90,7 +90,7 @@ def train(
         finally:
             log.close()
         if run.main:
-            run.save_model(module.final)
+            run.save_model(module.final, data.train_clips.seen() if config.data.store else None)
     return run
 
 

@@ -92,7 +92,7 @@ def _mnist(folder: str | Path | None, split: Split) -> np.ndarray:
             return images
     raise InputError(
         f"MNIST folder {str(folder)!r} has no {name} (or {name}.gz). Give the folder of the four MNIST files, "
-        "or use --data.digits builtin."
+        "or use the built-in digits (digits builtin)."
     )
 
 

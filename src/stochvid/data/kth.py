@@ -46,6 +46,9 @@ class KTH(Source):
             self.ranges: dict[str, list[tuple[int, int]]] = {}
         else:
             self.ranges = self._read_ranges([path for path in self.tree.files if path.name == SEQUENCES])
+            listed = set(self.ranges) - {_name(path) for path in videos}
+            if listed:
+                self.notes.append(f"{len(listed)} video(s) that {SEQUENCES} lists are not here")
             unnamed = [path for path in videos if _name(path) not in self.ranges]
             if self.ranges and unnamed:
                 self.notes.append(f"{len(unnamed)} video(s) have no line in {SEQUENCES} and are whole clips")

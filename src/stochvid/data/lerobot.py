@@ -50,7 +50,7 @@ class LeRobot(Source):
             item = Item(f"episode_{row['episode_index']:06}", row["length"], split, start, stop)
             self.episodes.setdefault(path, []).append(item)
         if set(info.get("splits") or {}) <= {"train"}:  # as recorded: nothing was held out
-            self.notes.append("the dataset holds no episodes out, so a part of them is")
+            self.notes.append("info.json names no test episodes: one in ten is held out, or as --split says")
             self.episodes = {
                 path: [replace(item, split=None) for item in items] for path, items in self.episodes.items()
             }

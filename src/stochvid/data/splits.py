@@ -1,6 +1,6 @@
 """Which clip goes to which split: as shipped, by fractions, or by patterns on names."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from hashlib import sha256
 
@@ -8,7 +8,9 @@ from stochvid.errors import InputError
 
 SPLITS = ("train", "val", "test")
 SHIPPED = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+NAMED = "train, val or test"
 DEFAULT = "train=0.9,test=0.1"
+LEAST_HELD_OUT = 40  # frames
 
 
 class SplitRule:
@@ -27,12 +29,12 @@ class SplitRule:
         self.text = text
         self.fractions: dict[str, float] = {}
         self.patterns: list[tuple[str, str]] = []
-        parts = [part.split("=", 1) for part in (text or DEFAULT).split(",")]
+        parts = [part.strip().split("=", 1) for part in (text or DEFAULT).split(",")]
         if len(parts) == 1 and len(parts[0]) == 1:
             parts = [[parts[0][0], "1"]]
         for part in parts:
             if len(part) != 2 or part[0] not in SPLITS or not part[1]:
-                raise self._wrong(f"{'='.join(part)!r} is no NAME=FRACTION or NAME=PATTERN with NAME of {SPLITS}")
+                raise self._wrong(f"{'='.join(part)!r} is no NAME=FRACTION or NAME=PATTERN, NAME being {NAMED}")
             fraction = _fraction(part[1])
             if fraction is None:
                 self.patterns.append((part[0], part[1]))
@@ -58,7 +60,7 @@ class SplitRule:
             Split by name, without the clips that are left out.
         """
         if self.patterns:
-            fits = {n: next((s for s, pattern in self.patterns if fnmatchcase(n, pattern)), None) for n in shipped}
+            fits = {name: next((s for s, pattern in self.patterns if _fits(name, pattern)), None) for name in shipped}
             return {name: split for name, split in fits.items() if split}
         if self.text is None and any(shipped.values()):
             return {name: split for name, split in shipped.items() if split}
@@ -69,6 +71,9 @@ class SplitRule:
     def cuts(self, length: int) -> list[tuple[str, int, int]]:
         """Pieces of the only clip that there is: split, first frame, end; at least two frames each if it has them."""
         counts = _shares(self.fractions, length, least=2)
+        if self.text is None:  # a tenth of a short video is too short to be of use
+            counts["test"] = max(counts["test"], min(LEAST_HELD_OUT, length // 3))
+            counts["train"] = length - counts["test"]
         if min(counts.values()) < 2:
             raise InputError(
                 f"the only clip has {length} frames, too few to be cut into {', '.join(counts)}. Give more clips, or "
@@ -79,6 +84,11 @@ class SplitRule:
             pieces.append((split, start, start + count))
             start += count
         return pieces
+
+    def unused(self, names: Iterable[str]) -> list[str]:
+        """The patterns that fit no name."""
+        names = list(names)
+        return [f"{split}={p}" for split, p in self.patterns if not any(_fits(name, p) for name in names)]
 
     def _sequence(self, count: int) -> Sequence[str]:
         return [split for split, share in _shares(self.fractions, count, least=1).items() for _ in range(share)]
@@ -98,6 +108,11 @@ def _shares(fractions: Mapping[str, float], count: int, least: int) -> dict[str,
     largest = max(wanted, key=lambda split: shares[split])
     shares[largest] += count - sum(shares.values())
     return shares
+
+
+def _fits(name: str, pattern: str) -> bool:
+    """A pattern fits names, and the folders above them."""
+    return fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern.rstrip('/')}/*")
 
 
 def _fraction(text: str) -> float | None:

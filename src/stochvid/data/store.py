@@ -105,6 +105,11 @@ class Store:
             clip["bounces"] = np.isin(np.arange(length), index.bounces[number])
         return clip
 
+    def first(self, split: str, frames: int) -> int:
+        """Number of the first clip with so many frames, or else of the longest."""
+        lengths = self.splits[split].lengths
+        return next((n for n, length in enumerate(lengths) if length >= frames), lengths.index(max(lengths)))
+
     def array(self, split: str) -> np.ndarray:
         """The memory map of a split: (frames, C, size, size) uint8."""
         return self._arrays[split]
@@ -356,7 +361,8 @@ def difference(old: Any, new: dict[str, Any]) -> str:
     named = [name for name in names if name != "files"]
     if not named:
         return "the files of the source are others, or have changed"
-    return ", ".join(f"{name} {old.get(name)!r}, asked for {new.get(name)!r}" for name in named)
+    told = {name: [repr(plan[name]) if name in plan else "none" for plan in (old, new)] for name in named}
+    return ", ".join(f"{name} {was}, asked for {now}" for name, (was, now) in told.items())
 
 
 def checksum(path: Path) -> str:

@@ -1,6 +1,7 @@
 """Training clips out of a store: random starts that are a function of (seed, index)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -48,8 +49,15 @@ class StoredClips:
 
     def __str__(self) -> str:
         count = len(self.store.splits[self.split].names)
-        left_out = f" ({self.short:,} more are shorter than {self.span} frames)" if self.short else ""
-        return f"{self.split}: {count - self.short:,} clips of {self.store.path}{left_out}"
+        left_out = f" ({self.short:,} more shorter than {self.span} frames)" if self.short else ""
+        return f"{self.split}: {count - self.short:,} clip(s) of {self.store.path}{left_out}"
+
+    def seen(self) -> dict[str, Any]:
+        """How these clips look at the world, which other clips must do as well: `fps`, `stride` and `crop`."""
+        rates = set(self.store.splits[self.split].fps)
+        fps = rates.pop() if len(rates) == 1 else None
+        crop = (self.store.about.get("plan") or {}).get("crop", "none")
+        return {"fps": fps and fps / self.stride, "stride": self.stride, "crop": crop}
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         """Clip `index` (any integer from 0): `frames` (T, C, H, W) uint8, `index`, and `bounces` (T,) if known."""

@@ -1,6 +1,7 @@
 """A person's own videos: a folder tree of anything FFmpeg reads, or of folders of frames."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
@@ -36,6 +37,8 @@ class Videos(Source):
         images = [path for path in self.tree.files if path.suffix.lower() in IMAGE_SUFFIXES]
         images = [path for path in images if path.parent not in with_videos]
         self.note_others({*videos, *images})
+        if images and self.options.fps:
+            self.notes.append("folders of images have no rate: all of their frames are taken")
         first = {path.parent: path for path in reversed(images)}  # a folder of frames stands where its first one does
         place = {path: number for number, path in enumerate(self.tree.files)}
         return sorted([*videos, *first], key=lambda path: place[first.get(path, path)])
@@ -51,11 +54,14 @@ class Videos(Source):
                 raise InputError(f"frame {str(frames[0])!r} cannot be read as an image: {error}.") from None
             return self._task(path, len(frames), size, channels, None)
         regular(path)
-        info = probe_video(path)
+        info = probe_video(path, steady=self.options.fps is None)
         fps, frames = self.options.fps or info.fps, info.frames
         if self.options.fps and info.fps:
             frames = round(frames * self.options.fps / info.fps)
-        return self._task(path, frames, (info.width, info.height), 1 if info.grey else 3, fps)
+        task = self._task(path, frames, (info.width, info.height), 1 if info.grey else 3, fps)
+        if self.options.fps and info.fps and self.options.fps > 1.01 * info.fps:
+            return replace(task, note=f"{task.items[0].name!r} has {info.fps:g} frames/s: at {fps:g}, they repeat")
+        return task
 
     def read(self, task: Task) -> Iterator[Event]:
         """All frames."""

@@ -12,7 +12,7 @@ from PIL import Image
 
 from stochvid.errors import InputError
 from stochvid.io.arrays import CLIP_AXES, ONE_CLIP, ArrayFile
-from stochvid.io.video import decode_video, probe_video
+from stochvid.io.video import at_rate, decode_video, probe_video
 
 Fit = Literal["squash", "crop", "pad"]
 
@@ -43,7 +43,7 @@ class Clip:
         return f"{count} frames of {width}×{height} {COLOURS.get(channels, f'{channels} channels')}{rate}"
 
 
-def read_clip(source: str | Path, limit: int | None = None) -> Clip:
+def read_clip(source: str | Path, limit: int | None = None, fps: float | None = None) -> Clip:
     """Reads a video, a GIF, a folder of frames, or a `.npy`/`.npz` array.
 
     Arrays are (T, H, W), (T, H, W, C) or (T, C, H, W), uint8, bool, or float in [0, 1]; in an `.npz` the array is the
@@ -52,6 +52,7 @@ def read_clip(source: str | Path, limit: int | None = None) -> Clip:
     Args:
         source: the path.
         limit: read no more than so many frames (from the start).
+        fps: take the frames of a video at this constant rate; None: as they come.
 
     Returns:
         The clip, with at least one frame.
@@ -61,14 +62,18 @@ def read_clip(source: str | Path, limit: int | None = None) -> Clip:
     """
     path = Path(source)
     if not path.exists():
-        raise InputError(f"clip {str(source)!r} does not exist. Give a video, a folder of frames, .npy or .npz.")
+        raise InputError(
+            f"clip {str(source)!r} does not exist. Give a video, a folder of frames, .npy, .npz, STORE:NUMBER or "
+            "moving-mnist:SEED."
+        )
     if path.is_dir():
         frames, fps = read_images(frame_paths(path)[:limit], path), None
     elif path.suffix.lower() in ARRAY_SUFFIXES:
         return Clip(path.stem, _one_clip(path)[:limit])
     else:
-        fps = probe_video(path).fps
-        frames = (frame.pixels for frame in decode_video(path))
+        decoded, native = decode_video(path), probe_video(path).fps
+        frames = at_rate(decoded, fps, path) if fps else (frame.pixels for frame in decoded)
+        fps = fps or native
     frames = list(islice(frames, limit))
     if not frames:
         raise InputError(f"clip {str(source)!r} has no frames.")
@@ -170,6 +175,9 @@ def _image_pixels(image: Image.Image) -> np.ndarray:
         return (deep >> 8).astype(np.uint8)
     if image.mode == "F":
         raise ValueError("it holds floats; save 8-bit or 16-bit grey, or a .npy array in [0, 1]")
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        shown = image.convert("RGBA")  # what is transparent is black, whatever colour it hides
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), shown).convert("RGB")
     return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
 
 

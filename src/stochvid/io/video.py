@@ -3,6 +3,7 @@
 Frames here are NumPy arrays, (H, W, C) uint8, as image libraries have them.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -61,11 +62,15 @@ class Frame:
 # ---------------------------------------------------------------------------------------------------------------- in
 
 
-def probe_video(path: Path) -> VideoInfo:
+def probe_video(path: Path, steady: bool = False) -> VideoInfo:
     """Reads the header of a video.
 
+    Args:
+        path: of the video.
+        steady: whether it must have a constant rate; looked into only where the header lets one doubt it.
+
     Raises:
-        InputError: it is no video.
+        InputError: it is no video, or of a variable rate.
     """
     with _opened(path) as (container, stream):
         rate = stream.average_rate
@@ -75,6 +80,10 @@ def probe_video(path: Path) -> VideoInfo:
             frames = round(seconds * rate)
         if not frames:
             frames = sum(1 for packet in container.demux(stream) if packet.size)
+        if steady and rate and stream.guessed_rate and abs(stream.guessed_rate / rate - 1) > 0.02:
+            steps = _Steps(path)
+            for stamp in sorted(packet.pts for packet in container.demux(stream) if packet.pts is not None):
+                steps.add(float(stamp * stream.time_base))
         frames = max(1, min(frames, path.stat().st_size))  # a header may say anything; a frame takes a byte or more
         return VideoInfo(
             frames,
@@ -148,17 +157,33 @@ def as_stored(frames: Iterable[Frame], path: Path) -> Iterator[np.ndarray]:
     Raises:
         InputError: the rate varies, so that equal steps in frames are not equal in time; or as `decode_video`.
     """
-    last, least, most = None, np.inf, 0.0
+    steps = _Steps(path)
     for frame in frames:
-        if last is not None and (step := frame.time - last) > 0:
-            least, most = min(least, step), max(most, step)
-            if most > VARIABLE * least + 2e-3:
-                raise InputError(
-                    f"clip {str(path)!r} has a variable frame rate: frames last {1000 * least:.0f} to "
-                    f"{1000 * most:.0f} ms. Give --fps to take frames at a constant rate."
-                )
-        last = frame.time
+        steps.add(frame.time)
         yield frame.pixels
+
+
+class _Steps:
+    """The shortest and the longest step in time between frames."""
+
+    def __init__(self, path: Path):
+        self.path, self.last, self.least, self.most = path, None, math.inf, 0.0
+
+    def add(self, time: float) -> None:
+        """The next frame's time.
+
+        Raises:
+            InputError: the rate varies.
+        """
+        if self.last is not None and (step := time - self.last) > 0:
+            self.least, self.most = min(self.least, step), max(self.most, step)
+            if self.most > VARIABLE * self.least + 2e-3:
+                raise InputError(
+                    f"clip {str(self.path)!r} has a variable frame rate: frames last {1000 * self.least:.0f} to "
+                    f"{1000 * self.most:.0f} ms. Give --fps for a constant rate (and --overwrite, if there is "
+                    "unfinished work)."
+                )
+        self.last = time
 
 
 @contextmanager

@@ -1,0 +1,43 @@
+"""Which clips a config means: made ones, or those of a store. Nothing here imports torch."""
+
+from typing import Literal
+
+from stochvid.config import DataConfig, ModelConfig
+from stochvid.data.moving_mnist import MovingMNIST
+from stochvid.data.store import Store
+from stochvid.data.stored_clips import StoredClips
+from stochvid.errors import InputError
+
+VAL_SEED = 1 << 32  # validation clips are the same in every run, whatever its seed
+
+
+def open_clips(
+    data: DataConfig, model: ModelConfig, part: Literal["train", "held out"], length: int, seed: int
+) -> MovingMNIST | StoredClips:
+    """The clips that a config describes.
+
+    Args:
+        data: where they come from.
+        model: frame size and channels.
+        part: those to train on, or those that are held out (val or else test of a store, the test digits).
+        length: frames of a clip.
+        seed: of the clips.
+
+    Raises:
+        InputError: the store is missing, broken, of another size, or its clips are too short.
+    """
+    if data.store is None:
+        return MovingMNIST.from_config(data, model, "train" if part == "train" else "test", length, seed)
+    store = Store(data.store)
+    for name, field, have, want in (
+        ("px", "size", store.size, model.image_size),
+        ("channel(s)", "channels", store.channels, model.channels),
+    ):
+        if have != want:
+            raise InputError(
+                f"store {data.store!r} has frames of {have} {name}, the model takes {want} {name}. Prepare it with "
+                f"--{field} {want}, or train with --model.{'image_size' if field == 'size' else field} {have}."
+            )
+    split = "train" if part == "train" else store.held_out
+    flip = data.flip and part == "train"
+    return StoredClips(store, split, length, seed=seed, stride=data.stride, flip=flip)
