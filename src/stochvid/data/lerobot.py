@@ -120,7 +120,7 @@ class LeRobot(Source):
         try:
             from pyarrow import ArrowException, parquet
         except ImportError:
-            raise InputError("LeRobot datasets need pyarrow: pip install 'stochvid[lerobot]'.") from None
+            raise InputError("LeRobot datasets need pyarrow: pip install pyarrow.") from None
         files = sorted((self.root / "meta" / "episodes").rglob("*.parquet"))
         if not files:
             raise InputError(f"LeRobot dataset {str(self.root)!r} has no meta/episodes/**/*.parquet.")
