@@ -170,6 +170,10 @@ class Store:
             columns = (split.names, split.offsets, split.lengths, split.fps, split.bounces)
             if name not in SPLITS or not split.names or len({len(column) for column in columns}) != 1:
                 raise ValueError(f"split {name!r} is incomplete")
+            rates = all(fps is None or (type(fps) in (int, float) and fps > 0) for fps in split.fps)
+            turns = all(b is None or (type(b) is list and {type(frame) for frame in b} <= {int}) for b in split.bounces)
+            if not rates or not turns or {type(clip) for clip in split.names} != {str}:
+                raise ValueError(f"names, fps or bounces of {name!r} are of the wrong kind")
             offsets, lengths = np.array(split.offsets), np.array(split.lengths)
             whole = all(a.dtype == np.int64 and a.shape == (len(split.names),) for a in (offsets, lengths))
             if not whole or lengths.min() < 1:

@@ -56,8 +56,9 @@ class StoredClips:
         """How these clips look at the world, which other clips must do as well: `fps`, `stride` and `crop`."""
         rates = set(self.store.splits[self.split].fps)
         fps = rates.pop() if len(rates) == 1 else None
-        crop = (self.store.about.get("plan") or {}).get("crop", "none")
-        return {"fps": fps and fps / self.stride, "stride": self.stride, "crop": crop}
+        plan = self.store.about.get("plan")
+        centre = isinstance(plan, dict) and plan.get("crop") == "centre"
+        return {"fps": fps and fps / self.stride, "stride": self.stride, "crop": "centre" if centre else "none"}
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         """Clip `index` (any integer from 0): `frames` (T, C, H, W) uint8, `index`, and `bounces` (T,) if known."""
