@@ -332,6 +332,8 @@ def test_a_store_that_training_would_refuse_is_noted(tmp_path, capsys):
     assert "note: models take frames of 32, 64, 128, 256 px, not of 48" in said
     prepare(tmp_path / "in", tmp_path / "b", split="train=1.0", workers=0)
     assert "note: there is no val or test clip" in capsys.readouterr().out
+    prepare(tmp_path / "in", tmp_path / "c", split="test", workers=0)
+    assert "note:" not in capsys.readouterr().out
 
 
 def test_what_was_prepared_with_faults_left_out_stays_prepared(tmp_path, capsys):

@@ -19,7 +19,7 @@ from stochvid.data.crew import AHEAD, Crew, Fitting, Part
 from stochvid.data.kth import KTH, SRVP_TEST
 from stochvid.data.lerobot import LeRobot
 from stochvid.data.source import Item, Options, Source, Task, Walk, walk
-from stochvid.data.splits import SplitRule
+from stochvid.data.splits import SPLITS, SplitRule
 from stochvid.data.store import Store, is_prepared
 from stochvid.data.videos import Videos
 from stochvid.data.work import WORK, Work
@@ -285,9 +285,10 @@ class Preparation:
 
     def _doubts(self, store: Store) -> Iterator[str]:
         """Why training might not take the store."""
-        if "train" not in store.splits:
+        named = self.rule.text in SPLITS or self.source.options.split is not None  # asked for in so many words
+        if "train" not in store.splits and not named:
             yield "there is no train clip; training needs some (--split)"
-        if not {"val", "test"} & set(store.splits) and self.rule.text != "train":
+        if not {"val", "test"} & set(store.splits) and not named:
             yield "there is no val or test clip; training needs some to validate on (--split)"
         if store.size not in IMAGE_SIZES:
             yield f"models take frames of {', '.join(map(str, IMAGE_SIZES))} px, not of {store.size}"
