@@ -1,14 +1,10 @@
 """The command line as a person uses it: the real entry point, real files, and what it says when something is wrong."""
 
-import contextlib
-import fcntl
 import os
 import shutil
 import signal
-import struct
 import subprocess
 import sys
-import termios
 import time
 from pathlib import Path
 
@@ -19,7 +15,7 @@ import pytest
 import torch
 import yaml
 
-from conftest import STOCHVID
+from conftest import STOCHVID, in_terminal
 from stochvid import SVG, ModelConfig, load_config
 from stochvid.cli import main
 from stochvid.config import shipped_configs
@@ -71,18 +67,8 @@ def test_training_prints_the_resolved_config_and_its_progress_and_nothing_else(t
 
 
 def test_a_terminal_gets_a_progress_bar(tmp_path):
-    ours, theirs = os.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 200, 0, 0))
     words = [*STOCHVID, "train", *SIZES, "--trainer.max_steps", "4", "--out", str(tmp_path / "run")]
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=theirs)
-    os.close(theirs)
-    written = b""
-    with contextlib.suppress(OSError):  # how a terminal says that nobody writes to it any more
-        while piece := os.read(ours, 65536):
-            written += piece
-    os.close(ours)
-    assert process.wait(60) == 0
-    last = written.decode().replace("\r", "\n").strip().splitlines()[-1]
+    last = in_terminal(words)
     assert "4/4 [" in last
     assert all(word in last for word in ("loss", "MSE", "KL", "nats", "clips/s"))
 

@@ -1,13 +1,10 @@
 """Every kind of source becomes a store that holds exactly its frames, however the work was interrupted."""
 
 import contextlib
-import fcntl
 import os
 import shutil
 import signal
-import struct
 import subprocess
-import termios
 import time
 from pathlib import Path
 
@@ -27,7 +24,7 @@ from made_data import (
 )
 from PIL import Image
 
-from conftest import STOCHVID
+from conftest import STOCHVID, in_terminal
 from stochvid import InputError
 from stochvid.cli import FORMATS
 from stochvid.data.store import Store
@@ -524,18 +521,8 @@ def test_a_file_that_changed_meanwhile_is_decoded_again(tmp_path, capsys):
 
 def test_a_terminal_gets_a_progress_bar(tmp_path):
     write_video(tmp_path / "in" / "a.mp4", moving(400))
-    ours, theirs = os.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 150, 0, 0))
     words = [*STOCHVID, "prepare", str(tmp_path / "in"), str(tmp_path / "out"), "--workers", "1"]
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=theirs)
-    os.close(theirs)
-    written = b""
-    with contextlib.suppress(OSError):  # how a terminal says that nobody writes to it any more
-        while piece := os.read(ours, 65536):
-            written += piece
-    os.close(ours)
-    assert process.wait(60) == 0
-    last = written.decode().replace("\r", "\n").strip().splitlines()[-1]
+    last = in_terminal(words)
     assert all(word in last for word in ("100%", "400/400", "frames/s", "2 clips", "<00:00")), last
 
 

@@ -14,7 +14,8 @@ from scipy.stats import chisquare
 from torch.utils.data import DataLoader
 
 from stochvid import InputError
-from stochvid.data.store import Store, StoreWriter
+from stochvid.data.store import Store
+from stochvid.data.store_writer import StoreWriter
 from stochvid.data.stored_clips import StoredClips
 from stochvid.prepare import prepare
 

@@ -10,7 +10,8 @@ import numpy as np
 from stochvid.config import DataConfig, ModelConfig
 from stochvid.data.digits import Split, load_digits
 from stochvid.data.moving_mnist import MovingMNIST, Variant, draw_digits, move_srvp2020
-from stochvid.data.store import Store, StoreWriter, is_prepared
+from stochvid.data.store import Store, is_prepared
+from stochvid.data.store_writer import StoreWriter
 from stochvid.errors import InputError
 from stochvid.files import replacing_folder
 

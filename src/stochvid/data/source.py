@@ -5,6 +5,7 @@
 
 import json
 import os
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
@@ -89,7 +90,7 @@ class Task:
 Event = tuple[int, np.ndarray | InputError | None]
 
 
-class Source:
+class Source(ABC):
     """A kind of data on disk.
 
     Args:
@@ -115,30 +116,31 @@ class Source:
         self.notes: list[str] = []
 
     @classmethod
+    @abstractmethod
     def recognises(cls, root: Path, tree: "Walk") -> bool:
         """Whether this looks like the format."""
-        raise NotImplementedError
 
+    @abstractmethod
     def find(self) -> list[Path]:
         """The files (or folders of frames) with clips, in the order of the store.
 
         Raises:
             InputError: there is none, or what describes them is broken.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def probe(self, path: Path) -> Task:
         """Which clips a file holds, from its header.
 
         Raises:
             InputError: it is not what it should be.
         """
-        raise NotImplementedError
 
     def arrange(self, tasks: list[Task]) -> list[Task]:
         """The last word on which clips to take, once all files are known."""
         return tasks
 
+    @abstractmethod
     def read(self, task: Task) -> Iterator[Event]:
         """The frames of a task's clips, clip after clip.
 
@@ -149,7 +151,6 @@ class Source:
         Raises:
             InputError: clips that are not whole by now cannot be read.
         """
-        raise NotImplementedError
 
     def name(self, path: Path) -> str:
         """The path below the root, with forward slashes."""

@@ -17,7 +17,8 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 
 from stochvid.data.crew import Part, cannot_write
-from stochvid.data.store import WORK, SplitIndex, StoreWriter, difference, is_store
+from stochvid.data.store import WORK, SplitIndex, difference, is_store
+from stochvid.data.store_writer import StoreWriter
 from stochvid.errors import InputError
 from stochvid.files import replacing, sync_folder, writable_folder
 
