@@ -251,6 +251,8 @@ def test_a_set_of_any_size_is_what_the_generator_makes(tmp_path):
         (["--variant", "srvp2020"], "is made of MNIST's test digits: --mnist PATH"),
         (["--variant", "srvp2020", "--mnist", "nowhere"], "MNIST folder 'nowhere' has no t10k-images-idx3-ubyte"),
         (["--clips", "0"], "--clips must be at least 1, got 0"),
+        (["--size", "0"], "--size must be at least 1, got 0"),
+        (["--fps", "0"], "--fps is for a source on disk, not for moving-mnist"),
         (["--fps", "3"], "--fps is for a source on disk, not for moving-mnist"),
         (["--split", "val"], "--split of moving-mnist must be train or test, got 'val'"),
         (["--size", "100"], "model.image_size must be 32, 64, 128 or 256, got 100"),
@@ -276,6 +278,7 @@ def test_the_yaml_for_own_videos_says_what_each_line_is_for():
         (["prepare"], "prepare needs a source and a folder for the store"),
         (["prepare", "--verify", "x", "--size", "3"], "--verify takes a store and nothing else, got size, too"),
         (["prepare", "--verify", "nowhere"], "there is no store in 'nowhere'"),
+        (["prepare", ".", "x", "--seed", "0"], "--seed is for the source moving-mnist"),
         (["prepare", ".", "x", "--variant", "svg2018"], "--variant is for the source moving-mnist"),
         (
             ["prepare", "a.mp4", "b.mp4", "c.mp4", "x"],

@@ -55,7 +55,7 @@ def prepare(options: Namespace) -> int:
     """`stochvid prepare`."""
     values = {name: value for name, value in options.items() if name != "cmd" and value is not None}
     if "verify" in values:
-        if more := [name for name, value in values.items() if value and name != "verify"]:
+        if more := [name for name, value in values.items() if value is not False and name != "verify"]:
             raise InputError(f"--verify takes a store and nothing else, got {', '.join(more)}, too.")
         from stochvid.data.store import Store
 
@@ -71,7 +71,7 @@ def prepare(options: Namespace) -> int:
     function = partial(prepare_moving_mnist, out) if source == MOVING_MNIST else partial(prepare, source, out)
     taken = set(signature(function).parameters)
     for name in [name for name in values if name not in taken]:
-        if values.pop(name):
+        if values.pop(name) is not False:  # a switch that was not set
             what = "a source on disk, not for moving-mnist" if source == MOVING_MNIST else "the source moving-mnist"
             raise InputError(f"--{name.replace('skip_bad', 'skip-bad')} is for {what}.")
     try:

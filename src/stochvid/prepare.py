@@ -66,7 +66,7 @@ def prepare(
         length: frames of a clip of the KTH test set srvp-test; None: 40, as published.
         workers: processes that decode; 0: in this one; None: one for each core.
         skip_bad: leave out what cannot be read, instead of stopping there.
-        overwrite: replace another store in `out`, and begin interrupted work anew.
+        overwrite: replace another store in `out`, or unfinished work with other options.
 
     Returns:
         The store.

@@ -77,7 +77,8 @@ def prepare_moving_mnist(
         )
     if split not in ("train", "test"):
         raise InputError(f"--split of moving-mnist must be train or test, got {split!r}.")
-    for name, value in (("clips", clips), ("length", length), ("num_digits", num_digits)):
+    numbers = {"clips": clips, "length": length, "num_digits": num_digits, "size": size, "channels": channels}
+    for name, value in numbers.items():
         if value is not None and value < 1:
             raise InputError(f"--{name} must be at least 1, got {value}.")
     plan = {"format": "moving-mnist", "variant": variant, "deterministic": deterministic, "split": split}

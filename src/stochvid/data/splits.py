@@ -17,9 +17,9 @@ class SplitRule:
     """How clips are divided.
 
     Args:
-        text: `train=0.9,test=0.1` (fractions of the clips), `train=day1/*,test=*` (patterns on the clips' names, the
-            first that fits counts; clips that fit none are left out), one name (everything goes there), or None: as
-            the source ships them, and 0.9 to 0.1 where it does not say.
+        text: `train=0.9,test=0.1` (fractions of the clips), `train=day1,test=*` (patterns on the clips' names or
+            the folders above them, the first that fits counts; clips that fit none are left out), one name (everything
+            goes there), or None: as the source ships them, and 0.9 to 0.1 where it does not say.
 
     Raises:
         InputError: `text` is none of these.
