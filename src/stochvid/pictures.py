@@ -1,7 +1,7 @@
 """Pictures of futures: side by side over time, enlarged, framed by what they are, and labelled."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,10 +31,19 @@ class FuturesPicture:
         futures: (S, T, C, H, W) uint8.
         truth: (T', C, H, W) uint8, the true future as far as it is known, or None.
         title: written above.
+        labels: S words on what each future is; None: they are numbered.
     """
 
-    def __init__(self, context: np.ndarray, futures: np.ndarray, truth: np.ndarray | None = None, title: str = ""):
+    def __init__(
+        self,
+        context: np.ndarray,
+        futures: np.ndarray,
+        truth: np.ndarray | None = None,
+        title: str = "",
+        labels: Sequence[str] | None = None,
+    ):
         self.context, self.futures, self.title = context, futures, title
+        self.labels = list(labels or (f"future {s + 1}" for s in range(len(futures))))
         self.truth = truth[: futures.shape[1]] if truth is not None and len(truth) else None
 
     def animation(self) -> Iterator[np.ndarray]:
@@ -83,7 +92,7 @@ class FuturesPicture:
         before = list(range(max(0, known - context), known))
         after = list(range(known, known + horizon, math.ceil(horizon / future)))
         rows = [("truth" if self.truth is not None else "context", None)]
-        rows += [(f"future {s + 1}", s) for s in range(len(self.futures))]
+        rows += [(label, s) for s, label in enumerate(self.labels)]
         scale = _scale(self.context.shape[-1], tile)
         side = self.context.shape[-1] * scale + 2 * BORDER
         left, step = 72, side + 2
@@ -126,7 +135,7 @@ class FuturesPicture:
             image = _framed(frame, scale, colour)
             tile = Image.new("RGB", (image.width, image.height + LINE), BACKGROUND)
             tile.paste(image, (0, LINE))
-            label = "truth" if sample is None else f"future {sample + 1}"
+            label = "truth" if sample is None else self.labels[sample]
             ImageDraw.Draw(tile).text((0, 1), label, TRUTH if sample is None else FUTURE, _font(14))
             yield tile
 

@@ -1,18 +1,17 @@
 """Prediction for people: clips in, pictures and arrays of their futures out."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
-from stochvid.config import CLIPS, TRAINING, DataConfig, load_config
+from stochvid.config import TRAINING, DataConfig, load_config
 from stochvid.data.moving_mnist import MovingMNIST
 from stochvid.data.store import Store, is_store
+from stochvid.devices import pick_device
 from stochvid.errors import InputError
 from stochvid.files import replacing, replacing_folder, writable_folder
 from stochvid.io.clip import Clip, Fit, fit_frames, read_clip
@@ -21,6 +20,7 @@ from stochvid.models.pretrained import find_model
 from stochvid.models.svg import SVG
 from stochvid.pictures import FPS, FuturesPicture
 from stochvid.plots import plot_uncertainty
+from stochvid.runs import seen_clips
 
 MOVING_MNIST = "moving-mnist:"
 ARRAYS = "futures.npz"
@@ -83,7 +83,7 @@ def predict_clips(
     Raises:
         InputError: a model, clip, number or folder that does not work out.
     """
-    device = _pick_device(device)
+    device = pick_device(device)
     folder = find_model(model)
     network = SVG.from_pretrained(folder, device=device)
     config = network.config
@@ -96,7 +96,7 @@ def predict_clips(
         raise InputError(
             "no clip was given. Name a video, a folder of frames, .npy, .npz, STORE:NUMBER or moving-mnist:SEED."
         )
-    seen = _seen(folder)
+    seen = seen_clips(folder)
     fit = fit or ("crop" if seen["crop"] == "centre" else "squash")
     fps = fps or seen["fps"]
     jobs = list(_prepare(network, folder, clips, Path(out), context, horizon, fit, fps, seen["stride"]))
@@ -148,7 +148,7 @@ def _prepare(
 
 def _predict_one(network: SVG, job: Job, horizon: int, samples: int, seed: int) -> None:
     given = torch.from_numpy(job.context)[None].to(next(network.parameters()).device)
-    prediction = network.predict(given, horizon, samples, seed, chunk=_chunk(network))
+    prediction = network.predict(given, horizon, samples, seed, chunk=max(1, ROLLOUT_BYTES // network.row_bytes))
     futures, sigma = to_bytes(prediction.frames[0]), prediction.prior_std[0].float().cpu().numpy()
     title = job.clip.name + (f" ({SHOWN} of {samples} futures)" if samples > SHOWN else "")
     picture = FuturesPicture(job.context, futures[:SHOWN], job.truth, title=title)
@@ -218,33 +218,3 @@ def _stored_clip(source: str, context: int, limit: int, stride: int) -> Clip:
     print(f"{source}: {split} clip {index.names[number]!r}" + (f", one frame in {stride}" if stride > 1 else ""))
     name = f"{Path(folder).resolve().name}-{number}"
     return Clip(name, item["frames"][::stride].transpose(0, 2, 3, 1), fps, bounces)
-
-
-def _seen(model: Path) -> dict[str, Any]:
-    """Rate, stride and crop of the clips that a model was trained on, as far as it says."""
-    seen = {"fps": None, "stride": 1, "crop": "none"}
-    path = model / CLIPS
-    if path.is_file():
-        try:
-            seen |= json.loads(path.read_text(encoding="utf-8"))
-            right = seen["stride"] >= 1 and (seen["fps"] is None or 0 < seen["fps"] < 1e4)
-            if not right or type(seen["stride"]) is not int:
-                raise ValueError(f"{seen}")
-        except (OSError, ValueError, TypeError) as error:
-            raise InputError(
-                f"{str(path)!r} is not as it should be: {error!s:.100}. Delete it, or train again."
-            ) from None
-    return seen
-
-
-def _chunk(network: SVG) -> int:
-    """How many samples to roll together: the widest maps of a frame, a few of them alive at once."""
-    c = network.config
-    per_sample = 6 * 4 * c.base_channels * c.image_size**2
-    return max(1, ROLLOUT_BYTES // per_sample)
-
-
-def _pick_device(device: str) -> str:
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device is cuda, but torch finds no CUDA GPU here. Use --device auto or cpu.")
-    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device

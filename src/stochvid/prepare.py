@@ -26,7 +26,7 @@ from stochvid.data.work import WORK, Work
 from stochvid.errors import InputError, nearest
 from stochvid.io.arrays import CLIP_AXES, SET_AXES
 from stochvid.io.clip import COLOURS
-from stochvid.progress import FrameProgress
+from stochvid.progress import Progress
 
 SOURCES: dict[str, type[Source]] = {s.format: s for s in (LeRobot, BAIR, KTH, Arrays, Videos)}  # asked in this order
 
@@ -168,11 +168,11 @@ class Preparation:
 
     def _decode(self, work: Work, crew: Crew, tasks: list[Task], skip_bad: bool) -> None:
         writer, before = work.writer, work.writer.frames
-        with FrameProgress(sum(task.frames for task in self.tasks), before) as progress:
+        with Progress(sum(task.frames for task in self.tasks), "frames", before) as progress:
 
             def tick() -> None:
                 ahead = sum(entry.stat().st_size for entry in os.scandir(work.parts)) // self.fitting.frame_bytes
-                progress.show(writer.frames + ahead, writer.clips)
+                progress.show(writer.frames + ahead, f"{writer.clips:,} clips")
 
             wanted = [[item.name in self.splits for item in task.items] for task in tasks]
             parts = crew.decode(tasks, wanted, self.fitting, work.parts, tick)

@@ -1,4 +1,4 @@
-"""How far the decoding of a data set is: a bar on a terminal, a line now and then elsewhere."""
+"""How far long work is: a bar on a terminal, a line now and then elsewhere."""
 
 import sys
 import time
@@ -9,39 +9,40 @@ from tqdm import tqdm
 LINE_EVERY = 10.0  # seconds
 
 
-class FrameProgress:
-    """Clips, frames per second and the time that is left, on standard error.
+class Progress:
+    """What is done, how fast, and the time that is left, on standard error.
 
     Args:
-        total: frames there will be, about.
-        done: of them, those that were there before.
+        total: how much there will be, about.
+        unit: what is counted, in the plural.
+        done: of it, what was there before.
     """
 
-    def __init__(self, total: int, done: int = 0):
-        self.total, self.before, self.frames, self.clips = total, done, done, 0
+    def __init__(self, total: int, unit: str, done: int = 0):
+        self.total, self.unit, self.before, self.done = total, unit, done, done
         self.began = self.said = time.monotonic()
         self.bar = None
         if sys.stderr.isatty():
-            self.bar = tqdm(total=total, initial=done, unit=" frames", dynamic_ncols=True)
+            self.bar = tqdm(total=total, initial=done, unit=f" {unit}", dynamic_ncols=True)
 
     @property
     def rate(self) -> float:
-        """Frames per second since the beginning."""
-        return (self.frames - self.before) / max(time.monotonic() - self.began, 1e-9)
+        """How much a second since the beginning."""
+        return (self.done - self.before) / max(time.monotonic() - self.began, 1e-9)
 
-    def show(self, frames: int, clips: int) -> None:
-        """Shows how many frames and clips there are by now."""
-        self.frames, self.clips = frames, clips
+    def show(self, done: int, note: str = "") -> None:
+        """Shows how much there is by now, and a word on it."""
+        self.done = done
         if self.bar is not None:
-            self.bar.total = max(self.total, frames)
-            self.bar.set_postfix_str(f"{clips:,} clips", refresh=False)
-            self.bar.update(frames - self.bar.n)
+            self.bar.total = max(self.total, done)
+            self.bar.set_postfix_str(note, refresh=False)
+            self.bar.update(done - self.bar.n)
         elif time.monotonic() - self.said > LINE_EVERY:
             self.said = time.monotonic()
-            left = max(self.total - frames, 0) / max(self.rate, 1e-9)
-            line = (
-                f"{clips:,} clips, {frames:,} of {self.total:,} frames, {self.rate:,.0f} frames/s, {left:,.0f} s left"
-            )
+            left = max(self.total - done, 0) / max(self.rate, 1e-9)
+            rate = f"{self.rate:,.0f}" if self.rate >= 100 else f"{self.rate:.3g}"
+            note = f"{note}, " if note else ""
+            line = f"{note}{done:,} of {self.total:,} {self.unit}, {rate} {self.unit}/s, {left:,.0f} s left"
             print(line, file=sys.stderr, flush=True)
 
     def __enter__(self) -> Self:

@@ -145,3 +145,24 @@ class Run:
                         f"--{group}.{name} is {old!r} in the run {str(self.folder)!r}, but {new!r} was given. A "
                         "continued run may only have a larger --trainer.max_steps; start a new one with another --out."
                     )
+
+
+def seen_clips(model: Path) -> dict[str, Any]:
+    """How a model's training looked at its clips, as far as its folder says: `fps`, `stride` and `crop`.
+
+    Raises:
+        InputError: what it says makes no sense.
+    """
+    seen = {"fps": None, "stride": 1, "crop": "none"}
+    path = model / CLIPS
+    if path.is_file():
+        try:
+            seen |= json.loads(path.read_text(encoding="utf-8"))
+            right = seen["stride"] >= 1 and (seen["fps"] is None or 0 < seen["fps"] < 1e4)
+            if not right or type(seen["stride"]) is not int:
+                raise ValueError(f"{seen}")
+        except (OSError, ValueError, TypeError) as error:
+            raise InputError(
+                f"{str(path)!r} is not as it should be: {error!s:.100}. Delete it, or train again."
+            ) from None
+    return seen

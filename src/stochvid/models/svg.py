@@ -141,6 +141,11 @@ class SVG(nn.Module, Pretrained):
             self.prior = GaussianLSTM(c.g_dim, c.z_dim, c.rnn_size, c.prior_layers)
         self.apply(init_weights)
 
+    @property
+    def row_bytes(self) -> int:
+        """About how much memory a sample takes while it is rolled: the widest maps of a frame, some of them alive."""
+        return 6 * 4 * self.config.base_channels * self.config.image_size**2
+
     # -------------------------------------------------------------------------------------------------- the two verbs
 
     def observe(
@@ -274,6 +279,7 @@ class SVG(nn.Module, Pretrained):
         seed: int = 0,
         *,
         clip_ids: Sequence[int] | None = None,
+        first_sample: int = 0,
         chunk: int | None = None,
     ) -> Prediction:
         """Draws `samples` futures of every clip. Batch-norm uses its running statistics.
@@ -287,6 +293,7 @@ class SVG(nn.Module, Pretrained):
             samples: futures per clip, at least 1.
             seed: of the latents.
             clip_ids: B integers that identify the clips to the noise; None: digests of the contexts themselves.
+            first_sample: number of the first sample, to draw some of many.
             chunk: samples per clip to roll at once, to bound memory; None: all.
 
         Returns:
@@ -306,7 +313,7 @@ class SVG(nn.Module, Pretrained):
         with eval_mode(self):
             for first in range(0, drawn, chunk or drawn):
                 count = min(chunk or drawn, drawn - first)
-                parts.append(self._roll(context, horizon, count, seed, clip_ids, first))
+                parts.append(self._roll(context, horizon, count, seed, clip_ids, first_sample + first))
         frames, mean, std = (torch.cat(tensors, dim=1) for tensors in zip(*parts, strict=True))
         if drawn < samples:
             frames, mean, std = (x.expand(-1, samples, *x.shape[2:]) for x in (frames, mean, std))

@@ -1,0 +1,37 @@
+"""Where and how precisely to compute."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+from stochvid.errors import InputError
+
+
+def pick_device(device: str) -> torch.device:
+    """The device of `--device`: auto, cpu or cuda.
+
+    Raises:
+        InputError: it is cuda, and there is none.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device is cuda, but torch finds no CUDA GPU here. Use --device auto or cpu.")
+    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+
+
+def pick_precision(precision: str, device: torch.device) -> str:
+    """What a precision of auto means on a device: bf16 where the hardware computes it, fp32 elsewhere.
+
+    On a CPU without bf16 instructions, bf16 convolutions run 7 to 35 times slower than fp32 ones.
+    """
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    # torch says that oneDNN "supports" bf16 where it emulates it, so ask for the instructions
+    questions = (getattr(torch.cpu, f"_is_{name}_supported", None) for name in ("avx512_bf16", "amx_tile"))
+    return "bf16" if any(ask() for ask in questions if ask) else "fp32"
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager:
+    """Computes convolutions and products in bf16 within a `with` block, if that is the precision."""
+    return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()

@@ -1,0 +1,237 @@
+"""Evaluation of a model, a baseline or any tool's futures by a published protocol, streamed and resumable."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from stochvid.config import TRAINING, load_config
+from stochvid.devices import pick_device, pick_precision
+from stochvid.errors import InputError
+from stochvid.evaluation.clips import Found, TestClips, find_test_clips
+from stochvid.evaluation.forecasters import Baseline, Forecaster, Model, Predictions
+from stochvid.evaluation.journal import Journal
+from stochvid.evaluation.protocols import BASELINES, CLIPS, PUBLISHED_CLIPS, SAMPLES, Protocol, Task, find_protocol
+from stochvid.evaluation.results import CURVES, RESULTS, write_curves, write_results
+from stochvid.evaluation.run import Evaluation
+from stochvid.evaluation.scores import ENSEMBLE, Judges
+from stochvid.evaluation.tables import evaluation_table
+from stochvid.files import replacing_folder
+from stochvid.metrics.fvd import I3D
+from stochvid.metrics.lpips import LPIPS
+from stochvid.models.pretrained import find_model
+from stochvid.models.svg import SVG
+from stochvid.plots import plot_curves
+from stochvid.runs import seen_clips
+
+GIB = 1 << 30
+
+
+def evaluate(
+    model: str | None,
+    out: str | Path,
+    *,
+    data: str | None = None,
+    predictions: str | Path | None = None,
+    protocol: str = "srvp2020",
+    samples: int | None = None,
+    clips: int | None = None,
+    context: int | None = None,
+    horizon: int | None = None,
+    seed: int = 0,
+    lpips_weights: str | Path | None = None,
+    fvd_weights: str | Path | None = None,
+    mnist: str | None = None,
+    name: str | None = None,
+    device: str = "auto",
+    precision: str = "fp32",
+    memory: float | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Scores futures against what really happened, and writes `results.json`, `curves.csv`, `curves.png`, `best.gif`.
+
+    Args:
+        model: as `SVG.from_pretrained` takes it, or a baseline: copy-last, mean-of-context. None with `predictions`.
+        out: folder of the results.
+        data: a store, `STORE:SPLIT`, a config or a run; None: what the model was trained on.
+        predictions: an `.npy` or `.npz` file with another tool's futures.
+        protocol: svg2018 or srvp2020.
+        samples: futures of each clip, of which the best counts; None: 100, or all of the file.
+        clips: how many clips; None: 256, or all if there are fewer, or all of the file.
+        context: frames to give; None: as the protocol says of the data, else as trained.
+        horizon: frames to predict; None: likewise, else twice as trained.
+        seed: of the latents.
+        lpips_weights: folder with AlexNet's weights and the LPIPS heads.
+        fvd_weights: TorchScript I3D.
+        mnist: folder of MNIST's files, where the config names none, or another.
+        name: of the results in tables; None: of the run, baseline or file.
+        device: auto, cpu or cuda.
+        precision: of the model, fp32, bf16 or auto.
+        memory: about how many GiB the samples that are rolled together may take; None: 1.
+        resume: go on with an evaluation that was interrupted.
+        overwrite: replace earlier results.
+
+    Returns:
+        What `results.json` holds.
+
+    Raises:
+        InputError: something that does not exist or does not fit.
+    """
+    begun = time.monotonic()
+    rules, place = find_protocol(protocol), pick_device(device)
+    for what, value in (
+        ("samples", samples), ("clips", clips), ("context", context), ("horizon", horizon), ("memory", memory),
+    ):  # fmt: skip
+        if value is not None and (value < 1 if what != "memory" else value <= 0):
+            raise InputError(f"--{what} must be {'above 0' if what == 'memory' else 'at least 1'}, got {value}.")
+    if (model is None) == (predictions is None):
+        raise InputError("give either a model (a run, a baseline: copy-last, mean-of-context) or --predictions FILE.")
+
+    forecaster, found = _open(model, predictions, data, seed, mnist, place, pick_precision(precision, place))
+    task = _task(rules, found, forecaster, context, horizon)
+    test, count = _clips(found, forecaster, task, clips)
+    samples = _samples(forecaster, samples)
+    judges = Judges(
+        rules,
+        LPIPS.from_folder(lpips_weights).to(place) if lpips_weights else None,
+        I3D(fvd_weights, place) if fvd_weights else None,
+    )
+    forecaster.name = name or forecaster.name
+    evaluation = Evaluation(
+        forecaster, test, judges, task, count, samples, seed, place,
+        _chunk(forecaster, test, task, samples, memory), _departures(rules, test, task, count, samples),
+    )  # fmt: skip
+    with Journal(Path(out), evaluation.identity(), resume=resume, overwrite=overwrite) as journal:
+        evaluation.chunk = journal.keep("chunk", evaluation.chunk)
+        print(evaluation, flush=True)
+        done = evaluation.run(journal)
+        results = evaluation.results(journal, time.monotonic() - begun, done)
+        with replacing_folder(out) as folder:
+            write_results(folder / RESULTS, results)
+            if results["metrics"]:
+                write_curves(folder / CURVES, results)
+                plot_curves(folder / "curves.png", [results])
+                evaluation.draw_best(folder / "best.gif", results)
+        journal.remove()
+    print(f"\n{evaluation_table(results)}\n\n{out}: {', '.join(sorted(path.name for path in Path(out).iterdir()))}")
+    return results
+
+
+def _open(
+    model: str | None,
+    predictions: str | Path | None,
+    data: str | None,
+    seed: int,
+    mnist: str | None,
+    device: torch.device,
+    precision: str,
+) -> tuple[Forecaster, Found | TestClips]:
+    """What is tested, and on what."""
+    if predictions is not None:
+        forecaster = Predictions(predictions)
+        if data is None and forecaster.clips is None:
+            raise InputError(
+                f"predictions {str(predictions)!r} come without a truth. Name what they are of with --data, or save "
+                "them as .npz with 'predictions' and 'truth'."
+            )
+        return forecaster, forecaster.clips if data is None else find_test_clips(data, None, mnist)
+    if model in BASELINES:
+        return Baseline(model), find_test_clips(data, None, mnist)
+    folder = find_model(model)
+    network = SVG.from_pretrained(folder, device=device)
+    trained = load_config(folder / TRAINING) if (folder / TRAINING).is_file() else None
+    found = find_test_clips(data, trained, mnist, seen_clips(folder)["stride"])
+    found.check_fit(network.config)
+    found.config = network.config
+    name = folder.resolve().parent.name if folder.name == "model" else folder.resolve().name
+    return Model(network, folder, name, seed, precision), found
+
+
+def _task(
+    protocol: Protocol, found: Found | TestClips, forecaster: Forecaster, context: int | None, horizon: int | None
+) -> Task:
+    """How many frames are given and predicted: as asked, else as the protocol says of the data, else as trained."""
+    most = forecaster.shape[2] if isinstance(forecaster, Predictions) else None
+    if not isinstance(found, Found):
+        usual = Task(found.context, most)
+        if context not in (None, found.context):
+            raise InputError(
+                f"--context is {context}, but the file holds {found.context} context frame(s). Leave it out."
+            )
+    elif found.data_set in protocol.tasks:
+        usual = protocol.tasks[found.data_set]
+    elif found.config is not None:
+        usual = Task(found.config.context, 2 * found.config.horizon)
+    else:
+        usual = Task(None, None)
+    task = Task(usual.context if context is None else context, (most or usual.horizon) if horizon is None else horizon)
+    if None in (task.context, task.horizon):
+        raise InputError("the data are of no published set: say --context and --horizon.")
+    if most is not None and task.horizon > most:
+        raise InputError(f"the predictions have {most} frames, --horizon asks for {task.horizon}. Use at most {most}.")
+    if isinstance(forecaster, Model):
+        least = 2 if forecaster.network.config.future_skip == "second_last" else 1
+        if task.context < least:
+            raise InputError(f"this model needs a --context of at least {least} frames, got {task.context}.")
+    return task
+
+
+def _clips(found: Found | TestClips, forecaster: Forecaster, task: Task, count: int | None) -> tuple[TestClips, int]:
+    """The clips, and how many of them are taken."""
+    test = found.open(task.context + task.horizon) if isinstance(found, Found) else found
+    if isinstance(forecaster, Predictions):
+        made, _, _, height, width, channels = forecaster.shape
+        frames = test.read([0])["frames"].shape[2:]
+        if frames != (channels, height, width):
+            raise InputError(
+                f"the predictions are {height}×{width} with {channels} channel(s), the data {frames[1]}×{frames[2]} "
+                f"with {frames[0]}. They must be alike."
+            )
+        if test.count is not None and made > test.count:
+            raise InputError(f"the predictions are of {made:,} clips, the data have {test.count:,}: {test}.")
+        most = made
+    else:
+        most = test.count
+    if count is not None and most is not None and count > most:
+        raise InputError(f"--clips is {count:,}, but there are {most:,} clips. Use at most {most:,}, or leave it out.")
+    if count is None:
+        count = most if isinstance(forecaster, Predictions) else min(CLIPS, most or CLIPS)
+    return test, count
+
+
+def _samples(forecaster: Forecaster, samples: int | None) -> int:
+    if not isinstance(forecaster, Predictions):
+        return SAMPLES if samples is None else samples
+    held = forecaster.shape[1]
+    if samples is not None and samples > held:
+        raise InputError(f"--samples is {samples}, but the predictions hold {held} of each clip. Use at most {held}.")
+    return held if samples is None else samples
+
+
+def _chunk(forecaster: Forecaster, test: TestClips, task: Task, samples: int, memory: float | None) -> int:
+    """How many samples fit into memory: what rolling them takes, a few copies of their frames, and the ensemble."""
+    frames = 4 * task.horizon * test.read([0])["frames"][0, 0].size
+    row = 4 * frames + (forecaster.network.row_bytes if isinstance(forecaster, Model) else 0)
+    budget = (memory or 1) * GIB - 4 * frames * min(samples, ENSEMBLE)
+    if budget < row:
+        least = (row + 4 * frames * min(samples, ENSEMBLE)) / GIB
+        raise InputError(
+            f"--memory {memory or 1:g} GiB is too little for this model and clips. Use {least:.2g} or more."
+        )
+    return int(budget // row)
+
+
+def _departures(protocol: Protocol, test: TestClips, task: Task, count: int, samples: int) -> list[str]:
+    """In what this differs from the evaluations whose numbers were published."""
+    if test.data_set is None:
+        return test.departures
+    usual, departures = protocol.tasks[test.data_set], list(test.departures)
+    if task != usual:
+        departures.append(f"{task.context} → {task.horizon} frames instead of {usual.context} → {usual.horizon}")
+    if count != PUBLISHED_CLIPS[test.data_set]:
+        departures.append(f"{count:,} clips instead of {PUBLISHED_CLIPS[test.data_set]:,}")
+    if samples != SAMPLES:
+        departures.append(f"{samples} samples instead of {SAMPLES}")
+    return departures

@@ -1,0 +1,217 @@
+"""What is tested: a model, a baseline that needs no training, or futures that another tool has made.
+
+Axes: `N` clips of the test, `B` of them, `S` samples, `T` time, `K` context, `C H W` image.
+"""
+
+import hashlib
+import zipfile
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stochvid.devices import autocast
+from stochvid.errors import InputError
+from stochvid.models.pretrained import WEIGHTS
+from stochvid.models.svg import SVG
+
+STRAY = 0.5  # values may stray so far from [0, 1] and are clipped; farther, they are on another scale
+
+
+class Forecaster(ABC):
+    """Something that draws futures.
+
+    Attributes:
+        name: for tables.
+        about: its identity, for the record.
+        stochastic: whether its samples differ; if not, one is drawn.
+        precision: in which it computes.
+    """
+
+    name: str
+    about: dict[str, Any]
+    stochastic: bool = True
+    precision: str = "fp32"
+
+    @abstractmethod
+    def draw(self, numbers: Sequence[int], context: Tensor, horizon: int, first: int, count: int) -> Tensor:
+        """Samples first … first + count − 1 of clips.
+
+        Args:
+            numbers: which clips of the test they are.
+            context: (B, K, C, H, W) uint8.
+            horizon: frames to predict, T.
+            first: number of the first sample.
+            count: samples to draw, S.
+
+        Returns:
+            (B, S, T, C, H, W) float32 in [0, 1], on the context's device.
+        """
+
+
+class Model(Forecaster):
+    """An SVG model.
+
+    Args:
+        network: in eval mode.
+        folder: that it was loaded from.
+        name: for tables.
+        seed: of the latents.
+        precision: fp32 or bf16.
+    """
+
+    def __init__(self, network: SVG, folder: Path, name: str, seed: int, precision: str):
+        self.network, self.seed, self.precision, self.name = network, seed, precision, name
+        self.stochastic = network.z_dim > 0
+        with open(folder / WEIGHTS, "rb") as file:
+            weights = hashlib.file_digest(file, "sha256").hexdigest()
+        self.about = {"kind": "model", "path": str(folder), "sha256": weights, "prior": network.config.prior}
+
+    def draw(self, numbers: Sequence[int], context: Tensor, horizon: int, first: int, count: int) -> Tensor:
+        """As `Forecaster.draw`; a future depends on the context, the seed and the sample's number alone."""
+        with autocast(context.device, self.precision):
+            return self.network.predict(context, horizon, count, self.seed, first_sample=first).frames.float()
+
+
+class Baseline(Forecaster):
+    """copy-last: the last given frame stays. mean-of-context: the mean of the given frames stays.
+
+    Args:
+        name: one of `protocols.BASELINES`.
+    """
+
+    stochastic = False
+
+    def __init__(self, name: str):
+        self.name, self.about = name, {"kind": "baseline", "name": name}
+
+    def draw(self, numbers: Sequence[int], context: Tensor, horizon: int, first: int, count: int) -> Tensor:
+        """As `Forecaster.draw`."""
+        frames = context.float() / 255
+        still = frames[:, -1] if self.name == "copy-last" else frames.mean(1)
+        return still[:, None, None].expand(-1, count, horizon, -1, -1, -1)
+
+
+class Predictions(Forecaster):
+    """Futures from a file: (N, S, T, H, W, C), uint8 or float in [0, 1].
+
+    An `.npy` file holds that array and is read piece by piece. An `.npz` archive holds it as `predictions`, perhaps
+    with the truth, and is read whole.
+
+    Args:
+        path: of the file.
+
+    Attributes:
+        shape: N, S, T, H, W, C.
+        clips: the truth that the file holds, or None: `truth` (N, T, H, W, C), and `context` (N, K, H, W, C) if there.
+        strays: how many values were outside [0, 1] so far, and clipped.
+
+    Raises:
+        InputError: the file cannot be read, or its arrays are of another shape or dtype.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path, self.name = Path(path), Path(path).stem
+        arrays = _load(self.path)
+        self._array = arrays["predictions"]
+        for name, array in arrays.items():
+            self._check(name, array, 6 if name == "predictions" else 5)
+        self.shape = self._array.shape
+        self.stochastic = self.shape[1] > 1
+        self.strays = 0
+        with open(self.path, "rb") as file:
+            self.about = {"kind": "predictions", "path": str(path)}
+            self.about["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
+        self.clips = _FileClips(self.path, arrays) if "truth" in arrays else None
+        if "context" in arrays and self.clips is None:
+            raise InputError(f"predictions {str(path)!r} has a 'context' but no 'truth'. Save both, or use --data.")
+
+    def draw(self, numbers: Sequence[int], context: Tensor, horizon: int, first: int, count: int) -> Tensor:
+        """As `Forecaster.draw`."""
+        array = np.array(self._array[list(numbers), first : first + count])
+        if array.dtype == np.uint8:
+            frames = torch.from_numpy(array).to(context.device).float() / 255
+        else:
+            frames = torch.from_numpy(array.astype(np.float32)).to(context.device)
+            finite = frames[frames.isfinite()]
+            if len(finite) and (finite.min() < -STRAY or finite.max() > 1 + STRAY):
+                raise InputError(
+                    f"predictions {str(self.path)!r} have float values from {finite.min():.3g} to {finite.max():.3g}; "
+                    "expected [0, 1]. Scale them, or save uint8."
+                )
+            self.strays += int(((finite < 0) | (finite > 1)).sum())
+            frames = frames.clamp(0, 1)
+        return frames.permute(0, 1, 2, 5, 3, 4).contiguous()
+
+    def _check(self, name: str, array: np.ndarray, axes: int) -> None:
+        wanted = "(clips, samples, T, H, W, C)" if axes == 6 else "(clips, T, H, W, C)"
+        if array.ndim != axes or 0 in array.shape:
+            raise InputError(f"'{name}' in {str(self.path)!r} has shape {array.shape}; expected {wanted}.")
+        if array.dtype != np.uint8 and array.dtype.kind != "f":
+            raise InputError(
+                f"'{name}' in {str(self.path)!r} has dtype {array.dtype}; expected uint8 or float in [0, 1]."
+            )
+
+
+class _FileClips:
+    """`TestClips` whose truth came with the predictions."""
+
+    data_set, departures = None, []
+
+    def __init__(self, path: Path, arrays: dict[str, np.ndarray]):
+        truth, shape = _as_bytes(path, "truth", arrays["truth"]), arrays["predictions"].shape
+        if truth.shape != (shape[0], *shape[2:]):
+            raise InputError(
+                f"'truth' in {str(path)!r} has shape {truth.shape}; of these predictions, it must have "
+                f"{(shape[0], *shape[2:])}."
+            )
+        self.context = 0
+        if "context" in arrays:
+            context = _as_bytes(path, "context", arrays["context"])
+            if context.shape[0] != shape[0] or context.shape[2:] != shape[3:]:
+                raise InputError(
+                    f"'context' in {str(path)!r} has shape {context.shape}; expected {(shape[0], 'K', *shape[3:])}."
+                )
+            truth, self.context = np.concatenate([context, truth], axis=1), context.shape[1]
+        self._frames, self.count = truth.transpose(0, 1, 4, 2, 3), len(truth)
+        self.about = {"source": "predictions", "path": str(path)}
+
+    def __str__(self) -> str:
+        return f"the truth in {self.about['path']}, {self.count:,} clip(s)"
+
+    def read(self, numbers: Sequence[int]) -> dict[str, np.ndarray]:
+        return {"frames": np.ascontiguousarray(self._frames[list(numbers)])}
+
+
+def _load(path: Path) -> dict[str, np.ndarray]:
+    if not path.is_file():
+        raise InputError(f"there are no predictions {str(path)!r}. Give an .npy or .npz file.")
+    try:
+        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return {"predictions": loaded}
+        with loaded:
+            if "predictions" not in loaded.files:
+                raise InputError(
+                    f"predictions {str(path)!r} holds {', '.join(loaded.files) or 'nothing'}; name the array "
+                    "'predictions' (and the true frames, if they are in the file, 'truth')."
+                )
+            return {name: loaded[name] for name in ("predictions", "truth", "context") if name in loaded.files}
+    except InputError:
+        raise
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise InputError(f"predictions {str(path)!r} cannot be read as .npy or .npz: {error!s:.150}.") from None
+
+
+def _as_bytes(path: Path, name: str, array: np.ndarray) -> np.ndarray:
+    if array.dtype == np.uint8:
+        return array
+    if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
+        raise InputError(
+            f"'{name}' in {str(path)!r} has values outside [0, 1], or not finite. Scale it, or save uint8."
+        )
+    return np.round(array * 255).astype(np.uint8)

@@ -1,0 +1,132 @@
+"""What an evaluation has scored so far, on disk, so that it can go on after an interruption."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any, Self
+
+from filelock import FileLock, Timeout
+
+from stochvid.errors import InputError
+from stochvid.evaluation.results import RESULTS
+from stochvid.files import replacing, writable_folder
+
+WORK = ".evaluating"  # ends the name of the folder in which an evaluation is kept until it is whole
+
+
+class Journal:
+    """The records of clips, one JSON line each, beside what they are of. A context: one process at a time.
+
+    Args:
+        out: folder of the results; the journal is kept in `OUT.evaluating`.
+        identity: of the evaluation: everything that its numbers depend on.
+        resume: go on with what is there, if something is.
+        overwrite: begin again, and let results be replaced.
+
+    Attributes:
+        records: of the clips, in their order.
+
+    Raises:
+        InputError: on entering, if there is something that may not be replaced, or that is of another evaluation.
+    """
+
+    def __init__(self, out: Path, identity: dict[str, Any], *, resume: bool, overwrite: bool):
+        self.out, self.folder = out, out.with_name(out.name + WORK)
+        self.records: list[dict[str, Any]] = []
+        self._identity, self._resume, self._overwrite = json.loads(json.dumps(identity)), resume, overwrite
+        self._about: dict[str, Any] = {}
+
+    def __enter__(self) -> Self:
+        if self.out.exists() and not (self.out.is_dir() and not any(self.out.iterdir())):
+            if not (self.out / RESULTS).is_file():
+                raise InputError(f"{str(self.out)!r} exists and holds no results (no {RESULTS}). Choose another --out.")
+            if not self._overwrite:
+                raise InputError(
+                    f"{str(self.out)!r} holds results already. Choose another --out, or replace them with --overwrite."
+                )
+        begun = (self.folder / "about.json").is_file()
+        if begun and not (self._resume or self._overwrite):
+            raise InputError(
+                f"an evaluation was begun in {str(self.folder)!r}. Go on with --resume, or begin again with "
+                "--overwrite."
+            )
+        writable_folder(self.folder)
+        self._lock = FileLock(self.folder / "lock")
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise InputError(f"another process is at work in {str(self.folder)!r}. Wait for it to end.") from None
+        if begun and self._resume:
+            self._read()
+            self._rewrite()
+        else:
+            self._about = {"identity": self._identity}
+            self._lines.unlink(missing_ok=True)
+            self._write_about()
+        self._file = open(self._lines, "a", encoding="utf-8")
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._file.close()
+        self._lock.release()
+
+    def add(self, record: dict[str, Any]) -> None:
+        """Notes the next clip."""
+        self.records.append(record)
+        self._file.write(json.dumps(record) + "\n")
+        self._file.flush()
+
+    def cut(self, count: int) -> None:
+        """Forgets all but the first `count` records."""
+        if count < len(self.records):
+            del self.records[count:]
+            self._file.close()
+            self._rewrite()
+            self._file = open(self._lines, "a", encoding="utf-8")  # noqa: SIM115
+
+    def keep(self, name: str, value: Any) -> Any:
+        """Notes a value that must stay what it was when the evaluation began, and gives that."""
+        if name not in self._about:
+            self._about[name] = value
+            self._write_about()
+        return self._about[name]
+
+    def remove(self) -> None:
+        """Deletes the journal: the results are written."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def _lines(self) -> Path:
+        return self.folder / "clips.jsonl"
+
+    def _write_about(self) -> None:
+        with replacing(self.folder / "about.json") as path:
+            path.write_text(json.dumps(self._about, indent=1), encoding="utf-8")
+
+    def _rewrite(self) -> None:
+        with replacing(self._lines) as path:
+            path.write_text("".join(json.dumps(record) + "\n" for record in self.records), encoding="utf-8")
+
+    def _read(self) -> None:
+        try:
+            self._about = json.loads((self.folder / "about.json").read_text(encoding="utf-8"))
+            lines = self._lines.read_text(encoding="utf-8").split("\n")[:-1] if self._lines.exists() else []
+            self.records = [json.loads(line) for line in lines]  # a last line without an end was cut short
+            began = self._about["identity"]
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise InputError(
+                f"what was evaluated in {str(self.folder)!r} is broken ({error!s:.100}). Begin again with --overwrite."
+            ) from None
+        if began != self._identity:
+            raise InputError(
+                f"the evaluation in {str(self.folder)!r} was another one: {difference(began, self._identity)}. Go on "
+                "with the same, choose another --out, or begin again with --overwrite."
+            )
+
+
+def difference(old: Any, new: Any, name: str = "") -> str:
+    """The first fields in which two plain values differ, in words."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        fields = [field for field in {**old, **new} if old.get(field) != new.get(field)]
+        return ", ".join(difference(old.get(f), new.get(f), f"{name}.{f}".lstrip(".")) for f in fields)
+    return f"{name} was {old!r:.60}, is {new!r:.60}"

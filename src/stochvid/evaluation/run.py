@@ -1,0 +1,181 @@
+"""A run of an evaluation: draws and scores clip after clip, and sums up.
+
+Axes: `B` clips, `S` samples, `K` context, `T` predicted frames, `C H W` image.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stochvid.evaluation.clips import TestClips, digest, digest_of
+from stochvid.evaluation.forecasters import Forecaster, Predictions
+from stochvid.evaluation.journal import Journal
+from stochvid.evaluation.protocols import Task
+from stochvid.evaluation.results import FORMAT, VERSION, summarise
+from stochvid.evaluation.scores import ClipScores, Judges
+from stochvid.metrics.fvd import LEAST_CLIPS, frechet_distance
+from stochvid.philox import Streams
+from stochvid.pictures import FuturesPicture
+from stochvid.progress import Progress
+
+RANDOM_SHOWN = 3  # random samples in best.gif
+
+
+@dataclasses.dataclass
+class Evaluation:
+    """One evaluation, checked and ready.
+
+    Attributes:
+        forecaster: what is tested.
+        clips: what it is tested on.
+        judges: what scores it.
+        task: frames to give and to predict.
+        count: of the clips.
+        samples: of each clip, as asked for.
+        seed: of the latents, and of what is chosen at random.
+        device: where samples are drawn and scored.
+        chunk: rows (clips × samples) that are drawn together.
+        departures: in what this is not as published.
+    """
+
+    forecaster: Forecaster
+    clips: TestClips
+    judges: Judges
+    task: Task
+    count: int
+    samples: int
+    seed: int
+    device: torch.device
+    chunk: int
+    departures: list[str]
+
+    def __str__(self) -> str:
+        drawn = f"{self.samples} samples" if self.forecaster.stochastic else "1 sample (it draws nothing)"
+        return (
+            f"{self.forecaster.name} on {self.clips}\n{self.judges.protocol.name}: {self.count:,} clips, "
+            f"{self.task.context} → {self.task.horizon} frames, {drawn}, {self.chunk:,} at once, on {self.device} in "
+            f"{self.forecaster.precision}"
+        )
+
+    @property
+    def drawn(self) -> int:
+        """Samples that are really drawn of each clip."""
+        return self.samples if self.forecaster.stochastic else 1
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that the numbers depend on, but for rounding."""
+        return {
+            "name": self.forecaster.name,
+            "protocol": dataclasses.asdict(self.judges.protocol),
+            "model": self.forecaster.about,
+            "data": self.clips.about,
+            "setting": dataclasses.asdict(self.task) | {"clips": self.count, "samples": self.samples},
+            "sampling": {"seed": self.seed, "drawn": self.drawn, "precision": self.forecaster.precision},
+            "weights": {
+                "lpips": self.judges.lpips.identity if self.judges.lpips else None,
+                "fvd": self.judges.i3d.identity if self.judges.i3d else None,
+            },
+        }
+
+    def run(self, journal: Journal) -> int:
+        """Scores all clips that the journal does not have yet; gives how many those were."""
+        together = max(1, self.chunk // self.drawn)  # clips whose samples are drawn together
+        journal.cut(len(journal.records) // together * together)
+        before = len(journal.records)
+        with Progress(self.count, "clips", before) as progress:
+            for first in range(before, self.count, together):
+                for record in self._score(range(first, min(first + together, self.count))):
+                    journal.add(record)
+                progress.show(len(journal.records))
+        return self.count - before
+
+    def results(self, journal: Journal, seconds: float, done: int) -> dict[str, Any]:
+        """What `results.json` holds."""
+        records = journal.records
+        results = {"format": FORMAT, "version": VERSION} | self.identity()
+        results["data"] |= {
+            "name": str(self.clips),
+            "data_set": self.clips.data_set,
+            "sha256": digest_of(record["digest"] for record in records),
+        }
+        results["sampling"] |= {"chunk": self.chunk, "device": str(self.device)}
+        results["made_by"] = {"stochvid": version("stochvid"), "torch": torch.__version__, "seconds": round(seconds, 1)}
+        results["made_by"]["clips_per_second"] = round(done / seconds, 3)
+        results["departures"] = self.departures
+        results |= summarise(records)
+        if isinstance(self.forecaster, Predictions) and self.forecaster.strays:
+            results["not_finite"]["values_clipped"] = self.forecaster.strays
+        if self.judges.i3d is not None:
+            results["fvd"] = _fvd(records, self.task)
+        return results
+
+    def draw_best(self, path: Path, results: dict[str, Any]) -> None:
+        """The clip whose best SSIM is the median: its truth, best, worst and random samples, and their mean."""
+        scored = [clip for clip in results["clips"] if "ssim" in clip]
+        clip = sorted(scored, key=lambda clip: clip["ssim"]["best"])[len(scored) // 2]
+        shown = {
+            f"best of {self.drawn}": clip["ssim"]["best_sample"],
+            f"worst of {self.drawn}": clip["ssim"]["worst_sample"],
+        }
+        random = Streams(self.seed, "shown samples").at(clip["clip"])
+        for number in sorted(random.choice(self.drawn, min(RANDOM_SHOWN, self.drawn), replace=False)):
+            shown[f"sample {number + 1}"] = int(number)
+        if self.drawn == 1:
+            shown = {"prediction": 0}
+        context, truth = self._read([clip["clip"]])
+        futures, total = {}, torch.zeros_like(truth[0], dtype=torch.float32)
+        for first, drawn in self._draw([clip["clip"]], context):
+            total += drawn[0].nan_to_num().sum(0)
+            futures |= {
+                number: drawn[0, number - first] for number in shown.values() if 0 <= number - first < len(drawn[0])
+            }
+        tiles = {label: futures[number] for label, number in shown.items()}
+        if self.drawn > 1:
+            tiles[f"mean of {self.drawn}"] = total / self.drawn
+        frames = (torch.stack(list(tiles.values())).nan_to_num() * 255).round().to(torch.uint8)
+        title = f"{self.forecaster.name}, clip {clip['clip']} (median SSIM)"
+        picture = FuturesPicture(
+            context[0].cpu().numpy(), frames.cpu().numpy(), truth[0].cpu().numpy(), title, list(tiles)
+        )
+        picture.write_gif(path)
+
+    def _score(self, numbers: Sequence[int]) -> Iterator[dict[str, Any]]:
+        context, truth = self._read(numbers)
+        chosen = [int(Streams(self.seed, "fvd sample").at(n).integers(self.drawn)) for n in numbers]
+        scores = [ClipScores(self.judges, *clip) for clip in zip(context, truth, chosen, strict=True)]
+        for _, drawn in self._draw(numbers, context):
+            for score, samples in zip(scores, drawn, strict=True):
+                score.add(samples)
+        for score in scores:
+            yield {"digest": digest(torch.cat([score.context, score.truth]).cpu().numpy())} | score.record()
+
+    def _read(self, numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Context (B, K, C, H, W) and truth (B, T, C, H, W), uint8."""
+        frames = torch.from_numpy(self.clips.read(numbers)["frames"]).to(self.device)
+        known = self.task.context
+        return frames[:, :known], frames[:, known : known + self.task.horizon]
+
+    def _draw(self, numbers: Sequence[int], context: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """Number of the first sample, and samples (B, S', T, C, H, W), until there are enough."""
+        step = max(1, self.chunk // len(numbers))
+        for first in range(0, self.drawn, step):
+            count = min(step, self.drawn - first)
+            yield first, self.forecaster.draw(numbers, context, self.task.horizon, first, count)
+
+
+def _fvd(records: Sequence[dict[str, Any]], task: Task) -> dict[str, Any]:
+    """FVD of one random sample of each clip, context included, and how much it rests on."""
+    features = [record["fvd"] for record in records if "fvd" in record]
+    fvd = {"clips": len(features), "frames": task.context + task.horizon, "value": None}
+    if len(features) > 1:
+        truth, made = (np.array([f[side] for f in features]) for side in ("truth", "prediction"))
+        fvd["value"] = frechet_distance(truth, made)
+    if len(features) < LEAST_CLIPS:
+        fvd["warning"] = f"FVD of {len(features)} clips is far from that of many; use {LEAST_CLIPS} or more."
+    return fvd

@@ -1,0 +1,174 @@
+"""How near predicted frames are to the true ones: MSE, PSNR and SSIM, for many samples of many clips at once.
+
+Axes: `B` clips, `S` samples, `T` frames, `C` channels, `H W` height and width. Everything is told per clip, sample,
+frame and channel; what to average, and which sample is the best, is a protocol's affair.
+"""
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from stochvid.errors import InputError
+
+Window = Literal["uniform", "gaussian"]
+
+K1, K2 = 0.01, 0.03  # Wang et al. (2004), section III
+UNIFORM_SIDE, GAUSSIAN_SIDE, GAUSSIAN_SIGMA = 7, 11, 1.5
+PIXELS_AT_ONCE = {"cpu": 64 * 64 * 64, "cuda": 1 << 26}  # the maps of so many stay in a processor's cache
+
+
+def mse(prediction: Tensor, truth: Tensor) -> Tensor:
+    """Mean squared error of each frame and channel, of values in [0, 1].
+
+    Args:
+        prediction: (B, S, T, C, H, W), float in [0, 1] or uint8.
+        truth: (B, T, C, H, W), likewise.
+
+    Returns:
+        (B, S, T, C) float32.
+
+    Raises:
+        InputError: the shapes do not go together.
+    """
+    prediction, truth = _checked(prediction, truth)
+    result = truth.new_empty(prediction.shape[:4])
+    for piece, x, y in _pieces(prediction, truth):
+        result.flatten(2)[piece] = (x - y).square_().mean((-1, -2))
+    return result
+
+
+def psnr(prediction: Tensor, truth: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio of each frame and channel in dB, 10 log₁₀(1 / MSE); infinite where they are equal.
+
+    Args:
+        prediction: (B, S, T, C, H, W), float in [0, 1] or uint8.
+        truth: (B, T, C, H, W), likewise.
+
+    Returns:
+        (B, S, T, C) float32.
+
+    Raises:
+        InputError: the shapes do not go together.
+    """
+    return -10 * torch.log10(mse(prediction, truth))
+
+
+def ssim(
+    prediction: Tensor,
+    truth: Tensor,
+    *,
+    window: Window = "gaussian",
+    sample_covariance: bool = False,
+    data_range: float = 1.0,
+) -> Tensor:
+    """Structural similarity (Wang et al. 2004) of each frame and channel, a mean over the windows inside the frame.
+
+    Two windows: uniform, 7×7, and Gaussian, 11×11 with σ = 1.5. Frames are centred on the mean of the true one first,
+    as second moments of bright frames lose their last digits in float32. Within 1e-5 of scikit-image in float64.
+
+    Args:
+        prediction: (B, S, T, C, H, W), float in [0, 1] or uint8.
+        truth: (B, T, C, H, W), likewise.
+        window: uniform or gaussian.
+        sample_covariance: divide by N − 1 instead of N, with N pixels in the window.
+        data_range: L of the constants (K₁L)² and (K₂L)², for values in [0, 1].
+
+    Returns:
+        (B, S, T, C) float32, at most 1.
+
+    Raises:
+        InputError: the shapes do not go together, or frames are smaller than the window.
+    """
+    prediction, truth = _checked(prediction, truth)
+    side, windowed = WINDOWS[window]
+    height, width = truth.shape[-2:]
+    if min(height, width) < side:
+        raise InputError(f"SSIM's {window} window has {side} pixels a side; frames of {height}×{width} are smaller.")
+    scale = side**2 / (side**2 - 1) if sample_covariance else 1.0
+    c1, c2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
+
+    result, known = truth.new_empty(prediction.shape[:4]), None
+    for (clip, samples, frames), x, y in _pieces(prediction, truth):
+        if known is None or known[0] != (clip, frames):  # the truth's moments serve all samples
+            shift = y.mean((-1, -2), keepdim=True)
+            y = y - shift
+            known = (clip, frames), shift, y, *windowed(torch.stack([y, y * y]))
+        _, shift, y, y_mean, y_square = known
+        x = x - shift
+        x_mean, x_square, product = windowed(torch.stack([x, x * x, x * y]))
+        # Wang et al. (2004), equation 13; the shift is put back into the product and the squares of the means
+        means, squares = x_mean * y_mean, x_mean * x_mean + y_mean * y_mean
+        back = shift * (x_mean + y_mean + shift)
+        covariance, variance = scale * (product - means), scale * (x_square + y_square - squares)
+        similarity = (2 * (means + back) + c1) * (2 * covariance + c2)
+        similarity /= (squares + 2 * back + c1) * (variance + c2)
+        result.flatten(2)[clip, samples, frames] = similarity.mean((-1, -2))
+    return result
+
+
+def _pieces(prediction: Tensor, truth: Tensor) -> Iterator[tuple[tuple[int, slice, slice], Tensor, Tensor]]:
+    """Pieces that stay in cache: (clip, samples, frames), prediction (s, n, H, W), truth (n, H, W).
+
+    A frame of C channels counts as C frames here. Pieces of one clip and the same frames follow each other.
+    """
+    x, y = prediction.flatten(2, 3), truth.flatten(1, 2)
+    samples, length = x.shape[1:3]
+    most = max(1, PIXELS_AT_ONCE.get(y.device.type, PIXELS_AT_ONCE["cuda"]) // y[0, 0].numel())
+    width = min(length, most)
+    for clip in range(len(y)):
+        for frames in _slices(length, width):
+            for some in _slices(samples, most // width):
+                yield (clip, some, frames), x[clip, some, frames], y[clip, frames]
+
+
+def _slices(count: int, step: int) -> Iterator[slice]:
+    return (slice(start, min(start + step, count)) for start in range(0, count, step))
+
+
+def _uniform(maps: Tensor) -> Tensor:
+    """Means over all 7×7 windows in the frames, (..., H, W) → (..., H − 6, W − 6): sums of 2, of 4, of 6, of 7."""
+    for dim in (-1, -2):
+        count = maps.shape[dim]
+        two = maps.narrow(dim, 0, count - 1) + maps.narrow(dim, 1, count - 1)
+        total = two.narrow(dim, 0, count - 6) + two.narrow(dim, 2, count - 6)
+        total += two.narrow(dim, 4, count - 6)
+        total += maps.narrow(dim, 6, count - 6)
+        maps = total
+    return maps.div_(UNIFORM_SIDE**2)
+
+
+def _gaussian(maps: Tensor) -> Tensor:
+    """Means over all 11×11 Gaussian windows in the frames, (..., H, W) → (..., H − 10, W − 10): two band matrices."""
+    rows, columns = (_band(side).to(maps) for side in maps.shape[-2:])
+    return rows.T @ (maps @ columns)
+
+
+@cache
+def _band(side: int) -> Tensor:
+    """(side, side − 10): column j holds the Gaussian window that begins at j."""
+    places = torch.arange(GAUSSIAN_SIDE, dtype=torch.float64) - GAUSSIAN_SIDE // 2
+    weights = torch.exp(-places.square() / (2 * GAUSSIAN_SIGMA**2))
+    band = weights.new_zeros(side, side - GAUSSIAN_SIDE + 1)
+    for offset, weight in enumerate(weights / weights.sum()):
+        band.diagonal(-offset).fill_(weight)
+    return band
+
+
+WINDOWS = {"uniform": (UNIFORM_SIDE, _uniform), "gaussian": (GAUSSIAN_SIDE, _gaussian)}
+
+
+def _checked(prediction: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    if prediction.ndim != 6 or truth.shape != prediction.shape[:1] + prediction.shape[2:] or 0 in prediction.shape:
+        raise InputError(
+            "predictions (B, S, T, C, H, W) and truth (B, T, C, H, W) do not go together: they are "
+            f"{tuple(prediction.shape)} and {tuple(truth.shape)}."
+        )
+    return as_float(prediction), as_float(truth)
+
+
+def as_float(frames: Tensor) -> Tensor:
+    """Frames in [0, 1] as float32: of bytes, a 255th."""
+    return frames.float() if frames.is_floating_point() else frames.float() / 255

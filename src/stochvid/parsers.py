@@ -1,0 +1,305 @@
+"""The options of every command, and what `--help` says of them. Imports no torch."""
+
+import re
+from argparse import SUPPRESS, RawDescriptionHelpFormatter
+from importlib.metadata import version
+
+from jsonargparse import ArgumentParser, DefaultHelpFormatter
+
+from stochvid.config import GROUPS, shipped_configs
+from stochvid.evaluation.protocols import BASELINES, CLIPS, PROTOCOLS, SAMPLES
+
+DESCRIPTION = """\
+Draw many sharp, different, plausible futures of a video, and say how uncertain each step is.
+
+  stochvid train --config laptop                         train a small model in minutes (no data needed)
+  stochvid prepare my-videos data/videos                 decode your videos once, to train on them
+  stochvid predict runs/laptop moving-mnist:1 my.mp4     draw futures of clips
+  stochvid evaluate runs/laptop                          score them as the papers do
+  stochvid uncertainty runs/laptop                       is it uncertain where the motion is?
+  stochvid surprise runs/laptop long.mp4                 when does a video do what nobody expects?"""
+
+TRAIN = """\
+Train a model; the run folder gets config.yaml, metrics.csv, checkpoints/, samples/ and model/.
+
+  stochvid train --config smmnist-lp --data.mnist PATH
+  stochvid train --config laptop --optim.lr 1e-3 --out runs/slower
+  stochvid train --resume runs/slower --trainer.max_steps 4000"""
+
+PREDICT = """\
+Draw futures of clips; each clip gets a folder with futures.gif, futures.mp4, strip.png, uncertainty.png, futures.npz.
+
+  stochvid predict runs/laptop moving-mnist:1 --samples 7 --horizon 30
+  stochvid predict runs/mine lab.mp4 frames/ array.npy --fit crop --out futures"""
+
+
+PREPARE = """\
+Decode clips once into a store to train on: a memory-mapped array for each split, and an index.
+
+  stochvid prepare my-videos data/videos --size 64        videos or folders of frames; what it is, is recognised
+  stochvid prepare KTH data/kth64                         the original tree of AVI files
+  stochvid prepare softmotion30_44k data/bair             BAIR's TFRecords
+  stochvid prepare moving-mnist data/test --variant srvp2020 --mnist PATH     the published test set
+  stochvid prepare --verify data/kth64                    compare a store with its checksums
+
+Stopped by Ctrl-C or a full disk, the same command goes on where it was. docs/data.md tells more."""
+
+EVALUATE = """\
+Score futures by a published protocol: results.json, curves.csv, curves.png, best.gif, and a table.
+
+  stochvid evaluate runs/laptop                                            on the clips that it was trained for
+  stochvid evaluate runs/kth-fp --data data/kth-srvp-test --clips 1000     against the published numbers
+  stochvid evaluate copy-last --data laptop                                a floor: the last given frame stays
+  stochvid evaluate --predictions theirs.npy --data data/test              futures of any other tool
+
+Stopped by Ctrl-C, the same command with --resume goes on. docs/evaluation.md has the protocols step by step."""
+
+COMPARE = """\
+Put evaluations of one protocol on the same clips side by side: a table and a plot, and differences clip by clip.
+
+  stochvid compare evaluations/copy-last evaluations/lp evaluations/fp --out comparison"""
+
+UNCERTAINTY = """\
+Compare the prior's σ with the true bounces of Moving MNIST: AUROC, σ around a bounce, and a clip's σ above its frames.
+
+  stochvid uncertainty runs/laptop
+  stochvid uncertainty runs/smmnist-lp --mnist PATH --clips 1000"""
+
+SURPRISE = """\
+How much each frame of a video surprises the model: KL(q ‖ p) in nats and reconstruction error, CSV and a picture.
+
+  stochvid surprise runs/mine camera.mp4 --out surprise/camera"""
+
+FORMATS = ("videos", "arrays", "kth", "bair", "lerobot")
+
+DATA = (
+    "a store, STORE:SPLIT, a config (laptop, mine.yaml), or a run, for the held-out clips of what it trains on "
+    "(default: what the model was trained on)"
+)
+
+
+class Formatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
+    """jsonargparse's help, with the examples of the descriptions as they are written."""
+
+
+class PlainFormatter(Formatter):
+    """For options that are left out rather than set to null: says nothing of null."""
+
+    def _expand_help(self, action) -> str:
+        text = re.sub(r" \(default: null\)|, default: null(?=\))| \| null", "", super()._expand_help(action))
+        return re.sub(r"(\(default: .*\)) \((?:(type: \w+), )?default: .*\)$", r"\1", text)  # said once is enough
+
+
+def make_parser() -> tuple[ArgumentParser, dict[str, set[str]]]:
+    """The parser, and the options of every command."""
+    style = {"exit_on_error": False, "print_config": None, "formatter_class": Formatter}
+    parser = ArgumentParser(prog="stochvid", description=DESCRIPTION, **style)
+    parser.add_argument(
+        "--version", action="version", version=f"stochvid {version('stochvid')}", help="print the version and exit"
+    )
+    commands = parser.add_subcommands(dest="cmd", metavar="COMMAND")
+    makers = (_prepare_parser, _train_parser, _predict_parser, _evaluate_parser, _compare_parser)
+    makers += (_uncertainty_parser, _surprise_parser)
+    parts = {make.__name__.split("_")[1]: make(style) for make in makers}
+    for name, part in parts.items():
+        commands.add_subcommand(name, part, help=part.description.splitlines()[0])
+        if name != "train":
+            part.formatter_class = PlainFormatter
+    return parser, {name: set(part._option_string_actions) for name, part in parts.items()}
+
+
+def _prepare_parser(style: dict) -> ArgumentParser:
+    parser = ArgumentParser(usage="stochvid prepare SOURCE OUT [options]", description=PREPARE, **style)
+    parser.add_argument("source", type=str, nargs="?", help="a folder or file of clips, or moving-mnist")
+    parser.add_argument("out", type=str, nargs="?", help="folder of the store")
+    parser.add_argument(
+        "--format", choices=FORMATS, help="what the source is (default: recognised from what is on disk)"
+    )
+    parser.add_argument(
+        "--size", type=int | None, help="height and width to store; models take 32, 64, 128, 256 (default: 64)"
+    )
+    parser.add_argument(
+        "--channels", type=int | None, help="1 grey, 3 RGB (default: as the source; KTH 1; moving-mnist 1)"
+    )
+    parser.add_argument("--fps", type=float | None, help="take frames at this constant rate (default: as they come)")
+    parser.add_argument(
+        "--crop", choices=["centre", "none"], help="centre: the middle square; none: squash the whole frame (default)"
+    )
+    parser.add_argument(
+        "--split",
+        type=str | None,
+        help="fractions (train=0.9,test=0.1), patterns on clips' names (train=day1/*,test=*), one name, or srvp-test "
+        "(KTH's published test clips); default: as shipped, else train=0.9,test=0.1",
+    )
+    parser.add_argument(
+        "--workers", type=int | None, help="processes that decode; 0: this one (default: one for each core)"
+    )
+    parser.add_argument("--skip-bad", action="store_true", help="leave out what cannot be read")
+    parser.add_argument("--overwrite", action="store_true", help="replace another store, or unfinished work on one")
+    parser.add_argument("--verify", type=str | None, metavar="STORE", help="check a store, and make none")
+    parser.add_argument("--axes", type=str | None, help="arrays: order of the axes, as in NTHWC (default: recognised)")
+    parser.add_argument("--camera", type=str | None, help="lerobot: which camera (default: the only one)")
+    parser.add_argument(
+        "--length", type=int | None, help="frames of a clip: KTH's srvp-test (default: 40), moving-mnist (default: 25)"
+    )
+    made = parser.add_argument_group("moving-mnist")
+    made.add_argument("--variant", choices=["svg2018", "srvp2020"], help="rules of motion (default: svg2018)")
+    made.add_argument("--deterministic", action="store_true", help="mirror the velocity at walls")
+    made.add_argument("--mnist", type=str | None, help="folder of the four MNIST files")
+    made.add_argument(
+        "--digits", choices=["builtin", "mnist", "both"], help="default: mnist with --mnist, else builtin"
+    )
+    made.add_argument("--num_digits", type=int | None, help="digits in a clip (default: 2)")
+    made.add_argument("--clips", type=int | None, help="how many clips (default: 1000)")
+    made.add_argument("--seed", type=int | None, help="of the clips (default: 0)")
+    return parser
+
+
+def _train_parser(style: dict) -> ArgumentParser:
+    parser = ArgumentParser(
+        usage="stochvid train [--config NAME] [--GROUP.FIELD VALUE ...] [--out RUN]", description=TRAIN, **style
+    )
+    shipped = ", ".join(shipped_configs())
+    parser.add_argument("--config", action="config", help=f"a shipped config ({shipped}) or a YAML file")
+    parser.add_argument("--print_config", action="store_true", help="print every setting as YAML and exit")
+    parser.add_argument("--out", type=str, help="run folder (default: runs/NAME of the config)")
+    parser.add_argument(
+        "--resume", type=str | None, help="a run to continue, or auto: the one in --out if there is something"
+    )
+    parser.add_argument("--init", type=str | None, help="a trained model to start from (fine-tuning)")
+    parser.add_argument("--overwrite", action="store_true", help="replace another run in --out")
+    for name, kind in GROUPS.items():
+        parser.add_class_arguments(kind, name)
+        parser._option_string_actions[f"--{name}"].help = SUPPRESS
+    return parser
+
+
+def _predict_parser(style: dict) -> ArgumentParser:
+    parser = ArgumentParser(usage="stochvid predict MODEL CLIP [CLIP ...] [options]", description=PREDICT, **style)
+    parser.add_argument("model", type=str, help="folder of a run or of a model, or owner/name on the Hugging Face Hub")
+    parser.add_argument(
+        "clips",
+        type=str,
+        nargs="+",
+        metavar="clip",
+        help="a video, a GIF, a folder of frames, .npy, .npz, STORE:NUMBER (held-out clip) or moving-mnist:SEED",
+    )
+    parser.add_argument("--context", type=int | None, help="frames to give (default: as trained)")
+    parser.add_argument("--horizon", type=int | None, help="frames to predict (default: twice as trained)")
+    parser.add_argument("--samples", type=int, default=5, help="futures of each clip (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="another seed, other futures (default: %(default)s)")
+    parser.add_argument(
+        "--fit", choices=["squash", "crop", "pad"], help="how frames become square (default: as trained, else squash)"
+    )
+    parser.add_argument(
+        "--fps", type=float | None, help="take frames of videos at this rate (default: as trained, else as they come)"
+    )
+    _add_device(parser)
+    parser.add_argument("--out", type=str, default="predictions", help="folder of the results (default: predictions)")
+    parser.add_argument("--overwrite", action="store_true", help="replace earlier results of the same names")
+    return parser
+
+
+def _evaluate_parser(style: dict) -> ArgumentParser:
+    parser = ArgumentParser(usage="stochvid evaluate MODEL [options]", description=EVALUATE, **style)
+    parser.add_argument(
+        "model",
+        type=str,
+        nargs="?",
+        help=f"a run, a model, owner/name on the Hugging Face Hub, or {' or '.join(BASELINES)}",
+    )
+    parser.add_argument("--data", type=str | None, help=DATA)
+    parser.add_argument(
+        "--predictions",
+        type=str | None,
+        metavar="FILE",
+        help="futures of another tool: .npy (clips, samples, T, H, W, C), uint8 or float in [0, 1]; or .npz with "
+        "predictions, truth and context",
+    )
+    parser.add_argument(
+        "--protocol", type=str, default="srvp2020", help=f"{' or '.join(PROTOCOLS)} (default: %(default)s)"
+    )
+    parser.add_argument("--samples", type=int | None, help=f"futures of each clip (default: {SAMPLES})")
+    parser.add_argument("--clips", type=int | None, help=f"how many (default: {CLIPS}, or all if there are fewer)")
+    parser.add_argument(
+        "--context", type=int | None, help="frames to give (default: the protocol's for that data, else as trained)"
+    )
+    parser.add_argument(
+        "--horizon", type=int | None, help="frames to predict (default: the protocol's, else twice as trained)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the futures (default: %(default)s)")
+    parser.add_argument(
+        "--lpips-weights", type=str | None, metavar="FOLDER", help="AlexNet's weights and the LPIPS heads; adds LPIPS"
+    )
+    parser.add_argument(
+        "--fvd-weights", type=str | None, metavar="FILE", help="an I3D network as TorchScript; adds FVD"
+    )
+    parser.add_argument("--mnist", type=str | None, help="folder of the four MNIST files (default: as trained)")
+    parser.add_argument("--name", type=str | None, help="in tables and plots (default: the run's)")
+    _add_device(parser)
+    parser.add_argument(
+        "--precision", choices=["auto", "fp32", "bf16"], default="fp32", help="of the model (default: fp32)"
+    )
+    parser.add_argument(
+        "--memory", type=float | None, metavar="GIB", help="what samples drawn together may take (default: 1)"
+    )
+    parser.add_argument("--out", type=str | None, help="folder of the results (default: evaluations/NAME)")
+    parser.add_argument("--resume", action="store_true", help="go on with an evaluation that was stopped")
+    parser.add_argument("--overwrite", action="store_true", help="replace earlier results")
+    return parser
+
+
+def _compare_parser(style: dict) -> ArgumentParser:
+    parser = ArgumentParser(usage="stochvid compare RUN [RUN ...] [--out FOLDER]", description=COMPARE, **style)
+    parser.add_argument("runs", type=str, nargs="+", metavar="run", help="folders that stochvid evaluate made")
+    parser.add_argument(
+        "--out", type=str, default="comparison", help="folder for comparison.csv and .png (default: comparison)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier comparison")
+    return parser
+
+
+def _uncertainty_parser(style: dict) -> ArgumentParser:
+    parser = ArgumentParser(usage="stochvid uncertainty MODEL [options]", description=UNCERTAINTY, **style)
+    parser.add_argument("model", type=str, help="a run or a model with a learned prior")
+    parser.add_argument("--data", type=str | None, help=DATA)
+    parser.add_argument("--mnist", type=str | None, help="folder of the four MNIST files (default: as trained)")
+    parser.add_argument("--clips", type=int | None, help="how many (default: 400, or all if there are fewer)")
+    parser.add_argument(
+        "--length", type=int | None, help="frames of a clip (default: the context and twice the horizon of training)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: %(default)s)")
+    _add_device(parser)
+    parser.add_argument("--out", type=str | None, help="folder of the results (default: uncertainty/NAME)")
+    parser.add_argument("--overwrite", action="store_true", help="replace earlier results")
+    return parser
+
+
+def _surprise_parser(style: dict) -> ArgumentParser:
+    parser = ArgumentParser(usage="stochvid surprise MODEL VIDEO [options]", description=SURPRISE, **style)
+    parser.add_argument("model", type=str, help="a run or a model that has latents (a learned or a fixed prior)")
+    parser.add_argument(
+        "video",
+        type=str,
+        help="a video of any length, a GIF, a folder of frames, .npy, .npz, STORE:NUMBER or moving-mnist:SEED",
+    )
+    parser.add_argument(
+        "--smooth", type=float, default=2.0, help="σ of the smoothing, in frames (default: %(default)s)"
+    )
+    parser.add_argument("--length", type=int | None, help="frames to read (default: all; of moving-mnist 100)")
+    parser.add_argument(
+        "--fit", choices=["squash", "crop", "pad"], help="how frames become square (default: as trained, else squash)"
+    )
+    parser.add_argument(
+        "--fps", type=float | None, help="take frames of videos at this rate (default: as trained, else as they come)"
+    )
+    _add_device(parser)
+    parser.add_argument("--out", type=str | None, help="folder of the results (default: surprise/NAME)")
+    parser.add_argument("--overwrite", action="store_true", help="replace earlier results")
+    return parser
+
+
+def _add_device(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to compute (default: auto)"
+    )
