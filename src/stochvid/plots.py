@@ -71,6 +71,120 @@ def plot_curves(path: Path, runs: Sequence[dict[str, Any]]) -> Path:
     return _save(figure, path)
 
 
+def plot_bounces(
+    path: Path, results: dict[str, Any], sigma: np.ndarray, bounces: np.ndarray, frames: np.ndarray, context: int
+) -> Path:
+    """The prior's σ against true bounces: ROC curves, σ around a bounce, and a clip's σ above its frames (fig. 3).
+
+    Args:
+        path: PNG to write.
+        results: of `uncertainty`.
+        sigma: of the clip's frames 2 … T, (T − 1,).
+        bounces: of the clip, (T,) bool.
+        frames: of the clip, (T, C, H, W) uint8.
+        context: frames that the model is given.
+    """
+    figure = _figure(10, 6.6)
+    above, below = figure.subfigures(2, 1, height_ratios=[1.15, 1])
+    left, right = above.subplots(1, 2)
+    for i, (which, label) in enumerate(
+        (("every_frame", "every frame"), ("without_the_frame_after", "without the frame after a bounce"))
+    ):
+        r = results[which]
+        low, high = r["auroc_ci95"]
+        label = f"{label}: AUROC {r['auroc']:.3f} ({low:.3f} to {high:.3f})"
+        left.plot(r["roc"]["false_positive_rate"], r["roc"]["true_positive_rate"], color=f"C{i}", label=label)
+    left.plot([0, 1], [0, 1], color="0.7", lw=1, ls=":")
+    left.legend(frameon=False, fontsize=8, loc="lower right")
+    _finish(left, "frames without a bounce above the threshold", "bounces above it", "σ tells the bounces")
+    offsets, mean, low, high = (
+        np.array([step[name] for step in results["aligned"]], dtype=float) for name in ("offset", "mean", "p10", "p90")
+    )
+    right.fill_between(offsets, low, high, color="tab:orange", alpha=0.25, lw=0, label="10 to 90 % of the frames")
+    right.plot(offsets, mean, color="tab:orange", marker="o", ms=4, label="mean")
+    right.axvline(0, color="tab:green", ls="--", lw=1.2, label="bounce")
+    right.set_ylim(0, None)
+    right.legend(frameon=False, fontsize=8)
+    _finish(right, "frames after the bounce", "prior σ (mean over latents)", "σ around a bounce")
+    strip, axes = below.subplots(2, 1, sharex=True, height_ratios=[1, 3])
+    for t, frame in enumerate(frames, 1):
+        strip.imshow(_pixels(frame), extent=(t - 0.48, t + 0.48, 0, 0.96), cmap="gray", vmin=0, vmax=255)
+    strip.set_ylim(0, 0.96)
+    strip.set_anchor("S")
+    strip.set_axis_off()
+    axes.axvspan(0.5, context + 0.5, color="0.9")
+    axes.set_xlim(0.5, len(frames) + 0.5)
+    steps = np.arange(2, len(frames) + 1)
+    axes.plot(steps, sigma, color="tab:orange", marker="o", ms=3.5)
+    for frame in np.flatnonzero(bounces) + 1:
+        axes.axvline(frame, color="tab:green", ls="--", lw=1.2)
+    axes.set_ylim(0, 1.1 * float(sigma.max()))
+    _finish(axes, "frame", "prior σ", "")
+    strip.set_title(
+        "One clip: σ of each frame, given the true frames before it (grey: context)", loc="left", fontsize=11
+    )
+    return _save(figure, path)
+
+
+def plot_surprise(
+    path: Path,
+    series: dict[str, np.ndarray],
+    peaks: np.ndarray,
+    strip: Sequence[tuple[int, np.ndarray]],
+    shown: Sequence[tuple[int, np.ndarray]],
+    title: str,
+) -> Path:
+    """Surprise over a video above a filmstrip, its peaks marked, and the frames of the highest peaks.
+
+    Args:
+        path: PNG to write.
+        series: `frame`, `kl`, `kl_smooth`, `mse`, `mse_smooth`, (T,) each.
+        peaks: places in the series.
+        strip: frame numbers and frames (C, H, W) uint8 along the video.
+        shown: likewise of peaks.
+        title: above.
+    """
+    figure = _figure(11, 6.4 if shown else 5.2)
+    heights = [0.5, 1.6, 1] + [0.7] * bool(shown)
+    rows = figure.subplots(len(heights), 1, height_ratios=heights)
+    _filmstrip(rows[0], strip, title)
+    for axes, name, colour, label in (
+        (rows[1], "kl", "tab:orange", "KL(q ‖ p), nats"), (rows[2], "mse", "tab:blue", "reconstruction MSE"),
+    ):  # fmt: skip
+        axes.plot(series["frame"], series[name], color=colour, alpha=0.4, lw=1, label="raw")
+        axes.plot(series["frame"], series[f"{name}_smooth"], color=colour, lw=1.6, label="smoothed")
+        axes.set_xlim(1, max(2, series["frame"][-1]))
+        axes.set_ylim(0, 1.12 * float(series[name].max()) or 1.0)
+        axes.legend(frameon=False, fontsize=8, loc="upper right", ncols=2)
+        _finish(axes, "frame", label, "")
+        for peak in peaks:
+            axes.axvline(series["frame"][peak], color="tab:red", ls="--", lw=0.8)
+    rows[1].set_xlabel("")
+    for peak in peaks:
+        place = series["frame"][peak], series["kl"][peak]
+        rows[1].annotate(str(place[0]), place, (2, 2), textcoords="offset points", color="tab:red", fontsize=8)
+    if shown:
+        _filmstrip(rows[3], shown, "the highest peaks, and their frames")
+    return _save(figure, path)
+
+
+def _filmstrip(axes, frames: Sequence[tuple[int, np.ndarray]], title: str) -> None:
+    """Frames (C, H, W) uint8 side by side, with their numbers below."""
+    for i, (number, frame) in enumerate(frames):
+        axes.imshow(_pixels(frame), extent=(i + 0.02, i + 0.98, 0, 1), cmap="gray", vmin=0, vmax=255)
+        axes.text(i + 0.5, -0.08, str(number), ha="center", va="top", fontsize=7)
+    axes.set_xlim(0, len(frames))
+    axes.set_ylim(0, 1)
+    axes.set_title(title, loc="left", fontsize=11)
+    axes.set_anchor("W")
+    axes.set_axis_off()
+
+
+def _pixels(frame: np.ndarray) -> np.ndarray:
+    """(C, H, W) uint8 as Matplotlib shows it: (H, W), or (H, W, 3)."""
+    return frame[:3].transpose(1, 2, 0) if len(frame) >= 3 else frame[0]
+
+
 def _band(axes, run: dict[str, Any], curve: dict[str, list], colour: str, label: str | None, **style: Any) -> None:
     mean, half = (np.array(curve[name], dtype=float) for name in ("mean", "ci95"))
     frames = run["setting"]["context"] + 1 + np.arange(len(mean))

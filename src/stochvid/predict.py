@@ -8,21 +8,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stochvid.config import TRAINING, DataConfig, load_config
-from stochvid.data.moving_mnist import MovingMNIST
-from stochvid.data.store import Store, is_store
 from stochvid.devices import pick_device
 from stochvid.errors import InputError
 from stochvid.files import replacing, replacing_folder, writable_folder
-from stochvid.io.clip import Clip, Fit, fit_frames, read_clip
+from stochvid.io.clip import Clip, Fit, fit_frames
 from stochvid.io.video import to_bytes, write_png
 from stochvid.models.pretrained import find_model
 from stochvid.models.svg import SVG
 from stochvid.pictures import FPS, FuturesPicture
 from stochvid.plots import plot_uncertainty
 from stochvid.runs import seen_clips
+from stochvid.sources import open_source
 
-MOVING_MNIST = "moving-mnist:"
 ARRAYS = "futures.npz"
 SHOWN = 11  # futures in a picture; the arrays hold all
 ROLLOUT_BYTES = 1 << 30  # about how much memory the samples that are rolled together may take
@@ -123,12 +120,7 @@ def _prepare(
     """Reads, checks and converts every clip, and says what was done to it."""
     config, names = network.config, set()
     for source in clips:
-        if source.startswith(MOVING_MNIST):
-            clip = _made_clip(source, model, network, context + horizon)
-        elif is_store(source) or is_store(source.rpartition(":")[0] or source):
-            clip = _stored_clip(source, context, context + horizon, stride)
-        else:
-            clip = read_clip(source, context + horizon, fps)
+        clip = open_source(source, model, config, context, context + horizon, fps, stride).read(context + horizon)
         if len(clip.frames) < context:
             raise InputError(
                 f"clip {source!r} has {len(clip.frames)} frame(s), but the model is given {context}. Use a longer "
@@ -175,46 +167,3 @@ def _check_free(folder: Path, overwrite: bool) -> None:
         raise InputError(f"{str(folder)!r} exists and is no earlier result (it has no {ARRAYS}). Choose another --out.")
     if not overwrite:
         raise InputError(f"{str(folder)!r} exists. Choose another --out, or replace it with --overwrite.")
-
-
-def _made_clip(source: str, model: Path, network: SVG, length: int) -> Clip:
-    """The clip `moving-mnist:SEED`: held-out digits, moving as the model was trained to expect."""
-    number = source.removeprefix(MOVING_MNIST)
-    if not number.isdecimal():
-        raise InputError(f"clip {source!r} must be {MOVING_MNIST}SEED with a whole number, as in {MOVING_MNIST}3.")
-    if (model / TRAINING).is_file():
-        data = load_config(model / TRAINING).data
-    else:
-        data = DataConfig()
-        print(f"{source}: {str(model)!r} does not say what it was trained on (no {TRAINING}); showing two digits")
-    if data.digits != "builtin" and not Path(data.mnist or "").is_dir():
-        print(f"{source}: the model was trained on MNIST, which is not at {data.mnist!r}; showing built-in digits")
-        data.digits = "builtin"
-    item = MovingMNIST.from_config(data, network.config, "test", length, seed=int(number))[0]
-    return Clip(f"moving-mnist-{number}", item["frames"].transpose(0, 2, 3, 1), bounces=item["bounces"])
-
-
-def _stored_clip(source: str, context: int, limit: int, stride: int) -> Clip:
-    """The clip `STORE:NUMBER` of what a store holds out (or of train, where it holds nothing out)."""
-    folder, _, number = (source, "", "") if is_store(source) else source.rpartition(":")
-    store = Store(folder)
-    split = next(name for name in ("val", "test", "train") if name in store.splits)
-    index = store.splits[split]
-    if not number.isdecimal() or int(number) >= len(index.names):
-        raise InputError(
-            f"{source!r} names no clip; the {split} split of that store has {folder}:0 to "
-            f"{folder}:{len(index.names) - 1}."
-        )
-    number = int(number)
-    if index.lengths[number] <= (context - 1) * stride:
-        longer = store.first(split, (limit - 1) * stride + 1)
-        raise InputError(
-            f"clip {source!r} ({index.names[number]}) has {index.lengths[number]} frames, too few for the {context} "
-            f"that the model is given{f' at a stride of {stride}' if stride > 1 else ''}. Take {folder}:{longer}."
-        )
-    item = store.clip(split, number, (limit - 1) * stride + 1)
-    bounces = item["bounces"][::stride] if "bounces" in item else None
-    fps = index.fps[number] and index.fps[number] / stride
-    print(f"{source}: {split} clip {index.names[number]!r}" + (f", one frame in {stride}" if stride > 1 else ""))
-    name = f"{Path(folder).resolve().name}-{number}"
-    return Clip(name, item["frames"][::stride].transpose(0, 2, 3, 1), fps, bounces)

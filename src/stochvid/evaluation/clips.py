@@ -245,7 +245,8 @@ def _moving_mnist(about: dict[str, Any]) -> tuple[str | None, list[str]]:
     ]
     if differences:
         return None, differences
-    return "smmnist", ["made clips, not the published set", f"motion of {about['variant']}"]
+    other = [] if about["variant"] == "srvp2020" else [f"motion of {about['variant']}"]
+    return "smmnist", ["made clips, not the published set", *other]
 
 
 def _stored(store: Store, split: str | None) -> tuple[str | None, list[str]]:

@@ -144,7 +144,7 @@ class Predictions(Forecaster):
                     "expected [0, 1]. Scale them, or save uint8."
                 )
             self.strays += int(((finite < 0) | (finite > 1)).sum())
-            frames = frames.clamp(0, 1)
+            frames = frames.clamp(0, 1).where(frames.isfinite(), torch.nan)
         return frames.permute(0, 1, 2, 5, 3, 4).contiguous()
 
     def _check(self, name: str, array: np.ndarray, axes: int) -> None:

@@ -54,7 +54,8 @@ def summarise(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
         statistics[name] = _mean(values.mean(1)) | {"curve": _mean(values)}
     made, true = (np.array([record[name] for record in scored]) for name in ("gradient", "true_gradient"))
     statistics["sharpness"] = _ratio(made.mean(1), true.mean(1)) | {"curve": _ratio(made, true)}
-    histogram = np.sum([record["ranks"] for record in scored], axis=0)
+    most = max(len(record["ranks"]) for record in scored)  # clips that lack a sample have fewer ranks
+    histogram = np.sum([record["ranks"] for record in scored if len(record["ranks"]) == most], axis=0)
     statistics["rank_histogram"] = {
         "counts": histogram.tolist(),
         "reliability_index": reliability_index(histogram),

@@ -71,8 +71,7 @@ class ClipScores:
         if self.judges.lpips is not None:
             curves["lpips"] = self.judges.lpips(samples[None], truth[None])[0]
         for name, curve in curves.items():
-            curve[~finite] = torch.nan
-            self._curves.setdefault(name, []).append(curve.cpu())
+            self._curves.setdefault(name, []).append(curve.where(finite[:, None], torch.nan).cpu())
         room = ENSEMBLE - sum(map(len, self._ensemble))
         if room > 0:
             self._ensemble.append(samples[finite][:room])

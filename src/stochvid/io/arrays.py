@@ -5,6 +5,7 @@ Axes: `N` clips, `T` time, `H W` height and width, `C` channels.
 
 import math
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -63,6 +64,12 @@ class ArrayFile:
         if self._array is None:
             self._array = self._load()
         return _pixels(self._array[number], f"{self.path}#{number}" if "N" in self.axes else str(self.path))
+
+    def frames(self, number: int) -> Iterator[np.ndarray]:
+        """The frames of clip `number`, read one by one: (H, W, C) uint8 each; errors as `clip`."""
+        if self._array is None:
+            self._array = self._load()
+        return (_pixels(frame, str(self.path)) for frame in self._array[number])
 
     def _load(self) -> np.ndarray:
         try:

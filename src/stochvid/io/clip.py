@@ -60,6 +60,15 @@ def read_clip(source: str | Path, limit: int | None = None, fps: float | None = 
     Raises:
         InputError: the source is missing, broken, empty, or of no such kind.
     """
+    name, frames, fps = open_clip(source, fps)
+    frames = list(islice(frames, limit))
+    if not frames:
+        raise InputError(f"clip {str(source)!r} has no frames.")
+    return Clip(name, np.stack(frames), fps)
+
+
+def open_clip(source: str | Path, fps: float | None = None) -> tuple[str, Iterator[np.ndarray], float | None]:
+    """As `read_clip`, frame by frame: name, frames (H, W, C) uint8 each, and their rate."""
     path = Path(source)
     if not path.exists():
         raise InputError(
@@ -67,17 +76,12 @@ def read_clip(source: str | Path, limit: int | None = None, fps: float | None = 
             "moving-mnist:SEED."
         )
     if path.is_dir():
-        frames, fps = read_images(frame_paths(path)[:limit], path), None
-    elif path.suffix.lower() in ARRAY_SUFFIXES:
-        return Clip(path.stem, _one_clip(path)[:limit])
-    else:
-        decoded, native = decode_video(path), probe_video(path).fps
-        frames = at_rate(decoded, fps, path) if fps else (frame.pixels for frame in decoded)
-        fps = fps or native
-    frames = list(islice(frames, limit))
-    if not frames:
-        raise InputError(f"clip {str(source)!r} has no frames.")
-    return Clip(path.stem if path.is_file() else path.resolve().name, np.stack(frames), fps)
+        return path.resolve().name, read_images(frame_paths(path), path), None
+    if path.suffix.lower() in ARRAY_SUFFIXES:
+        return path.stem, _one_clip(path), None
+    decoded, native = decode_video(path), probe_video(path).fps
+    frames = at_rate(decoded, fps, path) if fps else (frame.pixels for frame in decoded)
+    return path.stem, frames, fps or native
 
 
 def frame_paths(folder: Path) -> list[Path]:
@@ -158,12 +162,12 @@ def fit_frames(clip: Clip, size: int, channels: int, fit: Fit = "squash") -> np.
     return np.stack([fit_frame(frame, size, channels, fit) for frame in clip.frames])
 
 
-def _one_clip(path: Path) -> np.ndarray:
+def _one_clip(path: Path) -> Iterator[np.ndarray]:
     array = ArrayFile(path)
     if array.axes not in CLIP_AXES:
         shape = tuple(array.shape["NTHWC".index(axis)] for axis in array.axes)
         raise InputError(f"clip {str(path)!r} has shape {shape}; expected {ONE_CLIP}.")
-    return array.clip(0)
+    return array.frames(0)
 
 
 def _image_pixels(image: Image.Image) -> np.ndarray:

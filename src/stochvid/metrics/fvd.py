@@ -4,6 +4,7 @@ The network is a TorchScript file, as `i3d_torchscript.pt`, the conversion of th
 """
 
 import hashlib
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,9 @@ class I3D:
                 f"FVD weights: there is no file {str(path)!r}. Give the TorchScript I3D, i3d_torchscript.pt."
             )
         try:
-            self._network = torch.jit.load(self.path, map_location=device).eval()
+            with warnings.catch_warnings():  # torch deprecates the format that everybody's I3D comes in
+                warnings.simplefilter("ignore", DeprecationWarning)
+                self._network = torch.jit.load(self.path, map_location=device).eval()
         except (RuntimeError, ValueError, OSError, EOFError) as error:
             first = str(error).strip().split("\n")[0]
             raise InputError(

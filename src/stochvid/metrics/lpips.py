@@ -6,6 +6,7 @@ of the official repository (`lpips/weights/v0.1/alex.pth`). They are loaded with
 
 import hashlib
 import pickle
+import warnings
 from pathlib import Path
 
 import torch
@@ -62,7 +63,13 @@ class LPIPS(nn.Module):
         folder, model = Path(folder), cls()
         if not folder.is_dir():
             raise InputError(f"LPIPS weights: {str(folder)!r} is no folder. {WHERE}.")
-        files = {path: _load(path) for path in sorted(folder.iterdir()) if path.suffix in SUFFIXES}
+        files, unread = {}, []
+        for path in sorted(folder.iterdir()):
+            if path.suffix in SUFFIXES:
+                try:
+                    files[path] = _load(path)
+                except InputError as error:  # another file than the two, perhaps
+                    unread.append(str(error))
         wanted = {
             "AlexNet": {f"features.{name}": tensor for name, tensor in model.features.state_dict().items()},
             "the LPIPS heads": {f"lin{i}.model.1.weight": head for i, head in enumerate(model.heads)},
@@ -70,10 +77,12 @@ class LPIPS(nn.Module):
         for what, expected in wanted.items():
             path = next((path for path, weights in files.items() if expected.keys() <= weights.keys()), None)
             if path is None:
-                held = ", ".join(f"{path.name} ({', '.join(list(w)[:2]) or 'nothing'}, …)" for path, w in files.items())
+                held = [
+                    f"{path.name} has {', '.join(list(w)[:2]) or 'nothing'}, …" for path, w in files.items()
+                ] + unread
                 raise InputError(
-                    f"LPIPS weights: no file in {str(folder)!r} holds {what} ({', '.join(list(expected)[:2])}, …); "
-                    f"there is {held or 'no .pth, .pt or .safetensors file'}. {WHERE}."
+                    f"LPIPS weights: no file in {str(folder)!r} holds {what} ({', '.join(list(expected)[:2])}, …): "
+                    f"{'; '.join(held) or 'there is no .pth, .pt or .safetensors file'}. {WHERE}."
                 )
             for name, tensor in expected.items():
                 given = files[path][name]
@@ -137,10 +146,12 @@ class LPIPS(nn.Module):
 def _load(path: Path) -> dict[str, Tensor]:
     """The tensors of a state dict; nothing but tensors is ever unpickled."""
     try:
-        loaded = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of TorchScript archives, which then fail to load
+            loaded = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError, SafetensorError) as error:
         first = str(error).strip().split("\n")[0]
-        raise InputError(f"LPIPS weights: {str(path)!r} cannot be read as weights: {first:.120}.") from None
+        raise InputError(f"{path.name} cannot be read as weights ({first:.80})") from None
     if not isinstance(loaded, dict):
-        raise InputError(f"LPIPS weights: {str(path)!r} holds a {type(loaded).__name__}, not a state dict. {WHERE}.")
+        raise InputError(f"{path.name} holds a {type(loaded).__name__}, not a state dict")
     return {str(name): tensor.float() for name, tensor in loaded.items() if isinstance(tensor, Tensor)}

@@ -1,0 +1,116 @@
+"""A clip for a model, by the name that people give on the command line, opened to be read frame by frame."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from stochvid.config import TRAINING, DataConfig, ModelConfig, load_config
+from stochvid.data.moving_mnist import MovingMNIST
+from stochvid.data.store import Store, is_store
+from stochvid.errors import InputError
+from stochvid.io.clip import Clip, open_clip
+
+MOVING_MNIST = "moving-mnist:"
+MADE = 100  # frames of a made clip, unless told otherwise
+
+
+@dataclass
+class Source:
+    """A clip whose frames have not been read yet.
+
+    Attributes:
+        name: for files and titles.
+        frames: (H, W, C) uint8, one after another.
+        fps: frames per second, None where the source does not say.
+        bounces: (≥ T,) bool where it is known when something unpredictable happens, else None.
+    """
+
+    name: str
+    frames: Iterator[np.ndarray]
+    fps: float | None = None
+    bounces: np.ndarray | None = None
+
+    def read(self, limit: int | None = None) -> Clip:
+        """Its frames, or the first of them, as a clip.
+
+        Raises:
+            InputError: it has none.
+        """
+        frames = list(islice(self.frames, limit))
+        if not frames:
+            raise InputError(f"clip {self.name!r} has no frames.")
+        return Clip(
+            self.name, np.stack(frames), self.fps, None if self.bounces is None else self.bounces[: len(frames)]
+        )
+
+
+def open_source(
+    source: str, model: Path, config: ModelConfig, least: int, limit: int | None, fps: float | None, stride: int
+) -> Source:
+    """Opens a clip.
+
+    Args:
+        source: as `read_clip` takes it; or `STORE:NUMBER`, a clip that a prepared store holds out; or
+            `moving-mnist:SEED`, held-out digits.
+        model: folder of the model, which says what it was trained on.
+        config: of the model.
+        least: frames that are needed.
+        limit: frames that will be read; None: all (of made clips 100).
+        fps: take the frames of videos at this rate; None: as they come.
+        stride: take every so many-th frame of a store.
+
+    Raises:
+        InputError: there is no such clip, or a store's is too short.
+    """
+    if source.startswith(MOVING_MNIST):
+        return _made(source, model, config, limit or MADE)
+    if is_store(source) or is_store(source.rpartition(":")[0] or source):
+        return _stored(source, least, limit, stride)
+    return Source(*open_clip(source, fps))
+
+
+def _made(source: str, model: Path, config: ModelConfig, length: int) -> Source:
+    """The clip `moving-mnist:SEED`: held-out digits, moving as the model was trained to expect."""
+    number = source.removeprefix(MOVING_MNIST)
+    if not number.isdecimal():
+        raise InputError(f"clip {source!r} must be {MOVING_MNIST}SEED with a whole number, as in {MOVING_MNIST}3.")
+    if (model / TRAINING).is_file():
+        data = load_config(model / TRAINING).data
+    else:
+        data = DataConfig()
+        print(f"{source}: {str(model)!r} does not say what it was trained on (no {TRAINING}); showing two digits")
+    if data.digits != "builtin" and not Path(data.mnist or "").is_dir():
+        print(f"{source}: the model was trained on MNIST, which is not at {data.mnist!r}; showing built-in digits")
+        data.digits = "builtin"
+    item = MovingMNIST.from_config(data, config, "test", length, seed=int(number))[0]
+    return Source(f"moving-mnist-{number}", iter(item["frames"].transpose(0, 2, 3, 1)), bounces=item["bounces"])
+
+
+def _stored(source: str, least: int, limit: int | None, stride: int) -> Source:
+    """The clip `STORE:NUMBER` of what a store holds out (or of train, where it holds nothing out)."""
+    folder, _, number = (source, "", "") if is_store(source) else source.rpartition(":")
+    store = Store(folder)
+    split = next(name for name in ("val", "test", "train") if name in store.splits)
+    index = store.splits[split]
+    if not number.isdecimal() or int(number) >= len(index.names):
+        raise InputError(
+            f"{source!r} names no clip; the {split} split of that store has {folder}:0 to "
+            f"{folder}:{len(index.names) - 1}."
+        )
+    number = int(number)
+    if index.lengths[number] <= (least - 1) * stride:
+        longer = store.first(split, ((limit or least) - 1) * stride + 1)
+        raise InputError(
+            f"clip {source!r} ({index.names[number]}) has {index.lengths[number]} frames, too few for the {least} "
+            f"that the model is given{f' at a stride of {stride}' if stride > 1 else ''}. Take {folder}:{longer}."
+        )
+    fps = index.fps[number] and index.fps[number] / stride
+    print(f"{source}: {split} clip {index.names[number]!r}" + (f", one frame in {stride}" if stride > 1 else ""))
+    places = range(0, index.lengths[number], stride)
+    first, array, turns = index.offsets[number], store.array(split), index.bounces[number]
+    frames = (np.array(array[first + place]).transpose(1, 2, 0) for place in places)
+    bounces = None if turns is None else np.isin(np.array(places), turns)
+    return Source(f"{Path(folder).resolve().name}-{number}", frames, fps, bounces)

@@ -1,0 +1,178 @@
+"""When does a video do what nobody expects? KL(q ‖ p) and reconstruction error of every frame, in constant memory.
+
+Axes: `T` frames, `C H W` image.
+"""
+
+import csv
+import heapq
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.ndimage import gaussian_filter1d
+from scipy.signal import find_peaks
+
+from stochvid.devices import pick_device
+from stochvid.errors import InputError
+from stochvid.files import replacing_folder
+from stochvid.io.clip import Fit, fit_frame
+from stochvid.models.pretrained import find_model
+from stochvid.models.svg import SVG
+from stochvid.plots import plot_surprise
+from stochvid.runs import seen_clips
+from stochvid.sources import open_source
+from stochvid.uncertainty import check_out
+
+TABLE, PLOT = "surprise.csv", "surprise.png"
+AT_ONCE = 32  # frames
+STRIP = 16  # frames in the filmstrip, at most twice as many are kept
+SHOWN = 8  # peaks whose frames are shown
+OUTSTANDING = 6.0  # a peak stands so many robust standard deviations above the median
+
+
+def surprise(
+    model: str,
+    video: str,
+    out: str | Path,
+    *,
+    smooth: float = 2.0,
+    length: int | None = None,
+    fit: Fit | None = None,
+    fps: float | None = None,
+    device: str = "auto",
+    overwrite: bool = False,
+) -> dict[str, np.ndarray]:
+    """Measures how much each frame of a video surprises a model, and writes a table and a picture.
+
+    KL(q(z_t | x_≤t) ‖ p(z_t | x_<t)) is how many nats the frame tells that its past did not; the reconstruction error
+    is what even the posterior's mean cannot explain. The video is read frame by frame with the model's state handed on,
+    so that its length does not matter. The first frames, as many as the context of training, are never peaks: a model
+    that has seen no motion yet is always surprised.
+
+    Args:
+        model: as `SVG.from_pretrained` takes it, with latents.
+        video: as `stochvid predict` takes clips.
+        out: folder for `surprise.csv` and `surprise.png`.
+        smooth: standard deviation of the Gaussian that smooths, in frames; 0: none.
+        length: frames to read; None: all (of moving-mnist 100).
+        fit: how frames of another shape become square; None: as in training, else squash.
+        fps: take the frames of videos at this rate; None: as in training, else as they come.
+        device: auto, cpu or cuda.
+        overwrite: replace earlier results.
+
+    Returns:
+        Columns of `surprise.csv`, (T − 1,) each: `frame` (from 2; frames count from 1), `seconds` (empty where the rate
+        is unknown), `kl` (nats), `kl_smooth`, `mse`, `mse_smooth`, `peak` (bool).
+
+    Raises:
+        InputError: a model without latents, or a video that cannot be read or has a single frame.
+    """
+    out, place = Path(out), pick_device(device)
+    check_out(out, TABLE, overwrite)
+    for name, value, least in (("smooth", smooth, 0), ("length", length, 2)):
+        if value is not None and value < least:
+            raise InputError(f"--{name} must be at least {least}, got {value:g}.")
+    folder = find_model(model)
+    network = SVG.from_pretrained(folder, device=place)
+    if not network.z_dim:
+        raise InputError(
+            f"model {model!r} is the deterministic baseline: it has no latents, and no KL to measure surprise with. "
+            "Take one with a learned or a fixed prior."
+        )
+    seen, config = seen_clips(folder), network.config
+    fit, fps = fit or ("crop" if seen["crop"] == "centre" else "squash"), fps or seen["fps"]
+    source = open_source(video, folder, config, 2, length, fps, seen["stride"])
+    name, rate = source.name, source.fps
+    frames = (fit_frame(frame, config.image_size, config.channels, fit) for frame in islice(source.frames, length))
+    film = Film()
+    kl, mse = _observe(network, frames, film, place)
+    if len(kl) == 0:
+        raise InputError(f"video {video!r} has a single frame. Surprise needs two or more.")
+    series: dict[str, Any] = {"frame": np.arange(2, len(kl) + 2)}
+    series["seconds"] = (series["frame"] - 1) / rate if rate else np.full(len(kl), np.nan)
+    for column, values in (("kl", kl), ("mse", mse)):
+        smoothed = gaussian_filter1d(values, smooth, mode="nearest") if smooth else values
+        series |= {column: values, f"{column}_smooth": smoothed}
+    series["peak"] = np.isin(np.arange(len(kl)), _peaks(kl, config.context))
+    _write(out, series, film, f"{name}: {len(kl) + 1:,} frames" + (f", {rate:g} frames/s" if rate else ""))
+    found = np.flatnonzero(series["peak"])
+    print(f"{name}: KL {kl.mean():.2f} nats a frame (median {np.median(kl):.2f}), {len(found)} peak(s)")
+    for place_of in sorted(found, key=lambda i: -kl[i])[:SHOWN]:
+        when = f" ({series['seconds'][place_of]:.2f} s)" if rate else ""
+        print(f"  frame {series['frame'][place_of]}{when}: {kl[place_of]:.1f} nats, MSE {mse[place_of]:.4f}")
+    print(f"{out}: {TABLE}, {PLOT}")
+    return series
+
+
+class Film:
+    """Frames that are kept of a video of unknown length: some at equal distances, and the most surprising ones."""
+
+    def __init__(self) -> None:
+        self.strip: list[tuple[int, np.ndarray]] = []  # frame number, frame (C, H, W) uint8
+        self._every = 1
+        self._highest: list[tuple[float, int, np.ndarray]] = []
+
+    def add(self, number: int, frame: np.ndarray, surprise: float) -> None:
+        """Sees a frame (C, H, W) uint8; frames count from 1."""
+        if (number - 1) % self._every == 0:
+            self.strip.append((number, frame))
+            if len(self.strip) > 2 * STRIP:
+                self.strip, self._every = self.strip[::2], 2 * self._every
+        heapq.heappush(self._highest, (surprise, number, frame))
+        if len(self._highest) > 8 * SHOWN:
+            heapq.heappop(self._highest)
+
+    def frames(self, numbers: list[int]) -> list[tuple[int, np.ndarray]]:
+        """Those of some frames that were kept as surprising, by number."""
+        kept = {number: frame for _, number, frame in self._highest}
+        return [(number, kept[number]) for number in numbers if number in kept]
+
+
+def _observe(
+    network: SVG, frames: Iterator[np.ndarray], film: Film, device: torch.device
+) -> tuple[np.ndarray, np.ndarray]:
+    """KL in nats and reconstruction MSE of frames 2 … T, from (C, H, W) uint8 frames."""
+    kl, mse, state, number = [], [], None, 0
+    with torch.inference_mode():
+        while piece := list(islice(frames, AT_ONCE)):
+            known = torch.from_numpy(np.stack(piece)).to(device)
+            seen = network.observe(known[None], state=state)
+            first = state is None
+            state = seen.state
+            nats = seen.posterior.kl(seen.prior)[0].double().cpu().numpy()
+            error = (seen.frames[0, 0].float() - known[first:].float() / 255).square().mean((-1, -2, -3))
+            kl.append(nats)
+            mse.append(error.double().cpu().numpy())
+            for frame, surprise in zip(piece, [0.0, *nats] if first else nats, strict=True):
+                number += 1
+                film.add(number, frame, float(surprise))
+    return (np.concatenate(kl), np.concatenate(mse)) if kl else (np.empty(0), np.empty(0))
+
+
+def _peaks(kl: np.ndarray, context: int) -> np.ndarray:
+    """Places of outstanding local maxima, after the context."""
+    kl = kl.copy()
+    usual = np.median(kl)
+    kl[: context - 1] = usual
+    deviation = 1.4826 * np.median(np.abs(kl - usual))  # σ of a Gaussian with this median absolute deviation
+    height = usual + OUTSTANDING * max(deviation, 1e-3)
+    return find_peaks(np.pad(kl, 1, constant_values=-np.inf), height=height, distance=2)[0] - 1
+
+
+def _write(out: Path, series: dict[str, np.ndarray], film: Film, title: str) -> None:
+    peaks = np.flatnonzero(series["peak"])
+    highest = sorted(series["frame"][sorted(peaks, key=lambda i: -series["kl"][i])[:SHOWN]].tolist())
+    with replacing_folder(out) as folder:
+        with open(folder / TABLE, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(series)
+            for row in zip(*series.values(), strict=True):
+                frame, seconds, *numbers, peak = row
+                time = "" if np.isnan(seconds) else f"{seconds:.3f}"
+                writer.writerow([frame, time, *(f"{value:.6g}" for value in numbers), int(peak)])
+        plot_surprise(
+            folder / PLOT, series, peaks, film.strip[:: max(1, len(film.strip) // STRIP)], film.frames(highest), title
+        )

@@ -1,0 +1,201 @@
+"""Is the prior uncertain exactly where the motion is? Its σ against the known bounces of Moving MNIST.
+
+Axes: `N` clips, `T` frames, `Z` latents.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.metrics import roc_auc_score, roc_curve
+
+from stochvid.config import TRAINING, load_config
+from stochvid.devices import pick_device
+from stochvid.errors import InputError
+from stochvid.evaluation.clips import find_test_clips
+from stochvid.files import replacing_folder
+from stochvid.models.pretrained import find_model
+from stochvid.models.svg import SVG
+from stochvid.plots import plot_bounces
+from stochvid.progress import Progress
+from stochvid.runs import seen_clips
+
+RESULT, PLOT = "uncertainty.json", "uncertainty.png"
+CLIPS = 400
+AT_ONCE = 20  # clips
+RESAMPLES = 1000
+AROUND = 5  # steps either side of a bounce
+WHY_NOT = {
+    "fixed": "SVG-FP's prior is N(0, I): its σ is 1 at every step, and there is nothing to measure",
+    "none": "the deterministic baseline has no latents and no prior, and so no σ to measure",
+}
+
+
+def uncertainty(
+    model: str,
+    out: str | Path,
+    *,
+    data: str | None = None,
+    mnist: str | None = None,
+    clips: int | None = None,
+    length: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Measures how well the prior's σ tells the frames that nobody could foresee, and draws it.
+
+    The prior sees the true frames before each frame (teacher forcing). σ is a mean over latents. The frames that count
+    are those after the context: before, no observer can know the velocity. A bounce is a frame that is the first whose
+    position depends on a newly drawn velocity. In the frame after it a perfect observer, who has seen one step at the
+    new velocity, may be uncertain still; so the AUROC is told with and without those frames.
+
+    Args:
+        model: as `SVG.from_pretrained` takes it, with a learned prior.
+        out: folder for `uncertainty.json` and `uncertainty.png`.
+        data: a config, run or store of made clips; None: what the model was trained on.
+        mnist: folder of MNIST's files, in place of the config's.
+        clips: how many; None: 400, or all if there are fewer.
+        length: frames of a clip; None: the context and twice the horizon of training.
+        seed: of the bootstrap.
+        device: auto, cpu or cuda.
+        overwrite: replace earlier results.
+
+    Returns:
+        What `uncertainty.json` holds.
+
+    Raises:
+        InputError: a model without a learned prior, clips without known bounces, or numbers that do not work out.
+    """
+    out, place = Path(out), pick_device(device)
+    check_out(out, RESULT, overwrite)
+    folder = find_model(model)
+    network = SVG.from_pretrained(folder, device=place)
+    if network.config.prior in WHY_NOT:
+        raise InputError(f"model {model!r}: {WHY_NOT[network.config.prior]}. Take one with a learned prior (SVG-LP).")
+    trained = load_config(folder / TRAINING) if (folder / TRAINING).is_file() else None
+    found = find_test_clips(data, trained, mnist, seen_clips(folder)["stride"])
+    found.check_fit(network.config)
+    found.config = network.config
+    context = network.config.context
+    length = context + 2 * network.config.horizon if length is None else length
+    if length <= context + 1:
+        raise InputError(f"--length must be more than the context of {context} and one frame, got {length}.")
+    test = found.open(length)
+    most = test.count or max(CLIPS, clips or 0)
+    count = min(CLIPS, most) if clips is None else clips
+    if not 2 <= count <= most:
+        raise InputError(f"--clips must be from 2 to {most:,}, got {count:,}.")
+    print(f"{model} on {test}: {count:,} clips of {length} frames", flush=True)
+    sigma, bounces = _observe(network, test, count, place)
+    results = _measure(sigma[:, context - 1 :], bounces[:, context:], seed)
+    results = {"model": model, "data": test.about, "clips": count, "length": length, "context": context} | results
+    shown = _telling(bounces, context)
+    with replacing_folder(out) as temporary:
+        (temporary / RESULT).write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        frames = test.read([shown])["frames"][0]
+        plot_bounces(temporary / PLOT, results, sigma[shown], bounces[shown], frames, context)
+    for which in ("every_frame", "without_the_frame_after"):
+        r = results[which]
+        low, high = r["auroc_ci95"]
+        what = which.replace("_", " ").replace("after", "after a bounce")
+        print(
+            f"AUROC {r['auroc']:.4f} (95 % {low:.4f} to {high:.4f}), {what}: {r['bounces']:,} of {r['frames']:,} frames"
+        )
+    print(f"{out}: {RESULT}, {PLOT}")
+    return results
+
+
+def check_out(out: Path, result: str, overwrite: bool) -> None:
+    """Checks that a folder of results may be written.
+
+    Raises:
+        InputError: it holds something else, or results that are not to be replaced.
+    """
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not (out / result).is_file():
+        raise InputError(f"{str(out)!r} exists and is no earlier result (it has no {result}). Choose another --out.")
+    if not overwrite:
+        raise InputError(f"{str(out)!r} holds results already. Choose another --out, or replace them with --overwrite.")
+
+
+def _observe(network: SVG, test, count: int, device: torch.device) -> tuple[np.ndarray, np.ndarray]:
+    """σ of every step (N, T − 1), a mean over latents, and bounces (N, T)."""
+    sigma, bounces = [], []
+    with torch.inference_mode(), Progress(count, "clips") as progress:
+        for first in range(0, count, AT_ONCE):
+            batch = test.read(range(first, min(first + AT_ONCE, count)))
+            if "bounces" not in batch:
+                raise InputError(
+                    f"nothing says when something unpredictable happens in {test}. Use Moving MNIST: --data laptop, or a "
+                    "store that `stochvid prepare moving-mnist` made."
+                )
+            frames = torch.from_numpy(batch["frames"]).to(device)
+            sigma.append(network.observe(frames, decode=False).prior.std.mean(-1).double().cpu().numpy())
+            bounces.append(batch["bounces"])
+            progress.show(first + len(frames))
+    return np.concatenate(sigma), np.concatenate(bounces)
+
+
+def _measure(sigma: np.ndarray, bounces: np.ndarray, seed: int) -> dict[str, Any]:
+    """ROC curves and σ around bounces, of σ and bounces (N, T')."""
+    if not bounces.any() or bounces.all():
+        raise InputError("these clips have no bounce, or nothing but bounces. Use stochastic motion, or more clips.")
+    after = np.zeros_like(bounces)
+    after[:, 1:] = bounces[:, :-1]
+    results = {
+        "every_frame": _roc(sigma, bounces, np.ones_like(bounces), seed),
+        "without_the_frame_after": _roc(sigma, bounces, bounces | ~after, seed),
+    }
+    aligned = []
+    for offset in range(-AROUND, AROUND + 1):
+        values = np.array(list(_around(sigma, bounces, offset)))
+        low, high = np.percentile(values, [10, 90]) if len(values) else (None, None)
+        mean = float(values.mean()) if len(values) else None
+        aligned.append({"offset": offset, "mean": mean, "p10": low, "p90": high, "frames": len(values)})
+    quiet = sigma[~(bounces | after)]
+    return results | {
+        "aligned": aligned,
+        "sigma_at_bounces": float(sigma[bounces].mean()),
+        "sigma_else": float(quiet.mean()),
+    }
+
+
+def _around(sigma: np.ndarray, bounces: np.ndarray, offset: int) -> Iterator[float]:
+    """σ so many frames after each bounce, but not in frames that are bounces themselves."""
+    for clip, frame in np.argwhere(bounces):
+        place = frame + offset
+        if 0 <= place < bounces.shape[1] and (offset == 0 or not bounces[clip, place]):
+            yield sigma[clip, place]
+
+
+def _roc(sigma: np.ndarray, bounces: np.ndarray, counted: np.ndarray, seed: int) -> dict[str, Any]:
+    """ROC curve and AUROC of σ as a score for bounces, over the frames that count, with a bootstrap over clips."""
+    clip = np.broadcast_to(np.arange(len(sigma))[:, None], sigma.shape)[counted]
+    score, label = sigma[counted], bounces[counted]
+    false, true, _ = roc_curve(label, score)
+    random = np.random.default_rng(seed)
+    resampled = []
+    while len(resampled) < RESAMPLES:
+        weight = np.bincount(random.integers(len(sigma), size=len(sigma)), minlength=len(sigma))[clip]
+        kept = weight > 0
+        if label[kept].any() and not label[kept].all():
+            resampled.append(roc_auc_score(label[kept], score[kept], sample_weight=weight[kept]))
+    points = np.linspace(0, 1, 201)
+    return {
+        "auroc": float(roc_auc_score(label, score)),
+        "auroc_ci95": np.percentile(resampled, [2.5, 97.5]).tolist(),
+        "frames": int(counted.sum()),
+        "bounces": int(label.sum()),
+        "roc": {"false_positive_rate": points.tolist(), "true_positive_rate": np.interp(points, false, true).tolist()},
+    }
+
+
+def _telling(bounces: np.ndarray, context: int) -> int:
+    """The first clip with two bounces after the context, or else with the most."""
+    counts = bounces[:, context:].sum(1)
+    return int(np.argmax(np.minimum(counts, 2)))
