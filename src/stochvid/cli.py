@@ -108,7 +108,9 @@ def predict(options: Namespace) -> int:
 def evaluate(options: Namespace) -> int:
     """`stochvid evaluate`."""
     from stochvid.evaluate import evaluate
+    from stochvid.memory import keep_freed_memory
 
+    keep_freed_memory()
     values = _given(options)
     name = values["model"] or values["predictions"] or "none"
     values["out"] = values["out"] or f"evaluations/{values['name'] or _last_part(name)}"

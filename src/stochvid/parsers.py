@@ -241,7 +241,10 @@ def _evaluate_parser(style: dict) -> ArgumentParser:
         "--precision", choices=["auto", "fp32", "bf16"], default="fp32", help="of the model (default: fp32)"
     )
     parser.add_argument(
-        "--memory", type=float | None, metavar="GIB", help="what samples drawn together may take (default: 1)"
+        "--memory",
+        type=float | None,
+        metavar="GIB",
+        help="what samples drawn together may take (default: 0.5, on a GPU 4)",
     )
     parser.add_argument("--out", type=str | None, help="folder of the results (default: evaluations/NAME)")
     parser.add_argument("--resume", action="store_true", help="go on with an evaluation that was stopped")

@@ -131,8 +131,8 @@ def _observe(network: SVG, test, count: int, device: torch.device) -> tuple[np.n
             batch = test.read(range(first, min(first + AT_ONCE, count)))
             if "bounces" not in batch:
                 raise InputError(
-                    f"nothing says when something unpredictable happens in {test}. Use Moving MNIST: --data laptop, or a "
-                    "store that `stochvid prepare moving-mnist` made."
+                    f"nothing says when something unpredictable happens in {test}. Use Moving MNIST: --data laptop, "
+                    "or a store that `stochvid prepare moving-mnist` made."
                 )
             frames = torch.from_numpy(batch["frames"]).to(device)
             sigma.append(network.observe(frames, decode=False).prior.std.mean(-1).double().cpu().numpy())

@@ -4,7 +4,7 @@ Axes: `B` clips, `S` samples, `T` frames, `C` channels, `H W` height and width. 
 frame and channel; what to average, and which sample is the best, is a protocol's affair.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Literal
 
@@ -17,7 +17,7 @@ Window = Literal["uniform", "gaussian"]
 
 K1, K2 = 0.01, 0.03  # Wang et al. (2004), section III
 UNIFORM_SIDE, GAUSSIAN_SIDE, GAUSSIAN_SIGMA = 7, 11, 1.5
-PIXELS_AT_ONCE = {"cpu": 64 * 64 * 64, "cuda": 1 << 26}  # the maps of so many stay in a processor's cache
+PIXELS_AT_ONCE = {"cpu": 40 * 64 * 64, "cuda": 1 << 26}  # the maps of so many stay in a processor's cache
 
 
 def mse(prediction: Tensor, truth: Tensor) -> Tensor:
@@ -88,25 +88,35 @@ def ssim(
     if min(height, width) < side:
         raise InputError(f"SSIM's {window} window has {side} pixels a side; frames of {height}×{width} are smaller.")
     scale = side**2 / (side**2 - 1) if sample_covariance else 1.0
-    c1, c2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
+    c1, c2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2 / scale  # the scale cancels out of the other terms
 
     result, known = truth.new_empty(prediction.shape[:4]), None
     for (clip, samples, frames), x, y in _pieces(prediction, truth):
-        if known is None or known[0] != (clip, frames):  # the truth's moments serve all samples
-            shift = y.mean((-1, -2), keepdim=True)
-            y = y - shift
-            known = (clip, frames), shift, y, *windowed(torch.stack([y, y * y]))
-        _, shift, y, y_mean, y_square = known
-        x = x - shift
-        x_mean, x_square, product = windowed(torch.stack([x, x * x, x * y]))
-        # Wang et al. (2004), equation 13; the shift is put back into the product and the squares of the means
-        means, squares = x_mean * y_mean, x_mean * x_mean + y_mean * y_mean
-        back = shift * (x_mean + y_mean + shift)
-        covariance, variance = scale * (product - means), scale * (x_square + y_square - squares)
-        similarity = (2 * (means + back) + c1) * (2 * covariance + c2)
-        similarity /= (squares + 2 * back + c1) * (variance + c2)
-        result.flatten(2)[clip, samples, frames] = similarity.mean((-1, -2))
+        if known is None or known[0] != (clip, frames):  # what the truth gives serves all samples
+            known = (clip, frames), *_true_moments(y, windowed, c2)
+        _, shift, y_twice, y_mean_twice, y_mean_back, y_mean_squared, y_square = known
+        maps = x.new_empty(3, *x.shape)
+        torch.sub(x, shift, out=maps[0])
+        torch.mul(maps[0], maps[0], out=maps[1])
+        torch.mul(maps[0], y_twice, out=maps[2])
+        x_mean, x_square, product_twice = windowed(maps)
+        # Wang et al. (2004), equation 13, in place; the shift is put back into the means
+        back = (x_mean + y_mean_back).mul_(2 * shift).add_(c1)
+        means_twice = x_mean * y_mean_twice
+        squares = torch.addcmul(y_mean_squared, x_mean, x_mean)
+        above = (back + means_twice).mul_(product_twice.sub_(means_twice).add_(c2))
+        below = back.add_(squares).mul_(x_square.add_(y_square).sub_(squares))
+        result.flatten(2)[clip, samples, frames] = above.div_(below).mean((-1, -2))
     return result
+
+
+def _true_moments(y: Tensor, windowed: Callable[[Tensor], Tensor], c2: float) -> tuple[Tensor, ...]:
+    """The terms of SSIM that the truth (n, H, W) alone gives: its mean over the frame, and centred on that: y, twice;
+    its windowed mean, twice; not centred; squared; and its windowed square plus the constant."""
+    shift = y.mean((-1, -2), keepdim=True)
+    y = y - shift
+    mean, square = windowed(torch.stack([y, y * y]))
+    return shift, 2 * y, 2 * mean, mean + shift, mean.square(), square + c2
 
 
 def _pieces(prediction: Tensor, truth: Tensor) -> Iterator[tuple[tuple[int, slice, slice], Tensor, Tensor]]:
@@ -129,15 +139,14 @@ def _slices(count: int, step: int) -> Iterator[slice]:
 
 
 def _uniform(maps: Tensor) -> Tensor:
-    """Means over all 7×7 windows in the frames, (..., H, W) → (..., H − 6, W − 6): sums of 2, of 4, of 6, of 7."""
-    for dim in (-1, -2):
-        count = maps.shape[dim]
-        two = maps.narrow(dim, 0, count - 1) + maps.narrow(dim, 1, count - 1)
-        total = two.narrow(dim, 0, count - 6) + two.narrow(dim, 2, count - 6)
-        total += two.narrow(dim, 4, count - 6)
-        total += maps.narrow(dim, 6, count - 6)
-        maps = total
-    return maps.div_(UNIFORM_SIDE**2)
+    """Means over all 7×7 windows in the frames, (..., H, W) → (..., H − 6, W − 6): one value and three sums of two."""
+    for dim in (-2, -1):
+        count = maps.shape[dim] - 6
+        two = maps.narrow(dim, 0, count + 5) + maps.narrow(dim, 1, count + 5)
+        maps = maps.narrow(dim, 6, count) + two.narrow(dim, 0, count)
+        maps += two.narrow(dim, 2, count)
+        maps += two.narrow(dim, 4, count)
+    return maps.mul_(1 / UNIFORM_SIDE**2)
 
 
 def _gaussian(maps: Tensor) -> Tensor:
