@@ -20,6 +20,7 @@ demo: .venv/ready
 	$(BIN)/stochvid predict demo/run moving-mnist:4 moving-mnist:8 moving-mnist:12 --out demo/futures --overwrite
 	@echo
 	@echo "Open demo/futures/moving-mnist-12/futures.gif, and uncertainty.png beside it."
+	@echo "How good is it? $(BIN)/stochvid evaluate demo/run --clips 32; $(BIN)/stochvid uncertainty demo/run"
 	@echo "Try your own: $(BIN)/stochvid predict demo/run moving-mnist:7 --samples 11 --seed 1"
 
 test: lint

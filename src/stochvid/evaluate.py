@@ -100,9 +100,10 @@ def evaluate(
         I3D(fvd_weights, place) if fvd_weights else None,
     )
     forecaster.name = name or forecaster.name
+    chunk = _chunk(forecaster, test, task, samples, memory or MEMORY[place.type])
+    departures = _departures(rules, test, task, count, samples)
     evaluation = Evaluation(
-        forecaster, test, judges, task, count, samples, seed, place,
-        _chunk(forecaster, test, task, samples, memory or MEMORY[place.type]), _departures(rules, test, task, count, samples),
+        forecaster, test, judges, task, count, samples, seed, place, chunk, departures
     )  # fmt: skip
     with Journal(Path(out), evaluation.identity(), resume=resume, overwrite=overwrite) as journal:
         evaluation.chunk = journal.keep("chunk", evaluation.chunk)

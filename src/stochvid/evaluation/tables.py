@@ -12,9 +12,10 @@ def evaluation_table(results: dict[str, Any]) -> str:
     """One evaluation: best, mean and worst sample, what the samples are worth, and the published numbers."""
     protocol, setting, drawn = results["protocol"], results["setting"], results["sampling"]["drawn"]
     names = list(results["metrics"])
+    best = f"best of {drawn} by {_chosen(protocol)}" if drawn > 1 else "one prediction"
     lines = [
         f"{results['name']}: {protocol['name']}, {setting['clips']:,} clips, {setting['context']} → "
-        f"{setting['horizon']} frames, best of {drawn} by {_chosen(protocol)}; ± is the 95 % interval over clips",
+        f"{setting['horizon']} frames, {best}; ± is the 95 % interval over clips",
     ]
     if not names:
         return lines[0] + f"\nNo clip has a sample without NaN or infinity: nothing to score.{_warnings(results)}"
