@@ -52,7 +52,7 @@ def test_a_comparison_has_a_table_a_plot_and_paired_differences(runs, tmp_path, 
     assert float(rows[1]["psnr_best_minus_first_ci95"]) == pytest.approx(half, rel=1e-4)
     assert iio.imread(tmp_path / "c" / "comparison.png").std() > 10
     assert main(["compare", *words, "--out", str(tmp_path / "c")]) == 2
-    assert "holds a comparison already" in capsys.readouterr().err
+    assert "holds results already" in capsys.readouterr().err
     assert main(["compare", *words, "--out", str(tmp_path / "c"), "--overwrite"]) == 0
 
 
@@ -65,13 +65,21 @@ def test_runs_of_one_name_are_told_apart(runs, tmp_path):
     ("change", "message"),
     [
         (lambda r: r["protocol"].update(name="svg2018"), r"protocol.name is 'srvp2020' in .* and 'svg2018' in"),
-        (lambda r: r["setting"].update(samples=10), "setting.samples is 100 in .* and 10 in"),
-        (lambda r: r["setting"].update(horizon=3), "setting.horizon is 4 in .* and 3 in"),
+        (lambda r: r["setting"].update(context=2), "setting.context is 3 in .* and 2 in"),
+        (lambda r: r["setting"].update(horizon=3), "are not whole: the curve of psnr has not 3 steps"),
         (lambda r: r["data"].update(sha256="0"), r"data.sha256: the clips of .* have other frames"),
         (lambda r: r["data"].update(sha256="0", name="KTH"), "is on test of .*other' on KTH"),
         (lambda r: r.update(version=99), "are of version 99; this stochvid reads version 1"),
         (lambda r: r.update(format="x"), "holds no results of stochvid evaluate"),
-        (lambda r: r.pop("curves"), "are not whole: curves missing"),
+        (lambda r: r.update(version=True), "are of version True"),
+        (lambda r: r.pop("curves"), "are not whole: 'curves' is missing"),
+        (lambda r: r.update(weights=None), "are not whole"),
+        (lambda r: r.update(data={}), "are not whole: 'name' is missing"),
+        (lambda r: r.update(setting=[]), "are not whole"),
+        (lambda r: r.update(clips=[]), "are not whole: 0 clips are not the 6 of the setting"),
+        (lambda r: r.update(name=5), "are not whole: names or counts are of the wrong kind"),
+        (lambda r: r["metrics"]["psnr"]["best"].update(mean="much"), "are not whole: a number is none"),
+        (lambda r: r["metrics"]["psnr"]["best"].update(mean=float("nan")), "are cut short or broken: NaN is no number"),
         (lambda r: r.update(metrics={}), "hold no scores"),
     ],
 )
@@ -79,6 +87,15 @@ def test_what_cannot_stand_side_by_side_is_refused_by_field(runs, tmp_path, chan
     with pytest.raises(InputError, match=message):
         compare([runs / "copy-last", variant(runs, tmp_path, change)], tmp_path / "c")
     assert not (tmp_path / "c").exists()
+
+
+def test_how_many_samples_were_asked_for_must_agree_only_of_what_draws(runs, tmp_path):
+    drew = variant(runs, tmp_path, lambda r: (r["setting"].update(samples=10), r["sampling"].update(drawn=10)))
+    compare([runs / "copy-last", drew], tmp_path / "c")  # a baseline draws one, whatever is asked
+    (tmp_path / "more").mkdir()
+    more = variant(runs, tmp_path / "more", lambda r: r["sampling"].update(drawn=100))
+    with pytest.raises(InputError, match=r"setting.samples is 10 in .* and 100 in"):
+        compare([drew, more], tmp_path / "d")
 
 
 def test_networks_that_judge_must_be_the_same(runs, tmp_path):
@@ -103,5 +120,5 @@ def test_results_that_are_cut_short_or_missing_are_named(runs, tmp_path, capsys)
 def test_a_folder_of_something_else_is_never_replaced(runs, tmp_path):
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "thesis.tex").write_text("")
-    with pytest.raises(InputError, match="is no comparison"):
+    with pytest.raises(InputError, match="is no earlier result"):
         compare([runs / "copy-last"], tmp_path / "c", overwrite=True)

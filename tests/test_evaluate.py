@@ -165,6 +165,22 @@ def test_samples_are_told_from_noise(model, store, tmp_path):
     assert sum(histogram["counts"]) + histogram["pixels_all_alike"] == pytest.approx(y.size)
 
 
+def test_frames_that_equal_the_truth_are_counted(tmp_path, capsys):
+    """Clips of equal frames, of which copy-last is right about every one, beside clips that move."""
+    frames = np.random.default_rng(0).integers(256, size=(4, 7, 1, 32, 32), dtype=np.uint8)
+    frames[0] = frames[0, :1]
+    still = tmp_path / "s"
+    still.mkdir()
+    with StoreWriter(still, 32, 1) as writer:
+        for n, clip in enumerate(frames):
+            writer.add("test", f"{n}", clip, 7)
+        writer.finish({"plan": {}, "source": "made", "left_out": []})
+    results = evaluate("copy-last", tmp_path / "out", data=str(still), context=3, horizon=4)
+    assert results["samples"]["equal_frames"] == 0.25
+    assert results["clips"][0]["psnr"]["best"] == 100
+    assert "25.0% of its frames equal the truth, and count as 100 dB" in capsys.readouterr().out
+
+
 @needs_mnist
 def test_published_numbers_stand_beside_ours_with_what_is_not_the_same(tmp_path, capsys):
     words = ["evaluate", "copy-last", "--data", "smmnist-srvp-lp", "--mnist", str(MNIST), "--clips", "2"]
@@ -262,7 +278,7 @@ def test_results_are_replaced_only_if_asked(store, tmp_path):
     evaluate("copy-last", tmp_path / "out", data=store, overwrite=True, **SETTING)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").write_text("")
-    with pytest.raises(InputError, match="holds no results"):
+    with pytest.raises(InputError, match="is no earlier result"):
         evaluate("copy-last", tmp_path / "other", data=store, overwrite=True, **SETTING)
 
 
@@ -302,6 +318,67 @@ def test_an_archive_may_hold_the_truth(model, store, tmp_path):
     assert a["data"]["sha256"] == b["data"]["sha256"]
 
 
+def test_less_of_the_futures_can_be_scored(model, store, tmp_path):
+    np.save(tmp_path / "theirs.npy", futures_of(model, store, 6))
+    options = {"data": store, "context": CONTEXT, "horizon": 2, "samples": 3, "clips": 4}
+    theirs = evaluate(None, tmp_path / "a", predictions=tmp_path / "theirs.npy", **options)
+    same(theirs, evaluate(model, tmp_path / "b", **options))
+
+
+def test_values_a_little_outside_are_clipped_and_counted(model, store, tmp_path, capsys):
+    futures = futures_of(model, store, 2)
+    np.save(tmp_path / "clean.npy", futures.clip(0.1, 1))
+    futures[:, :, 0, 0, 0] = 1.25
+    np.save(tmp_path / "stray.npy", futures.clip(0.1, 2))
+    options = {"data": store, "context": CONTEXT}
+    results = evaluate(None, tmp_path / "a", predictions=tmp_path / "stray.npy", memory=0.001, **options)
+    assert results["not_finite"]["values_clipped"] == CLIPS * 2
+    assert "10 values were outside [0, 1], and clipped" in capsys.readouterr().out
+
+
+def test_one_frame_is_enough(model, store, tmp_path):
+    evaluate(model, tmp_path / "a", data=store, context=1, horizon=1, samples=2)
+    futures = np.zeros((2, 1, 1, 32, 32, 1), np.uint8)
+    np.savez(tmp_path / "theirs.npz", predictions=futures, truth=futures[:, 0])
+    results = evaluate(None, tmp_path / "b", predictions=tmp_path / "theirs.npz")
+    assert results["metrics"]["psnr"]["best"]["mean"] == 100
+
+
+@pytest.mark.parametrize("name", ["a$\\frac{$b", "_mine", "b\udcff"])
+def test_any_name_can_be_drawn(store, tmp_path, name):
+    evaluate("copy-last", tmp_path / "out", data=store, name=name, **SETTING)
+    assert read_results(tmp_path / "out")["name"] == name
+
+
+def test_what_is_done_is_not_done_again(store, tmp_path, capsys):
+    evaluate("copy-last", tmp_path / "out", data=store, **SETTING)
+    before = (tmp_path / "out" / "results.json").stat().st_mtime_ns
+    results = evaluate("copy-last", tmp_path / "out", data=store, resume=True, **SETTING)
+    assert "is done already" in capsys.readouterr().out
+    assert results["setting"]["clips"] == CLIPS
+    assert (tmp_path / "out" / "results.json").stat().st_mtime_ns == before
+    with pytest.raises(InputError, match="holds results already"):
+        evaluate("copy-last", tmp_path / "out", data=store, resume=True, **{**SETTING, "clips": 2})
+
+
+def test_memory_that_is_chosen_here_is_always_enough(tmp_path):
+    """A data set like BAIR, whose ensembles of 100 are larger than the default."""
+    frames = np.random.default_rng(0).integers(256, size=(2, 30, 3, 64, 64), dtype=np.uint8)
+    (tmp_path / "s").mkdir()
+    with StoreWriter(tmp_path / "s", 64, 3) as writer:
+        for n, clip in enumerate(frames):
+            writer.add("test", f"{n}", clip, 30)
+        writer.finish({"plan": {"format": "bair"}, "source": "made", "left_out": []})
+    results = evaluate("copy-last", tmp_path / "out", data=str(tmp_path / "s"))
+    assert results["setting"] == {"context": 2, "horizon": 28, "clips": 2, "samples": 100}
+    torch.manual_seed(0)
+    SVG(ModelConfig(channels=3, base_channels=2, g_dim=4, z_dim=2, rnn_size=4)).save_pretrained(tmp_path / "m")
+    with pytest.raises(InputError, match=r"Use (\S+) or more") as error:
+        evaluate(str(tmp_path / "m"), tmp_path / "b", data=str(tmp_path / "s"), memory=0.01)
+    enough = float(str(error.value).split("Use ")[1].split()[0])
+    assert evaluate(str(tmp_path / "m"), tmp_path / "b", data=str(tmp_path / "s"), memory=enough)["metrics"]
+
+
 def test_nan_is_counted_and_left_out_and_never_averaged_in(model, store, tmp_path, capsys):
     futures = futures_of(model, store, 4)
     clean = futures.copy()
@@ -309,7 +386,7 @@ def test_nan_is_counted_and_left_out_and_never_averaged_in(model, store, tmp_pat
     futures[3, :, 0] = np.inf
     np.save(tmp_path / "theirs.npy", futures)
     results = evaluate(None, tmp_path / "out", predictions=tmp_path / "theirs.npy", data=store, context=CONTEXT)
-    assert results["not_finite"] == {"samples": 5, "clips": [1, 3], "clips_left_out": [3]}
+    assert results["not_finite"] == {"samples": 5, "clips": [1, 3], "clips_left_out": [3], "values_clipped": 0}
     assert "WARNING: 5 sample(s) of 2 clip(s) hold NaN or infinity" in capsys.readouterr().out
     psnr, _ = score(
         torch.from_numpy(clean).permute(0, 1, 2, 5, 3, 4), clips_of(store)[:, CONTEXT:], SRVP2020
@@ -384,6 +461,7 @@ def test_pieces_of_stored_clips_do_not_overlap_and_first_ones_come_first(tmp_pat
     ]
     assert windows.short == 1
     assert windows.read([2])["bounces"].tolist() == [[False, False, False, True]]
+    assert StoredWindows(windows.store, None, 4, 2).read([0])["bounces"].tolist() == [[False, True, False, False]]
     strided = StoredWindows(made_store(tmp_path / "t", [9, 3, 16]), "test", 4, stride=2)
     assert strided.read([0, 2])["frames"][:, :, 0, 0, 0].tolist() == [[0, 2, 4, 6], [39, 41, 43, 45]]
 
@@ -410,6 +488,7 @@ def test_pieces_of_stored_clips_do_not_overlap_and_first_ones_come_first(tmp_pat
         (["copy-last", "--data", "STORE", "--predictions", "x.npy"], "give either a model"),
         ([], "give either a model"),
         (["--predictions", "x.npy"], "there are no predictions 'x.npy'"),
+        (["MODEL", "--out", "/"], "is no folder for results"),
         (["MODEL", "--lpips-weights", "nowhere"], "LPIPS weights: 'nowhere' is no folder"),
         (["MODEL", "--fvd-weights", "nowhere"], "FVD weights: there is no file 'nowhere'"),
         (["MODEL", "--device", "cuda"], "finds no CUDA GPU"),
@@ -421,7 +500,7 @@ def test_bad_input_is_named_and_leaves_nothing(model, store, tmp_path, monkeypat
         pytest.skip("there is a GPU here")
     monkeypatch.chdir(tmp_path)
     words = [word.replace("MODEL", model).replace("STORE", store) for word in words]
-    assert main(["evaluate", *words, "--out", "out"]) == 2
+    assert main(["evaluate", "--out", "out", *words]) == 2
     said = capsys.readouterr().err
     assert message in said
     assert said.count("\n") == 1
@@ -458,7 +537,7 @@ def test_predictions_that_do_not_fit_are_named(store, tmp_path, arrays, message)
     data = None if isinstance(arrays, dict) else store
     with pytest.raises(InputError, match=message):
         evaluate(None, tmp_path / "out", predictions=path, data=data, context=CONTEXT if data else None)
-    assert not (tmp_path / "out").exists()
+    assert [path.name for path in tmp_path.iterdir()] == [path.name]
 
 
 def test_predictions_without_a_truth_need_data(tmp_path):

@@ -38,6 +38,11 @@ def pairs(kind: str) -> tuple[torch.Tensor, torch.Tensor]:
             return truth[:, None].expand(-1, 3, -1, -1, -1, -1).contiguous(), truth
         case "constant difference":
             return 0.5 * truth[:, None].expand(-1, 3, -1, -1, -1, -1) + 0.3, 0.5 * truth
+        case "half black, half white":
+            halves = torch.zeros_like(truth)
+            halves[..., 32:] = 1
+            other = torch.stack([halves, 0.01 + 0.97 * halves, noisy[:, 0]], dim=1)
+            return other, halves
         case "bytes":
             return (noisy * 255).round().to(torch.uint8), (truth * 255).round().to(torch.uint8)
 
@@ -58,7 +63,8 @@ def by_skimage(prediction, truth, function, **options) -> torch.Tensor:
 
 
 KINDS = (
-    "noise", "flat and bright", "nearly flat and bright", "black", "identical", "constant difference", "bytes",
+    "noise", "flat and bright", "nearly flat and bright", "black", "identical", "constant difference",
+    "half black, half white", "bytes",
 )  # fmt: skip
 
 
@@ -86,6 +92,7 @@ def check_ssim(prediction, truth, window, sample_covariance, data_range):
     )  # fmt: skip
     assert ours.dtype == torch.float32
     assert ours.isfinite().all()
+    assert ours.max() <= 1
     assert (ours - theirs).abs().max() < 1e-5
 
 

@@ -26,8 +26,8 @@ from PIL import Image
 
 from conftest import STOCHVID, in_terminal
 from stochvid import InputError
-from stochvid.cli import FORMATS
 from stochvid.data.store import Store
+from stochvid.parsers import FORMATS
 from stochvid.prepare import SOURCES, prepare
 
 # ------------------------------------------------------------------------------------------------------- the sources

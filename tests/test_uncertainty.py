@@ -20,11 +20,11 @@ def made(noise: float, clips: int = 60, steps: int = 20) -> tuple[np.ndarray, np
     """σ that is 1 at bounces and 0 elsewhere, with noise; bounces at random."""
     random = np.random.default_rng(0)
     bounces = random.random((clips, steps)) < 0.2
-    return bounces + noise * random.standard_normal(bounces.shape), bounces
+    return bounces[:, 1:] + noise * random.standard_normal((clips, steps - 1)), bounces
 
 
 def test_a_prior_that_knows_the_bounces_has_auroc_one():
-    results = _measure(*made(0.0), seed=0)
+    results = _measure(*made(0.0), context=3, seed=0)
     for which in ("every_frame", "without_the_frame_after"):
         assert results[which]["auroc"] == 1
         assert results[which]["auroc_ci95"] == [1, 1]
@@ -32,8 +32,9 @@ def test_a_prior_that_knows_the_bounces_has_auroc_one():
 
 
 def test_auroc_is_the_share_of_pairs_in_the_right_order():
-    sigma, bounces = made(1.5)
-    results = _measure(sigma, bounces, seed=0)
+    sigma, bounces = made(1.5, clips=600)
+    results = _measure(sigma, bounces, context=3, seed=0)
+    sigma, bounces = sigma[:, 2:], bounces[:, 3:]  # the frames after the context
     pairs = sigma[bounces][:, None] > sigma[~bounces][None]
     assert results["every_frame"]["auroc"] == pytest.approx(pairs.mean())
     low, high = results["every_frame"]["auroc_ci95"]
@@ -44,15 +45,23 @@ def test_auroc_is_the_share_of_pairs_in_the_right_order():
 
 
 def test_the_frame_after_a_bounce_is_left_out_unless_it_is_one():
-    bounces = np.zeros((3, 6), dtype=bool)
-    bounces[:, 2:4] = True  # two in a row: frame 3 is after a bounce, and is one; frame 4 is after it
+    bounces = np.zeros((3, 9), dtype=bool)
+    bounces[:, [2, 5, 6]] = True  # the last frame of the context; and two in a row
     sigma = np.where(bounces, 1.0, 0.0)
-    sigma[:, 4] = 2.0
-    results = _measure(sigma, bounces, seed=0)
-    assert results["every_frame"]["auroc"] == pytest.approx(0.75)
+    sigma[:, [3, 7]] = 2.0  # the frames after
+    results = _measure(sigma[:, 1:], bounces, context=3, seed=0)
+    assert results["every_frame"]["frames"] == 18
+    assert results["every_frame"]["auroc"] == pytest.approx(0.5)  # above two of four
     assert results["without_the_frame_after"]["auroc"] == 1
-    assert results["without_the_frame_after"]["frames"] == 15
+    assert results["without_the_frame_after"]["frames"] == 12
     assert {step["offset"]: step["mean"] for step in results["aligned"]}[1] == 2.0
+
+
+@pytest.mark.parametrize("share", [0, 1])
+def test_nothing_to_tell_apart_is_an_error(share):
+    bounces = np.full((4, 9), bool(share))
+    with pytest.raises(InputError, match="nothing to tell apart"):
+        _measure(bounces[:, 1:] + 0.0, bounces, context=3, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -110,8 +119,11 @@ def test_clips_without_known_bounces_are_refused(model, tmp_path):
 def test_deterministic_motion_has_nothing_to_measure(model, tmp_path):
     config = tmp_path / "config.yaml"
     config.write_text("model: {image_size: 32}\ndata: {deterministic: true, num_digits: 1, digit_size: 16}\n")
-    results = uncertainty(model, tmp_path / "u", data=str(config), clips=20)
-    assert results["every_frame"]["bounces"] > 0  # mirrored at a wall: known, but a turn still
+    with pytest.raises(InputError, match="the motion is deterministic: every bounce is certain"):
+        uncertainty(model, tmp_path / "u", data=str(config), clips=20)
+    store = prepare_moving_mnist(tmp_path / "s", deterministic=True, num_digits=1, size=32, clips=4, length=12)
+    with pytest.raises(InputError, match="the motion is deterministic"):
+        uncertainty(model, tmp_path / "u", data=str(store.path), length=12)
 
 
 @pytest.mark.parametrize(("prior", "why"), [("fixed", r"prior is N\(0, I\)"), ("none", "no latents and no prior")])

@@ -4,6 +4,7 @@ import re
 import sys
 from argparse import ArgumentError
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from inspect import signature
 from pathlib import Path
@@ -15,6 +16,7 @@ from stochvid.config import GROUPS, TrainConfig
 from stochvid.errors import InputError
 from stochvid.options import check_names, ready_to_train
 from stochvid.parsers import make_parser
+from stochvid.runs import folder_name
 from stochvid.signals import Interrupted, interruptible
 
 MOVING_MNIST = "moving-mnist"
@@ -44,8 +46,7 @@ def prepare(options: Namespace) -> int:
             what = "a source on disk, not for moving-mnist" if source == MOVING_MNIST else "the source moving-mnist"
             raise InputError(f"--{name.replace('skip_bad', 'skip-bad')} is for {what}.")
     try:
-        with interruptible():
-            function(**values)
+        function(**values)
     except Interrupted as error:
         goes_on = "" if source == MOVING_MNIST else " The same command goes on from here."
         print(f"stochvid: stopped by {error.number.name}.{goes_on}", file=sys.stderr)
@@ -112,11 +113,10 @@ def evaluate(options: Namespace) -> int:
 
     keep_freed_memory()
     values = _given(options)
-    name = values["model"] or values["predictions"] or "none"
-    values["out"] = values["out"] or f"evaluations/{values['name'] or _last_part(name)}"
+    name = values["name"] or folder_name(values["model"] or Path(values["predictions"] or "none").stem)
+    values["out"] = values["out"] or f"evaluations/{name}"
     try:
-        with interruptible():
-            evaluate(values.pop("model"), values.pop("out"), **values)
+        evaluate(values.pop("model"), values.pop("out"), **values)
     except Interrupted as error:
         print(f"stochvid: stopped by {error.number.name}. The same command with --resume goes on.", file=sys.stderr)
         return 128 + error.number
@@ -136,7 +136,7 @@ def uncertainty(options: Namespace) -> int:
     from stochvid.uncertainty import uncertainty
 
     values = _given(options)
-    values["out"] = values["out"] or f"uncertainty/{_last_part(values['model'])}"
+    values["out"] = values["out"] or f"uncertainty/{folder_name(values['model'])}"
     uncertainty(values.pop("model"), values.pop("out"), **values)
     return 0
 
@@ -146,19 +146,14 @@ def surprise(options: Namespace) -> int:
     from stochvid.surprise import surprise
 
     values = _given(options)
-    values["out"] = values["out"] or f"surprise/{_last_part(values['video'].replace(':', '-'))}"
+    video = Path(values["video"].replace(":", "-"))
+    values["out"] = values["out"] or f"surprise/{video.stem if video.suffix else video.resolve().name}"
     surprise(values.pop("model"), values.pop("video"), values.pop("out"), **values)
     return 0
 
 
 def _given(options: Namespace) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name != "cmd"}
-
-
-def _last_part(path: str) -> str:
-    """What results of a run, a model or a file are called."""
-    folder = Path(path).resolve()
-    return folder.parent.name if folder.name == "model" else folder.stem
 
 
 COMMANDS: dict[str, Callable[[Namespace], int]] = {
@@ -189,7 +184,11 @@ def main(words: list[str] | None = None) -> int:
         elif words[0] == "train":
             words = ["train", *ready_to_train(words[1:])]
         parsed = parser.instantiate(parser.parse_args(words))
-        return COMMANDS[parsed.cmd](parsed[parsed.cmd])
+        with nullcontext() if parsed.cmd == "train" else interruptible():  # training stops after a step
+            return COMMANDS[parsed.cmd](parsed[parsed.cmd])
+    except Interrupted as error:
+        print(f"stochvid: stopped by {error.number.name}.", file=sys.stderr)
+        return 128 + error.number
     except InputError as error:
         print(f"stochvid: {error}", file=sys.stderr)
         return 2

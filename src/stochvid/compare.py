@@ -11,7 +11,7 @@ from stochvid.errors import InputError
 from stochvid.evaluation.protocols import METRICS
 from stochvid.evaluation.results import KINDS, interval, read_results
 from stochvid.evaluation.tables import comparison_table
-from stochvid.files import replacing_folder
+from stochvid.files import check_free, replacing_folder
 from stochvid.plots import plot_curves
 
 TABLE, PLOT = "comparison.csv", "comparison.png"
@@ -29,9 +29,7 @@ def compare(runs: Sequence[str | Path], out: str | Path, *, overwrite: bool = Fa
         InputError: results that are not there, or that are not of the same protocol, setting, clips or weights.
     """
     out = Path(out)
-    if out.exists() and not (overwrite and (out / TABLE).is_file()) and not _empty(out):
-        what = "holds a comparison already" if (out / TABLE).is_file() else f"exists and is no comparison (no {TABLE})"
-        raise InputError(f"{str(out)!r} {what}. Choose another --out{', or --overwrite' if 'already' in what else ''}.")
+    check_free(out, TABLE, overwrite)
     results = [read_results(run) for run in runs]
     for run, result in zip(runs, results, strict=True):
         if not result["metrics"]:
@@ -45,18 +43,15 @@ def compare(runs: Sequence[str | Path], out: str | Path, *, overwrite: bool = Fa
     print(f"{comparison_table(results, differences)}\n\n{out}: {TABLE}, {PLOT}")
 
 
-def _empty(folder: Path) -> bool:
-    return folder.is_dir() and not any(folder.iterdir())
-
-
 def _check_alike(first: str | Path, a: dict[str, Any], other: str | Path, b: dict[str, Any]) -> None:
     """Checks that two results are of the same protocol, setting and clips, and judged by the same networks."""
     fields = [("protocol", a["protocol"], b["protocol"]), ("setting", a["setting"], b["setting"])]
+    one_drawn = 1 in (a["sampling"]["drawn"], b["sampling"]["drawn"])  # of what draws nothing, one sample is all
     different = [
         f"{group}.{name} is {one.get(name)!r} in {str(first)!r} and {two.get(name)!r} in {str(other)!r}"
         for group, one, two in fields
         for name in {**one, **two}
-        if one.get(name) != two.get(name)
+        if one.get(name) != two.get(name) and not (name == "samples" and one_drawn)
     ]
     if not different and a["data"]["sha256"] != b["data"]["sha256"]:
         different = [f"data: {str(first)!r} is on {a['data']['name']}, {str(other)!r} on {b['data']['name']}"]

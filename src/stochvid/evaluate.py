@@ -1,21 +1,22 @@
 """Evaluation of a model, a baseline or any tool's futures by a published protocol, streamed and resumable."""
 
+import json
+import math
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from stochvid.config import TRAINING, load_config
 from stochvid.devices import pick_device, pick_precision
 from stochvid.errors import InputError
-from stochvid.evaluation.clips import Found, TestClips, find_test_clips
+from stochvid.evaluation.clips import Found, TestClips, find_clips_for, find_test_clips
 from stochvid.evaluation.forecasters import Baseline, Forecaster, Model, Predictions
 from stochvid.evaluation.journal import Journal
 from stochvid.evaluation.protocols import BASELINES, CLIPS, PUBLISHED_CLIPS, SAMPLES, Protocol, Task, find_protocol
-from stochvid.evaluation.results import CURVES, RESULTS, write_curves, write_results
+from stochvid.evaluation.results import CURVES, RESULTS, read_results, write_curves, write_results
 from stochvid.evaluation.run import Evaluation
-from stochvid.evaluation.scores import ENSEMBLE, Judges
+from stochvid.evaluation.scores import ENSEMBLE, ClipScores, Judges
 from stochvid.evaluation.tables import evaluation_table
 from stochvid.files import replacing_folder
 from stochvid.metrics.fvd import I3D
@@ -23,7 +24,6 @@ from stochvid.metrics.lpips import LPIPS
 from stochvid.models.pretrained import find_model
 from stochvid.models.svg import SVG
 from stochvid.plots import plot_curves
-from stochvid.runs import seen_clips
 
 GIB = 1 << 30
 MEMORY = {"cpu": 0.5, "cuda": 4.0}  # GiB; more makes nothing faster
@@ -100,11 +100,15 @@ def evaluate(
         I3D(fvd_weights, place) if fvd_weights else None,
     )
     forecaster.name = name or forecaster.name
-    chunk = _chunk(forecaster, test, task, samples, memory or MEMORY[place.type])
+    _check_judges(judges, test, task, place)
+    chunk = _chunk(forecaster, test, task, samples, memory, place)
     departures = _departures(rules, test, task, count, samples)
     evaluation = Evaluation(
         forecaster, test, judges, task, count, samples, seed, place, chunk, departures
     )  # fmt: skip
+    if resume and not overwrite and (done := _done(Path(out), evaluation.identity())):
+        print(f"{out} is done already.\n\n{evaluation_table(done)}")
+        return done
     with Journal(Path(out), evaluation.identity(), resume=resume, overwrite=overwrite) as journal:
         evaluation.chunk = journal.keep("chunk", evaluation.chunk)
         print(evaluation, flush=True)
@@ -143,12 +147,7 @@ def _open(
         return Baseline(model), find_test_clips(data, None, mnist)
     folder = find_model(model)
     network = SVG.from_pretrained(folder, device=device)
-    trained = load_config(folder / TRAINING) if (folder / TRAINING).is_file() else None
-    found = find_test_clips(data, trained, mnist, seen_clips(folder)["stride"])
-    found.check_fit(network.config)
-    found.config = network.config
-    name = folder.resolve().parent.name if folder.name == "model" else folder.resolve().name
-    return Model(network, folder, name, seed, precision), found
+    return Model(network, folder, model, seed, precision), find_clips_for(folder, network.config, data, mnist)
 
 
 def _task(
@@ -212,15 +211,41 @@ def _samples(forecaster: Forecaster, samples: int | None) -> int:
     return held if samples is None else samples
 
 
-def _chunk(forecaster: Forecaster, test: TestClips, task: Task, samples: int, memory: float) -> int:
+def _check_judges(judges: Judges, test: TestClips, task: Task, device: torch.device) -> None:
+    """Tries what scores on a single clip, so that frames that it cannot take are found before anything is drawn."""
+    frames = torch.from_numpy(test.read([0])["frames"][0, : task.context + task.horizon]).to(device)
+    known, truth = frames[: task.context], frames[task.context :]
+    ClipScores(judges, known, truth, 0).add(truth[None].float() / 255)
+
+
+def _chunk(
+    forecaster: Forecaster, test: TestClips, task: Task, samples: int, memory: float | None, device: torch.device
+) -> int:
     """How many samples fit into memory: what rolling them takes, a few copies of their frames, and the ensemble."""
     frames = 4 * task.horizon * test.read([0])["frames"][0, 0].size
     row = 4 * frames + (forecaster.network.row_bytes if isinstance(forecaster, Model) else 0)
-    budget = memory * GIB - 4 * frames * min(samples, ENSEMBLE)
-    if budget < row:
-        least = (row + 4 * frames * min(samples, ENSEMBLE)) / GIB
-        raise InputError(f"--memory {memory:g} GiB is too little for this model and clips. Use {least:.2g} or more.")
-    return int(budget // row)
+    least = row + 4 * frames * (min(samples, ENSEMBLE) if forecaster.stochastic else 1)
+    budget = max(least, int(MEMORY[device.type] * GIB)) if memory is None else int(memory * GIB)
+    if budget < least:
+        enough = math.ceil(least / GIB * 1000) / 1000
+        raise InputError(f"--memory {memory:g} GiB is too little for this model and clips. Use {enough:g} or more.")
+    return 1 + (budget - least) // row
+
+
+def _done(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
+    """The results of this very evaluation, if they are there."""
+    if not (out / RESULTS).is_file():
+        return None
+    results = read_results(out)
+    same = json.loads(json.dumps(identity))
+    return results if all(_holds(results.get(name), value) for name, value in same.items()) else None
+
+
+def _holds(have: Any, want: Any) -> bool:
+    """Whether a value is the wanted one; of a mapping, whether it has the wanted fields."""
+    if isinstance(want, dict) and isinstance(have, dict):
+        return all(name in have and _holds(have[name], value) for name, value in want.items())
+    return have == want
 
 
 def _departures(protocol: Protocol, test: TestClips, task: Task, count: int, samples: int) -> list[str]:

@@ -38,7 +38,7 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
 
     An existing `path` is replaced; the caller has asked whether that is wanted.
     """
-    path = Path(path)
+    path = Path(path).resolve()  # what a link points to is replaced, not the link
     writable_folder(path.parent)
     temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=path.parent))
     aside = temporary.with_name(temporary.name.replace("new", "old", 1))
@@ -55,6 +55,28 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
             os.replace(aside, path)
         for leftover in (temporary, aside):
             shutil.rmtree(leftover, ignore_errors=True)
+
+
+def check_free(path: str | Path, marker: str, overwrite: bool) -> None:
+    """Checks that results may be written to a folder: it is not there, or is empty, or holds results to be replaced.
+
+    Args:
+        path: the folder.
+        marker: the file by which earlier results are known.
+        overwrite: whether those may be replaced.
+
+    Raises:
+        InputError: it holds something else, or results that are to stay.
+    """
+    path = Path(path)
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return
+    if not (path / marker).is_file():
+        raise InputError(f"{str(path)!r} exists and is no earlier result (it has no {marker}). Choose another --out.")
+    if not overwrite:
+        raise InputError(
+            f"{str(path)!r} holds results already. Choose another --out, or replace them with --overwrite."
+        )
 
 
 def writable_folder(path: str | Path) -> Path:

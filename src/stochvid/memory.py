@@ -10,7 +10,7 @@ def keep_freed_memory() -> bool:
     """Keeps memory that tensors leave behind, instead of giving it back to the system after every use.
 
     By default glibc maps every large block anew, and the system then clears it page by page, which takes longer than
-    much of the arithmetic on it. Commands call this when they begin; so may programs that use the library on a CPU.
+    much of the arithmetic on it. `stochvid evaluate` calls this when it begins; so may other programs on a CPU.
     A process keeps its highest use of memory then, but does not use more.
 
     Returns:

@@ -42,7 +42,8 @@ class FuturesPicture:
         title: str = "",
         labels: Sequence[str] | None = None,
     ):
-        self.context, self.futures, self.title = context, futures, title
+        self.context, self.futures = context, futures
+        self.title = title.encode("utf-8", "replace").decode()  # names of files may hold anything
         self.labels = list(labels or (f"future {s + 1}" for s in range(len(futures))))
         self.truth = truth[: futures.shape[1]] if truth is not None and len(truth) else None
 

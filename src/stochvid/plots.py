@@ -40,7 +40,7 @@ def plot_uncertainty(
     axes.plot(frames, sigma.mean(axis=0), color="tab:orange", marker="o", ms=3.5, label="prior σ, mean of samples")
     axes.set_ylim(0, 1.1 * float(sigma.max()) or 1.0)
     axes.set_xlim(0.5, frames[-1] + 0.5)
-    _finish(axes, "frame", "prior σ (mean over latents)", title or "How uncertain the next frame is")
+    _finish(axes, "frame", "prior σ (mean over latents)", _words(title) or "How uncertain the next frame is")
     figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=4)
     return _save(figure, path)
 
@@ -58,7 +58,7 @@ def plot_curves(path: Path, runs: Sequence[dict[str, Any]]) -> Path:
         axes = figure.add_subplot(1, len(names), place + 1)
         for i, run in enumerate(run for run in runs if name in run["curves"]):
             drawn, kinds = run["sampling"]["drawn"], run["curves"][name]
-            label = f"{run['name']}, best of {drawn}" if drawn > 1 else run["name"]
+            label = _words(f"{run['name']}, best of {drawn}" if drawn > 1 else run["name"])
             _band(axes, run, kinds["best"], f"C{i}", label if place == 0 else None)
             if len(runs) == 1 and drawn > 1:
                 _band(axes, run, kinds["mean"], "0.45", "mean of samples" if place == 0 else None, ls="--")
@@ -147,7 +147,7 @@ def plot_surprise(
     figure = _figure(11, 6.4 if shown else 5.2)
     heights = [0.5, 1.6, 1] + [0.7] * bool(shown)
     rows = figure.subplots(len(heights), 1, height_ratios=heights)
-    _filmstrip(rows[0], strip, title)
+    _filmstrip(rows[0], strip, _words(title))
     for axes, name, colour, label in (
         (rows[1], "kl", "tab:orange", "KL(q ‖ p), nats"), (rows[2], "mse", "tab:blue", "reconstruction MSE"),
     ):  # fmt: skip
@@ -157,12 +157,13 @@ def plot_surprise(
         axes.set_ylim(0, 1.12 * float(series[name].max()) or 1.0)
         axes.legend(frameon=False, fontsize=8, loc="upper right", ncols=2)
         _finish(axes, "frame", label, "")
-        for peak in peaks:
-            axes.axvline(series["frame"][peak], color="tab:red", ls="--", lw=0.8)
+        axes.vlines(
+            series["frame"][peaks], 0, 1, color="tab:red", ls="--", lw=0.8, transform=axes.get_xaxis_transform()
+        )  # fmt: skip
     rows[1].set_xlabel("")
-    for peak in peaks:
-        place = series["frame"][peak], series["kl"][peak]
-        rows[1].annotate(str(place[0]), place, (2, 2), textcoords="offset points", color="tab:red", fontsize=8)
+    for number, _ in shown:
+        place = number, series["kl"][number - series["frame"][0]]
+        rows[1].annotate(str(number), place, (2, 2), textcoords="offset points", color="tab:red", fontsize=8)
     if shown:
         _filmstrip(rows[3], shown, "the highest peaks, and their frames")
     return _save(figure, path)
@@ -190,6 +191,12 @@ def _band(axes, run: dict[str, Any], curve: dict[str, list], colour: str, label:
     frames = run["setting"]["context"] + 1 + np.arange(len(mean))
     axes.plot(frames, mean, color=colour, label=label, lw=1.6, **style)
     axes.fill_between(frames, mean - half, mean + half, color=colour, alpha=0.2, lw=0)
+
+
+def _words(text: str) -> str:
+    """A name as Matplotlib shows it: no formulas, no bytes that are no text, nothing that hides it from a legend."""
+    text = text.encode("utf-8", "replace").decode().replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
 
 
 def _figure(width: float, height: float):

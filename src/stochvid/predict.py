@@ -10,7 +10,7 @@ import torch
 
 from stochvid.devices import pick_device
 from stochvid.errors import InputError
-from stochvid.files import replacing, replacing_folder, writable_folder
+from stochvid.files import check_free, replacing, replacing_folder, writable_folder
 from stochvid.io.clip import Clip, Fit, fit_frames
 from stochvid.io.video import to_bytes, write_png
 from stochvid.models.pretrained import find_model
@@ -89,6 +89,8 @@ def predict_clips(
     for name, value in (("--context", context), ("--horizon", horizon), ("--samples", samples)):
         if value < 1:
             raise InputError(f"{name} must be at least 1, got {value}.")
+    if fps is not None and fps <= 0:
+        raise InputError(f"--fps must be above 0, got {fps:g}.")
     if not clips:
         raise InputError(
             "no clip was given. Name a video, a folder of frames, .npy, .npz, STORE:NUMBER or moving-mnist:SEED."
@@ -99,7 +101,7 @@ def predict_clips(
     jobs = list(_prepare(network, folder, clips, Path(out), context, horizon, fit, fps, seen["stride"]))
     writable_folder(out)
     for job in jobs:
-        _check_free(job.folder, overwrite)
+        check_free(job.folder, ARRAYS, overwrite)
     for job in jobs:
         _predict_one(network, job, horizon, samples, seed)
         print(f"  → {job.folder}: {', '.join(sorted(path.name for path in job.folder.iterdir()))}", flush=True)
@@ -157,13 +159,3 @@ def _predict_one(network: SVG, job: Job, horizon: int, samples: int, seed: int) 
             arrays["bounces"] = job.clip.bounces
         with replacing(folder / ARRAYS) as path:
             np.savez_compressed(path, seed=seed, **arrays)
-
-
-def _check_free(folder: Path, overwrite: bool) -> None:
-    """Only an earlier result may be replaced, and only if that was asked for."""
-    if not folder.exists():
-        return
-    if not (folder / ARRAYS).is_file():
-        raise InputError(f"{str(folder)!r} exists and is no earlier result (it has no {ARRAYS}). Choose another --out.")
-    if not overwrite:
-        raise InputError(f"{str(folder)!r} exists. Choose another --out, or replace it with --overwrite.")

@@ -166,3 +166,9 @@ def seen_clips(model: Path) -> dict[str, Any]:
                 f"{str(path)!r} is not as it should be: {error!s:.100}. Delete it, or train again."
             ) from None
     return seen
+
+
+def folder_name(model: str) -> str:
+    """What results of a model are called: the name of its run, its folder, or its repository."""
+    folder = Path(model).resolve() if Path(model).exists() else Path(model)
+    return folder.parent.name if folder.name == "model" else folder.name

@@ -9,7 +9,7 @@ import numpy as np
 
 from stochvid.config import TRAINING, DataConfig, ModelConfig, load_config
 from stochvid.data.moving_mnist import MovingMNIST
-from stochvid.data.store import Store, is_store
+from stochvid.data.store import Store, bounces_at, is_store
 from stochvid.errors import InputError
 from stochvid.io.clip import Clip, open_clip
 
@@ -112,5 +112,5 @@ def _stored(source: str, least: int, limit: int | None, stride: int) -> Source:
     places = range(0, index.lengths[number], stride)
     first, array, turns = index.offsets[number], store.array(split), index.bounces[number]
     frames = (np.array(array[first + place]).transpose(1, 2, 0) for place in places)
-    bounces = None if turns is None else np.isin(np.array(places), turns)
+    bounces = None if turns is None else bounces_at(turns, 0, len(places), stride)
     return Source(f"{Path(folder).resolve().name}-{number}", frames, fps, bounces)

@@ -17,14 +17,13 @@ from scipy.signal import find_peaks
 
 from stochvid.devices import pick_device
 from stochvid.errors import InputError
-from stochvid.files import replacing_folder
+from stochvid.files import check_free, replacing_folder
 from stochvid.io.clip import Fit, fit_frame
 from stochvid.models.pretrained import find_model
 from stochvid.models.svg import SVG
 from stochvid.plots import plot_surprise
 from stochvid.runs import seen_clips
 from stochvid.sources import open_source
-from stochvid.uncertainty import check_out
 
 TABLE, PLOT = "surprise.csv", "surprise.png"
 AT_ONCE = 32  # frames
@@ -71,10 +70,12 @@ def surprise(
         InputError: a model without latents, or a video that cannot be read or has a single frame.
     """
     out, place = Path(out), pick_device(device)
-    check_out(out, TABLE, overwrite)
+    check_free(out, TABLE, overwrite)
     for name, value, least in (("smooth", smooth, 0), ("length", length, 2)):
         if value is not None and value < least:
             raise InputError(f"--{name} must be at least {least}, got {value:g}.")
+    if fps is not None and fps <= 0:
+        raise InputError(f"--fps must be above 0, got {fps:g}.")
     folder = find_model(model)
     network = SVG.from_pretrained(folder, device=place)
     if not network.z_dim:

@@ -12,16 +12,15 @@ import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from stochvid.config import TRAINING, load_config
 from stochvid.devices import pick_device
 from stochvid.errors import InputError
-from stochvid.evaluation.clips import find_test_clips
-from stochvid.files import replacing_folder
+from stochvid.evaluation.clips import find_clips_for
+from stochvid.files import check_free, replacing_folder
 from stochvid.models.pretrained import find_model
 from stochvid.models.svg import SVG
+from stochvid.philox import Streams
 from stochvid.plots import plot_bounces
 from stochvid.progress import Progress
-from stochvid.runs import seen_clips
 
 RESULT, PLOT = "uncertainty.json", "uncertainty.png"
 CLIPS = 400
@@ -71,15 +70,12 @@ def uncertainty(
         InputError: a model without a learned prior, clips without known bounces, or numbers that do not work out.
     """
     out, place = Path(out), pick_device(device)
-    check_out(out, RESULT, overwrite)
+    check_free(out, RESULT, overwrite)
     folder = find_model(model)
     network = SVG.from_pretrained(folder, device=place)
     if network.config.prior in WHY_NOT:
         raise InputError(f"model {model!r}: {WHY_NOT[network.config.prior]}. Take one with a learned prior (SVG-LP).")
-    trained = load_config(folder / TRAINING) if (folder / TRAINING).is_file() else None
-    found = find_test_clips(data, trained, mnist, seen_clips(folder)["stride"])
-    found.check_fit(network.config)
-    found.config = network.config
+    found = find_clips_for(folder, network.config, data, mnist)
     context = network.config.context
     length = context + 2 * network.config.horizon if length is None else length
     if length <= context + 1:
@@ -89,9 +85,13 @@ def uncertainty(
     count = min(CLIPS, most) if clips is None else clips
     if not 2 <= count <= most:
         raise InputError(f"--clips must be from 2 to {most:,}, got {count:,}.")
+    if {**test.about, **test.about.get("plan", {})}.get("deterministic"):
+        raise InputError(
+            f"in {test}, the motion is deterministic: every bounce is certain, and nothing can be measured."
+        )
     print(f"{model} on {test}: {count:,} clips of {length} frames", flush=True)
     sigma, bounces = _observe(network, test, count, place)
-    results = _measure(sigma[:, context - 1 :], bounces[:, context:], seed)
+    results = _measure(sigma, bounces, context, seed)
     results = {"model": model, "data": test.about, "clips": count, "length": length, "context": context} | results
     shown = _telling(bounces, context)
     with replacing_folder(out) as temporary:
@@ -107,20 +107,6 @@ def uncertainty(
         )
     print(f"{out}: {RESULT}, {PLOT}")
     return results
-
-
-def check_out(out: Path, result: str, overwrite: bool) -> None:
-    """Checks that a folder of results may be written.
-
-    Raises:
-        InputError: it holds something else, or results that are not to be replaced.
-    """
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return
-    if not (out / result).is_file():
-        raise InputError(f"{str(out)!r} exists and is no earlier result (it has no {result}). Choose another --out.")
-    if not overwrite:
-        raise InputError(f"{str(out)!r} holds results already. Choose another --out, or replace them with --overwrite.")
 
 
 def _observe(network: SVG, test, count: int, device: torch.device) -> tuple[np.ndarray, np.ndarray]:
@@ -141,12 +127,11 @@ def _observe(network: SVG, test, count: int, device: torch.device) -> tuple[np.n
     return np.concatenate(sigma), np.concatenate(bounces)
 
 
-def _measure(sigma: np.ndarray, bounces: np.ndarray, seed: int) -> dict[str, Any]:
-    """ROC curves and σ around bounces, of σ and bounces (N, T')."""
-    if not bounces.any() or bounces.all():
-        raise InputError("these clips have no bounce, or nothing but bounces. Use stochastic motion, or more clips.")
+def _measure(sigma: np.ndarray, bounces: np.ndarray, context: int, seed: int) -> dict[str, Any]:
+    """ROC curves, and σ around bounces, of σ of frames 2 … T, (N, T − 1), and bounces (N, T)."""
     after = np.zeros_like(bounces)
     after[:, 1:] = bounces[:, :-1]
+    sigma, bounces, after = sigma[:, context - 1 :], bounces[:, context:], after[:, context:]
     results = {
         "every_frame": _roc(sigma, bounces, np.ones_like(bounces), seed),
         "without_the_frame_after": _roc(sigma, bounces, bounces | ~after, seed),
@@ -177,14 +162,20 @@ def _roc(sigma: np.ndarray, bounces: np.ndarray, counted: np.ndarray, seed: int)
     """ROC curve and AUROC of σ as a score for bounces, over the frames that count, with a bootstrap over clips."""
     clip = np.broadcast_to(np.arange(len(sigma))[:, None], sigma.shape)[counted]
     score, label = sigma[counted], bounces[counted]
+    if label.all() or not label.any():
+        raise InputError(
+            f"of the {label.size:,} frames that count, {'every' if label.any() else 'no'} one is a bounce: there is "
+            "nothing to tell apart. Use more --clips, or a larger --length."
+        )
     false, true, _ = roc_curve(label, score)
-    random = np.random.default_rng(seed)
-    resampled = []
-    while len(resampled) < RESAMPLES:
+    random, resampled = Streams(seed, "bootstrap").at(0), []
+    for _ in range(RESAMPLES):
         weight = np.bincount(random.integers(len(sigma), size=len(sigma)), minlength=len(sigma))[clip]
         kept = weight > 0
-        if label[kept].any() and not label[kept].all():
+        if label[kept].any() and not label[kept].all():  # else this resample has no AUROC
             resampled.append(roc_auc_score(label[kept], score[kept], sample_weight=weight[kept]))
+    if len(resampled) < RESAMPLES // 2:
+        raise InputError("too few clips have both frames with and frames without a bounce. Use more --clips.")
     points = np.linspace(0, 1, 201)
     return {
         "auroc": float(roc_auc_score(label, score)),

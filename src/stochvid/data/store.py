@@ -183,6 +183,13 @@ class Store:
         return InputError(f"store {str(self.path)!r} is broken: {why}. Prepare it again with --overwrite.")
 
 
+def bounces_at(bounces: Sequence[int], first: int, length: int, stride: int) -> np.ndarray:
+    """Which of the frames first, first + stride … follow a bounce that the one before them did not: (length,) bool."""
+    frames = first + stride * np.arange(length)
+    ordered = np.sort(np.asarray(bounces, dtype=np.int64))
+    return np.searchsorted(ordered, frames, side="right") > np.searchsorted(ordered, frames - stride, side="right")
+
+
 def is_store(path: str | Path) -> bool:
     """Whether there is a store in a folder, as far as its index shows."""
     try:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from stochvid.data.store import Store
+from stochvid.data.store import Store, bounces_at
 from stochvid.errors import InputError
 from stochvid.philox import Streams
 
@@ -77,7 +77,7 @@ class StoredClips:
             if mirrored:
                 frames[row] = frames[row, ..., ::-1].copy()
             if self._bounces[clip] is not None:
-                bounces[row] = np.isin(start + self.stride * np.arange(self.length), self._bounces[clip])
+                bounces[row] = bounces_at(self._bounces[clip], start, self.length, self.stride)
         batch = {"frames": frames, "index": indices}
         return batch | {"bounces": bounces} if None not in self._bounces else batch
 

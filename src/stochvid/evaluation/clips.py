@@ -14,10 +14,10 @@ import numpy as np
 
 from stochvid.config import TRAINING, DataConfig, ModelConfig, TrainConfig, config_path, load_config
 from stochvid.data.moving_mnist import MovingMNIST
-from stochvid.data.store import Store, is_store
+from stochvid.data.store import Store, bounces_at, is_store
 from stochvid.errors import InputError
 from stochvid.evaluation.protocols import DATA_SETS
-from stochvid.runs import CONFIG
+from stochvid.runs import CONFIG, seen_clips
 
 TEST_SEED = 2 << 32  # made clips are the same in every evaluation, and others than those of any training or validation
 
@@ -113,6 +113,8 @@ class StoredWindows:
         plan = _plan(store)
         self.about = {"source": "store", "path": str(store.path), "split": split, "stride": stride, "plan": plan}
         self.data_set, self.departures = _stored(store, split)
+        if stride > 1:
+            self.departures.append(f"one frame in {stride}")
 
     def __str__(self) -> str:
         short = f" ({self.short:,} clip(s) with less than {self._span} frames are left out)" if self.short else ""
@@ -130,7 +132,7 @@ class StoredWindows:
             start = index.offsets[clip] + first
             frames.append(array[start : start + self._span : self.stride])
             if index.bounces[clip] is not None:
-                bounces.append(np.isin(first + self.stride * np.arange(self.length), index.bounces[clip]))
+                bounces.append(bounces_at(index.bounces[clip], first, self.length, self.stride))
         batch = {"frames": np.stack(frames)}
         return batch | {"bounces": np.stack(bounces)} if len(bounces) == len(frames) else batch
 
@@ -211,6 +213,15 @@ def find_test_clips(data: str | None, trained: TrainConfig | None, mnist: str | 
     return Found(made, None, 1, config.model)
 
 
+def find_clips_for(folder: Path, model: ModelConfig, data: str | None, mnist: str | None) -> Found:
+    """As `find_test_clips`, for the model in a folder, which says what it was trained on; checks that they fit."""
+    trained = load_config(folder / TRAINING) if (folder / TRAINING).is_file() else None
+    found = find_test_clips(data, trained, mnist, seen_clips(folder)["stride"])
+    found.check_fit(model)
+    found.config = model
+    return found
+
+
 def digest(frames: np.ndarray) -> str:
     """Identity of a clip's frames, 16 hexadecimal digits."""
     return hashlib.blake2b(np.ascontiguousarray(frames).tobytes(), digest_size=8).hexdigest()
@@ -252,15 +263,19 @@ def _moving_mnist(about: dict[str, Any]) -> tuple[str | None, list[str]]:
 def _stored(store: Store, split: str | None) -> tuple[str | None, list[str]]:
     plan = _plan(store)
     kind = plan.get("format")
+    departures = [] if split in (None, "test") else [f"clips of {split}"]
     if kind == "moving-mnist":
         if plan.get("published") and not plan.get("deterministic"):
-            return "smmnist", []
-        return _moving_mnist({"image_size": store.size, "variant": "svg2018"} | plan)
-    if kind not in DATA_SETS or store.size != 64:
+            return "smmnist", departures
+        data_set, differences = _moving_mnist({"image_size": store.size, "variant": "svg2018"} | plan)
+        return data_set, departures + differences
+    if kind not in DATA_SETS or store.size != 64 or store.channels != (3 if kind == "bair" else 1):
         return None, []
-    departures = [] if split in (None, "test") else [f"clips of {split}"]
+    departures += [f"prepared with {name} {plan[name]}" for name in ("fps", "crop") if plan.get(name, "none") != "none"]
     if kind == "kth" and plan.get("split") != "srvp-test":
         departures.append("clips of another split than srvp-test")
+    if store.about.get("left_out"):
+        departures.append("clips that could not be read are left out")
     return kind, departures
 
 

@@ -4,7 +4,6 @@ Axes: `N` clips of the test, `B` of them, `S` samples, `T` time, `K` context, `C
 """
 
 import hashlib
-import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from stochvid.devices import autocast
 from stochvid.errors import InputError
 from stochvid.models.pretrained import WEIGHTS
 from stochvid.models.svg import SVG
+from stochvid.runs import folder_name
 
 STRAY = 0.5  # values may stray so far from [0, 1] and are clipped; farther, they are on another scale
 
@@ -30,12 +30,14 @@ class Forecaster(ABC):
         about: its identity, for the record.
         stochastic: whether its samples differ; if not, one is drawn.
         precision: in which it computes.
+        strays: how many values were outside [0, 1] so far, and clipped.
     """
 
     name: str
     about: dict[str, Any]
     stochastic: bool = True
     precision: str = "fp32"
+    strays: int = 0
 
     @abstractmethod
     def draw(self, numbers: Sequence[int], context: Tensor, horizon: int, first: int, count: int) -> Tensor:
@@ -59,17 +61,18 @@ class Model(Forecaster):
     Args:
         network: in eval mode.
         folder: that it was loaded from.
-        name: for tables.
+        source: what the user called it.
         seed: of the latents.
         precision: fp32 or bf16.
     """
 
-    def __init__(self, network: SVG, folder: Path, name: str, seed: int, precision: str):
-        self.network, self.seed, self.precision, self.name = network, seed, precision, name
+    def __init__(self, network: SVG, folder: Path, source: str, seed: int, precision: str):
+        self.network, self.seed, self.precision = network, seed, precision
+        self.name = folder_name(source)
         self.stochastic = network.z_dim > 0
         with open(folder / WEIGHTS, "rb") as file:
             weights = hashlib.file_digest(file, "sha256").hexdigest()
-        self.about = {"kind": "model", "path": str(folder), "sha256": weights, "prior": network.config.prior}
+        self.about = {"kind": "model", "path": source, "sha256": weights, "prior": network.config.prior}
 
     def draw(self, numbers: Sequence[int], context: Tensor, horizon: int, first: int, count: int) -> Tensor:
         """As `Forecaster.draw`; a future depends on the context, the seed and the sample's number alone."""
@@ -108,7 +111,6 @@ class Predictions(Forecaster):
     Attributes:
         shape: N, S, T, H, W, C.
         clips: the truth that the file holds, or None: `truth` (N, T, H, W, C), and `context` (N, K, H, W, C) if there.
-        strays: how many values were outside [0, 1] so far, and clipped.
 
     Raises:
         InputError: the file cannot be read, or its arrays are of another shape or dtype.
@@ -122,7 +124,6 @@ class Predictions(Forecaster):
             self._check(name, array, 6 if name == "predictions" else 5)
         self.shape = self._array.shape
         self.stochastic = self.shape[1] > 1
-        self.strays = 0
         with open(self.path, "rb") as file:
             self.about = {"kind": "predictions", "path": str(path)}
             self.about["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
@@ -132,18 +133,18 @@ class Predictions(Forecaster):
 
     def draw(self, numbers: Sequence[int], context: Tensor, horizon: int, first: int, count: int) -> Tensor:
         """As `Forecaster.draw`."""
-        array = np.array(self._array[list(numbers), first : first + count])
+        array = np.array(self._array[list(numbers), first : first + count, :horizon])
         if array.dtype == np.uint8:
             frames = torch.from_numpy(array).to(context.device).float() / 255
         else:
-            frames = torch.from_numpy(array.astype(np.float32)).to(context.device)
-            finite = frames[frames.isfinite()]
+            finite = array[np.isfinite(array)]
             if len(finite) and (finite.min() < -STRAY or finite.max() > 1 + STRAY):
                 raise InputError(
                     f"predictions {str(self.path)!r} have float values from {finite.min():.3g} to {finite.max():.3g}; "
                     "expected [0, 1]. Scale them, or save uint8."
                 )
             self.strays += int(((finite < 0) | (finite > 1)).sum())
+            frames = torch.from_numpy(array.astype(np.float32)).to(context.device)
             frames = frames.clamp(0, 1).where(frames.isfinite(), torch.nan)
         return frames.permute(0, 1, 2, 5, 3, 4).contiguous()
 
@@ -203,8 +204,9 @@ def _load(path: Path) -> dict[str, np.ndarray]:
             return {name: loaded[name] for name in ("predictions", "truth", "context") if name in loaded.files}
     except InputError:
         raise
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(f"predictions {str(path)!r} cannot be read as .npy or .npz: {error!s:.150}.") from None
+    except Exception as error:  # NumPy's and zip's readers raise nearly anything on broken files
+        why = str(error) or type(error).__name__
+        raise InputError(f"predictions {str(path)!r} cannot be read as .npy or .npz: {why:.150}.") from None
 
 
 def _as_bytes(path: Path, name: str, array: np.ndarray) -> np.ndarray:

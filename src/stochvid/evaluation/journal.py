@@ -9,7 +9,7 @@ from filelock import FileLock, Timeout
 
 from stochvid.errors import InputError
 from stochvid.evaluation.results import RESULTS
-from stochvid.files import replacing, writable_folder
+from stochvid.files import check_free, replacing, writable_folder
 
 WORK = ".evaluating"  # ends the name of the folder in which an evaluation is kept until it is whole
 
@@ -31,19 +31,16 @@ class Journal:
     """
 
     def __init__(self, out: Path, identity: dict[str, Any], *, resume: bool, overwrite: bool):
-        self.out, self.folder = out, out.with_name(out.name + WORK)
+        self.out = out.resolve()
+        if not self.out.name:
+            raise InputError(f"--out {str(out)!r} is no folder for results. Name one, as in --out evaluations/mine.")
+        self.folder = self.out.with_name(self.out.name + WORK)
         self.records: list[dict[str, Any]] = []
         self._identity, self._resume, self._overwrite = json.loads(json.dumps(identity)), resume, overwrite
         self._about: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
-        if self.out.exists() and not (self.out.is_dir() and not any(self.out.iterdir())):
-            if not (self.out / RESULTS).is_file():
-                raise InputError(f"{str(self.out)!r} exists and holds no results (no {RESULTS}). Choose another --out.")
-            if not self._overwrite:
-                raise InputError(
-                    f"{str(self.out)!r} holds results already. Choose another --out, or replace them with --overwrite."
-                )
+        check_free(self.out, RESULTS, self._overwrite)
         begun = (self.folder / "about.json").is_file()
         if begun and not (self._resume or self._overwrite):
             raise InputError(
@@ -56,19 +53,22 @@ class Journal:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise InputError(f"another process is at work in {str(self.folder)!r}. Wait for it to end.") from None
-        if begun and self._resume:
-            self._read()
+        try:
+            if not (begun and self._resume and self._read()):
+                self.records, self._about = [], {"identity": self._identity}
+                self._write_about()
             self._rewrite()
-        else:
-            self._about = {"identity": self._identity}
-            self._lines.unlink(missing_ok=True)
-            self._write_about()
-        self._file = open(self._lines, "a", encoding="utf-8")
+            self._file = open(self._lines, "a", encoding="utf-8")
+        except BaseException:
+            self._lock.release()
+            raise
         return self
 
     def __exit__(self, *_: Any) -> None:
         self._file.close()
         self._lock.release()
+        if not self.records:  # nothing to go on from
+            self.remove()
 
     def add(self, record: dict[str, Any]) -> None:
         """Notes the next clip."""
@@ -107,21 +107,32 @@ class Journal:
         with replacing(self._lines) as path:
             path.write_text("".join(json.dumps(record) + "\n" for record in self.records), encoding="utf-8")
 
-    def _read(self) -> None:
+    def _read(self) -> bool:
+        """Takes up what is there; false if that is of another evaluation, and may be replaced."""
         try:
             self._about = json.loads((self.folder / "about.json").read_text(encoding="utf-8"))
             lines = self._lines.read_text(encoding="utf-8").split("\n")[:-1] if self._lines.exists() else []
             self.records = [json.loads(line) for line in lines]  # a last line without an end was cut short
-            began = self._about["identity"]
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            began, chunk = self._about["identity"], self._about.get("chunk", 1)
+            if type(chunk) is not int or chunk < 1:
+                raise ValueError(f"chunk is {chunk!r}")
+            kinds = {frozenset(record) for record in self.records if "psnr" in record}
+            if len(kinds) > 1 or not all(
+                type(r["digest"]) is str and r["not_finite"] is not None for r in self.records
+            ):
+                raise ValueError("its records are not alike")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            if self._overwrite:
+                return False
             raise InputError(
                 f"what was evaluated in {str(self.folder)!r} is broken ({error!s:.100}). Begin again with --overwrite."
             ) from None
-        if began != self._identity:
+        if began != self._identity and not self._overwrite:
             raise InputError(
                 f"the evaluation in {str(self.folder)!r} was another one: {difference(began, self._identity)}. Go on "
                 "with the same, choose another --out, or begin again with --overwrite."
             )
+        return began == self._identity
 
 
 def difference(old: Any, new: Any, name: str = "") -> str:

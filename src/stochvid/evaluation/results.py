@@ -16,7 +16,6 @@ from stochvid.evaluation.protocols import METRICS
 
 FORMAT, VERSION = "stochvid evaluation", 1
 RESULTS, CURVES = "results.json", "curves.csv"
-SAME = ("protocol", "data", "setting")  # what must be equal in results that are compared
 KINDS = ("best", "mean", "worst")
 
 
@@ -55,6 +54,7 @@ def summarise(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     made, true = (np.array([record[name] for record in scored]) for name in ("gradient", "true_gradient"))
     statistics["sharpness"] = _ratio(made.mean(1), true.mean(1)) | {"curve": _ratio(made, true)}
     most = max(len(record["ranks"]) for record in scored)  # clips that lack a sample have fewer ranks
+    statistics["equal_frames"] = float(np.mean([record["equal"] for record in scored]))
     histogram = np.sum([record["ranks"] for record in scored if len(record["ranks"]) == most], axis=0)
     statistics["rank_histogram"] = {
         "counts": histogram.tolist(),
@@ -88,7 +88,7 @@ def write_curves(path: Path, results: dict[str, Any]) -> None:
             columns[f"{name}_{kind}"] = kinds[kind]["mean"]
             columns[f"{name}_{kind}_ci95"] = kinds[kind]["ci95"]
     for name, statistic in results["samples"].items():
-        if "curve" in statistic:
+        if isinstance(statistic, dict) and "curve" in statistic:
             columns[name] = statistic["curve"]["mean"]
             columns[f"{name}_ci95"] = statistic["curve"]["ci95"]
     with open(path, "w", newline="", encoding="utf-8") as file:
@@ -120,20 +120,53 @@ def read_results(run: str | Path) -> dict[str, Any]:
             f"there are no results in {str(run)!r} (no {RESULTS}). Make them: stochvid evaluate … --out {run}."
         )
     try:
-        results = json.loads(path.read_text(encoding="utf-8"))
+        results = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"results {str(path)!r} are cut short or broken: {error!s:.100}. Evaluate again.") from None
     if not isinstance(results, dict) or results.get("format") != FORMAT:
         raise InputError(f"{str(path)!r} holds no results of stochvid evaluate.")
-    if results.get("version") != VERSION:
+    if type(results.get("version")) is not int or results["version"] != VERSION:
         raise InputError(
             f"results {str(path)!r} are of version {results.get('version')!r}; this stochvid reads version {VERSION}. "
             "Evaluate again, or update stochvid."
         )
-    missing = [name for name in (*SAME, "name", "metrics", "curves", "samples", "clips") if name not in results]
-    if missing:
-        raise InputError(f"results {str(path)!r} are not whole: {', '.join(missing)} missing. Evaluate again.")
+    try:
+        _check_whole(results)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        missing = f"{error} is missing" if isinstance(error, LookupError) else str(error)
+        raise InputError(f"results {str(path)!r} are not whole: {missing:.100}. Evaluate again.") from None
     return results
+
+
+def _check_whole(results: dict[str, Any]) -> None:
+    """Checks that all is there which tables, plots and comparisons use; raises nearly anything if not."""
+    setting, sampling = results["setting"], results["sampling"]
+    counts = [setting[name] for name in ("context", "horizon", "clips", "samples")] + [sampling["drawn"]]
+    texts = [results["name"], results["data"]["name"], results["data"]["sha256"]]
+    texts += [results["protocol"]["name"], results["protocol"]["best_by"]]
+    if {type(count) for count in counts} != {int} or {type(text) for text in texts} != {str}:
+        raise ValueError("names or counts are of the wrong kind")
+    if len(results["clips"]) != setting["clips"] or not results["weights"].keys() >= {"lpips", "fvd"}:
+        raise ValueError(f"{len(results['clips'])} clips are not the {setting['clips']} of the setting")
+    numbers: list[Any] = []
+    for name, kinds in results["metrics"].items():
+        for kind in KINDS:
+            curve = results["curves"][name][kind]
+            if {len(curve["mean"]), len(curve["ci95"])} != {setting["horizon"]}:
+                raise ValueError(f"the curve of {name} has not {setting['horizon']} steps")
+            numbers += [kinds[kind]["mean"], kinds[kind]["ci95"], *curve["mean"], *curve["ci95"]]
+    if results["metrics"]:
+        for name in ("diversity", "mse", "sharpness", "crps"):
+            numbers += [results["samples"][name]["mean"], results["samples"][name]["ci95"]]
+        numbers += [clip[name]["best"] for clip in results["clips"] for name in results["metrics"] if name in clip]
+    if results.get("fvd"):
+        numbers.append(results["fvd"]["value"])
+    if not {type(number) for number in numbers} <= {float, int, type(None)}:
+        raise ValueError("a number is none")
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number")
 
 
 def _mean(values: np.ndarray) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from stochvid.evaluation.clips import TestClips, digest, digest_of
-from stochvid.evaluation.forecasters import Forecaster, Predictions
+from stochvid.evaluation.forecasters import Forecaster
 from stochvid.evaluation.journal import Journal
 from stochvid.evaluation.protocols import Task
 from stochvid.evaluation.results import FORMAT, VERSION, summarise
@@ -85,7 +85,7 @@ class Evaluation:
 
     def run(self, journal: Journal) -> int:
         """Scores all clips that the journal does not have yet; gives how many those were."""
-        together = max(1, self.chunk // self.drawn)  # clips whose samples are drawn together
+        together = max(1, self.chunk // max(self.drawn, self.task.context))  # clips that are encoded and drawn together
         journal.cut(len(journal.records) // together * together)
         before = len(journal.records)
         with Progress(self.count, "clips", before) as progress:
@@ -109,8 +109,7 @@ class Evaluation:
         results["made_by"]["clips_per_second"] = round(done / seconds, 3)
         results["departures"] = self.departures
         results |= summarise(records)
-        if isinstance(self.forecaster, Predictions) and self.forecaster.strays:
-            results["not_finite"]["values_clipped"] = self.forecaster.strays
+        results["not_finite"]["values_clipped"] = sum(record.get("clipped", 0) for record in records)
         if self.judges.i3d is not None:
             results["fvd"] = _fvd(records, self.task)
         return results
@@ -129,15 +128,16 @@ class Evaluation:
         if self.drawn == 1:
             shown = {"prediction": 0}
         context, truth = self._read([clip["clip"]])
-        futures, total = {}, torch.zeros_like(truth[0], dtype=torch.float32)
+        futures, total, count = {}, torch.zeros_like(truth[0], dtype=torch.float32), 0
         for first, drawn in self._draw([clip["clip"]], context):
-            total += drawn[0].nan_to_num().sum(0)
+            whole = drawn[0][drawn[0].isfinite().flatten(1).all(1)]
+            total, count = total + whole.sum(0), count + len(whole)
             futures |= {
                 number: drawn[0, number - first] for number in shown.values() if 0 <= number - first < len(drawn[0])
             }
         tiles = {label: futures[number] for label, number in shown.items()}
         if self.drawn > 1:
-            tiles[f"mean of {self.drawn}"] = total / self.drawn
+            tiles[f"mean of {self.drawn}"] = total / count
         frames = (torch.stack(list(tiles.values())).nan_to_num() * 255).round().to(torch.uint8)
         title = f"{self.forecaster.name}, clip {clip['clip']} (median SSIM)"
         picture = FuturesPicture(
@@ -148,12 +148,16 @@ class Evaluation:
     def _score(self, numbers: Sequence[int]) -> Iterator[dict[str, Any]]:
         context, truth = self._read(numbers)
         chosen = [int(Streams(self.seed, "fvd sample").at(n).integers(self.drawn)) for n in numbers]
-        scores = [ClipScores(self.judges, *clip) for clip in zip(context, truth, chosen, strict=True)]
+        scores, strays = (
+            [ClipScores(self.judges, *c) for c in zip(context, truth, chosen, strict=True)],
+            self.forecaster.strays,
+        )
         for _, drawn in self._draw(numbers, context):
             for score, samples in zip(scores, drawn, strict=True):
                 score.add(samples)
-        for score in scores:
-            yield {"digest": digest(torch.cat([score.context, score.truth]).cpu().numpy())} | score.record()
+        for i, score in enumerate(scores):
+            record = {"digest": digest(torch.cat([score.context, score.truth]).cpu().numpy())} | score.record()
+            yield record | {"clipped": self.forecaster.strays - strays if i == 0 else 0}  # of all clips of this draw
 
     def _read(self, numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Context (B, K, C, H, W) and truth (B, T, C, H, W), uint8."""

@@ -67,6 +67,7 @@ class ClipScores:
             )[0].mean(-1),
             "mse": error.mean(-1),
             "gradient": gradient_energy(samples),
+            "equal": (error == 0).float().mean(-1),
         }
         if self.judges.lpips is not None:
             curves["lpips"] = self.judges.lpips(samples[None], truth[None])[0]
@@ -103,6 +104,7 @@ class ClipScores:
         truth, ensemble = as_float(self.truth), torch.cat(self._ensemble)
         histogram, alike = ranks(ensemble, truth)
         record |= {
+            "equal": float(np.nanmean(curves["equal"])),
             "mse": np.nanmean(curves["mse"], axis=0).tolist(),
             "gradient": np.nanmean(curves["gradient"], axis=0).tolist(),
             "true_gradient": gradient_energy(truth).double().tolist(),

@@ -29,6 +29,8 @@ def evaluation_table(results: dict[str, Any]) -> str:
         rows.append([f"  {model}, published", *(_number(name, {"mean": numbers.get(name)}) for name in names)])
     lines += _aligned(rows)
     lines.append(_sample_line(results["samples"], drawn))
+    if results["samples"]["equal_frames"]:
+        lines.append(f"{results['samples']['equal_frames']:.1%} of its frames equal the truth, and count as 100 dB")
     if results.get("fvd"):
         fvd = results["fvd"]
         value = "none" if fvd["value"] is None else f"{fvd['value']:.1f}"
@@ -53,7 +55,7 @@ def comparison_table(runs: Sequence[dict[str, Any]], differences: Sequence[dict[
     """
     protocol, setting = runs[0]["protocol"], runs[0]["setting"]
     names = [name for name in METRICS if any(name in run["metrics"] for run in runs)]
-    fvd = any(run.get("fvd") for run in runs)
+    fvd, drawn = any(run.get("fvd") for run in runs), max(run["sampling"]["drawn"] for run in runs)
     head = ["", *(f"{METRICS[name]} {_arrow(name)}" for name in names), *(["FVD ↓"] if fvd else [])]
     rows = [[*head, "diversity", "sharpness", "CRPS ↓"]]
     for run in runs:
@@ -64,7 +66,7 @@ def comparison_table(runs: Sequence[dict[str, Any]], differences: Sequence[dict[
         rows.append([run["name"], *best, *video, *rest])
     lines = [
         f"{protocol['name']}, {setting['clips']:,} clips, {setting['context']} → {setting['horizon']} frames, best of "
-        f"{setting['samples']} by {_chosen(protocol)} (or the one, of what draws nothing); ± is the 95 % interval",
+        f"{drawn} by {_chosen(protocol)} (or the one, of what draws nothing); ± is the 95 % interval",
         *_aligned(rows),
         f"Against {runs[0]['name']}, clip by clip:",
     ]

@@ -133,7 +133,15 @@ def fit_frame(frame: np.ndarray, size: int, channels: int, fit: Fit = "squash") 
 
     Returns:
         (C, size, size) uint8.
+
+    Raises:
+        InputError: the channels cannot be converted.
     """
+    had = frame.shape[-1]
+    if had != channels and (channels not in (1, 3) or had not in COLOURS):
+        raise InputError(
+            f"frames of {had} channel(s) cannot be converted to the {channels} channels of the model. Use other clips."
+        )
     if fit == "pad":
         frame = _padded(frame)
     if channels in (1, 3):
@@ -149,16 +157,7 @@ def fit_frame(frame: np.ndarray, size: int, channels: int, fit: Fit = "squash") 
 
 
 def fit_frames(clip: Clip, size: int, channels: int, fit: Fit = "squash") -> np.ndarray:
-    """All frames of a clip as `fit_frame` makes them: (T, C, size, size) uint8.
-
-    Raises:
-        InputError: the channels cannot be converted.
-    """
-    had = clip.frames.shape[-1]
-    if had != channels and (channels not in (1, 3) or had not in COLOURS):
-        raise InputError(
-            f"clip {clip.name!r} has {had} channels and cannot be converted to the {channels} channels of the model."
-        )
+    """All frames of a clip as `fit_frame` makes them: (T, C, size, size) uint8; errors as there."""
     return np.stack([fit_frame(frame, size, channels, fit) for frame in clip.frames])
 
 

@@ -251,7 +251,7 @@ def write_png(path: Path, pixels: np.ndarray) -> Path:
 def write_gif(path: Path, frames: Iterable[np.ndarray], fps: float) -> Path:
     """Writes frames (H, W, 3) uint8 as an endless GIF that rests a second on its last frame."""
     frames = np.stack(list(frames))
-    durations = [1000 / fps] * (len(frames) - 1) + [1000]
+    durations = [1000 / fps] * (len(frames) - 1) + [1000] if len(frames) > 1 else 1000
     with replacing(path) as temporary:
         iio.imwrite(temporary, frames, extension=".gif", plugin="pillow", duration=durations, loop=0)
     return path

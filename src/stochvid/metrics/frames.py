@@ -17,6 +17,7 @@ Window = Literal["uniform", "gaussian"]
 
 K1, K2 = 0.01, 0.03  # Wang et al. (2004), section III
 UNIFORM_SIDE, GAUSSIAN_SIDE, GAUSSIAN_SIGMA = 7, 11, 1.5
+RISKY = 50  # roundings of float32: 3e-6
 PIXELS_AT_ONCE = {"cpu": 40 * 64 * 64, "cuda": 1 << 26}  # the maps of so many stay in a processor's cache
 
 
@@ -66,8 +67,9 @@ def ssim(
 ) -> Tensor:
     """Structural similarity (Wang et al. 2004) of each frame and channel, a mean over the windows inside the frame.
 
-    Two windows: uniform, 7×7, and Gaussian, 11×11 with σ = 1.5. Frames are centred on the mean of the true one first,
-    as second moments of bright frames lose their last digits in float32. Within 1e-5 of scikit-image in float64.
+    Two windows: uniform, 7×7, and Gaussian, 11×11 with σ = 1.5. Within 1e-5 of scikit-image in float64: frames are
+    centred on the mean of the true one first, as second moments of bright frames lose their last digits in float32, and
+    frames that are flat far from their mean, half black and half white ones, are computed in float64.
 
     Args:
         prediction: (B, S, T, C, H, W), float in [0, 1] or uint8.
@@ -88,9 +90,21 @@ def ssim(
     if min(height, width) < side:
         raise InputError(f"SSIM's {window} window has {side} pixels a side; frames of {height}×{width} are smaller.")
     scale = side**2 / (side**2 - 1) if sample_covariance else 1.0
-    c1, c2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2 / scale  # the scale cancels out of the other terms
+    constants = (K1 * data_range) ** 2, (K2 * data_range) ** 2 / scale  # the scale cancels out of the other terms
+    result, risk = _ssim(prediction, truth, windowed, *constants)
+    doubtful = risk > RISKY
+    if doubtful.any():  # flat windows far from the frame's mean
+        expanded = truth[:, None].expand_as(prediction)
+        x, y = (frames[doubtful].double()[None, :, None] for frames in (prediction, expanded))
+        result[doubtful] = _ssim(x[:, None], y, windowed, *constants)[0].flatten().to(result)
+    return result.clamp_(max=1)
 
-    result, known = truth.new_empty(prediction.shape[:4]), None
+
+def _ssim(
+    prediction: Tensor, truth: Tensor, windowed: Callable[[Tensor], Tensor], c1: float, c2: float
+) -> tuple[Tensor, Tensor]:
+    """SSIM (B, S, T, C), and by how many roundings of 1 it may be off, about."""
+    result, risk, known = truth.new_empty(prediction.shape[:4]), truth.new_empty(prediction.shape[:4]), None
     for (clip, samples, frames), x, y in _pieces(prediction, truth):
         if known is None or known[0] != (clip, frames):  # what the truth gives serves all samples
             known = (clip, frames), *_true_moments(y, windowed, c2)
@@ -104,10 +118,12 @@ def ssim(
         back = (x_mean + y_mean_back).mul_(2 * shift).add_(c1)
         means_twice = x_mean * y_mean_twice
         squares = torch.addcmul(y_mean_squared, x_mean, x_mean)
+        variances = x_square.add_(y_square).sub_(squares)
         above = (back + means_twice).mul_(product_twice.sub_(means_twice).add_(c2))
-        below = back.add_(squares).mul_(x_square.add_(y_square).sub_(squares))
+        risk.flatten(2)[clip, samples, frames] = (squares / variances).mean((-1, -2))
+        below = back.add_(squares).mul_(variances)
         result.flatten(2)[clip, samples, frames] = above.div_(below).mean((-1, -2))
-    return result
+    return result, risk
 
 
 def _true_moments(y: Tensor, windowed: Callable[[Tensor], Tensor], c2: float) -> tuple[Tensor, ...]:

@@ -8,7 +8,7 @@ from typing import Any, Self
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from stochvid.config import TRAINING, ModelConfig, from_dict
+from stochvid.config import CLIPS, TRAINING, ModelConfig, from_dict
 from stochvid.errors import InputError
 from stochvid.files import replacing, writable_folder
 
@@ -77,7 +77,7 @@ def _download(model: str, hub_options: dict[str, Any]) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(model, allow_patterns=[CONFIG, WEIGHTS, TRAINING], **hub_options))
+        return Path(snapshot_download(model, allow_patterns=[CONFIG, WEIGHTS, TRAINING, CLIPS], **hub_options))
     except (OSError, ValueError) as error:  # every error of the hub is one of these
         raise missing from error
 
