@@ -99,7 +99,7 @@ class Evaluation:
         """What `results.json` holds."""
         records = journal.records
         results = {"format": FORMAT, "version": VERSION} | self.identity()
-        results["data"] |= {
+        results["data"] = self.clips.about | {
             "name": str(self.clips),
             "data_set": self.clips.data_set,
             "sha256": digest_of(record["digest"] for record in records),
@@ -148,10 +148,8 @@ class Evaluation:
     def _score(self, numbers: Sequence[int]) -> Iterator[dict[str, Any]]:
         context, truth = self._read(numbers)
         chosen = [int(Streams(self.seed, "fvd sample").at(n).integers(self.drawn)) for n in numbers]
-        scores, strays = (
-            [ClipScores(self.judges, *c) for c in zip(context, truth, chosen, strict=True)],
-            self.forecaster.strays,
-        )
+        scores = [ClipScores(self.judges, *clip) for clip in zip(context, truth, chosen, strict=True)]
+        strays = self.forecaster.strays
         for _, drawn in self._draw(numbers, context):
             for score, samples in zip(scores, drawn, strict=True):
                 score.add(samples)
