@@ -230,7 +230,7 @@ def test_a_deterministic_model_is_drawn_once(store, tmp_path, capsys):
 
 def test_an_evaluation_that_was_stopped_goes_on_with_the_same_numbers(model, store, tmp_path):
     out, setting = tmp_path / "out", [f"--{name}={value}" for name, value in SETTING.items()]
-    words = [*STOCHVID, "evaluate", model, "--data", store, "--samples", "3000", *setting, "--memory", "0.05"]
+    words = [*STOCHVID, "evaluate", model, "--data", store, "--samples", "800", *setting, "--memory", "0.03"]
     process = subprocess.Popen([*words, "--out", str(out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     lines = out.with_name("out.evaluating") / "clips.jsonl"
     until = time.monotonic() + 120
@@ -245,13 +245,13 @@ def test_an_evaluation_that_was_stopped_goes_on_with_the_same_numbers(model, sto
     assert 2 <= done < CLIPS
     with open(lines, "a") as file:
         file.write('{"digest": "cut sho')  # as a kill in the middle of a write leaves it
-    options = {"data": store, "samples": 3000} | SETTING
+    options = {"data": store, "samples": 800} | SETTING
     with pytest.raises(InputError, match="Go on with --resume, or begin again"):
-        evaluate(model, out, memory=0.05, **options)
+        evaluate(model, out, memory=0.03, **options)
     with pytest.raises(InputError, match=r"another one: sampling.seed was 0, is 1"):
         evaluate(model, out, seed=1, resume=True, **options)
     resumed = evaluate(model, out, resume=True, **options)  # another --memory: the chunk stays what it was
-    whole = evaluate(model, tmp_path / "whole", memory=0.05, **options)
+    whole = evaluate(model, tmp_path / "whole", memory=0.03, **options)
     assert resumed["sampling"]["chunk"] == whole["sampling"]["chunk"]
     same(resumed, whole)
     assert resumed["data"]["sha256"] == whole["data"]["sha256"]
@@ -363,20 +363,20 @@ def test_what_is_done_is_not_done_again(store, tmp_path, capsys):
 
 def test_memory_that_is_chosen_here_is_always_enough(tmp_path):
     """A data set like BAIR, whose ensembles of 100 are larger than the default."""
-    frames = np.random.default_rng(0).integers(256, size=(2, 30, 3, 64, 64), dtype=np.uint8)
+    frames = np.random.default_rng(0).integers(256, size=(1, 30, 3, 64, 64), dtype=np.uint8)
     (tmp_path / "s").mkdir()
     with StoreWriter(tmp_path / "s", 64, 3) as writer:
         for n, clip in enumerate(frames):
             writer.add("test", f"{n}", clip, 30)
         writer.finish({"plan": {"format": "bair"}, "source": "made", "left_out": []})
     results = evaluate("copy-last", tmp_path / "out", data=str(tmp_path / "s"))
-    assert results["setting"] == {"context": 2, "horizon": 28, "clips": 2, "samples": 100}
+    assert results["setting"] == {"context": 2, "horizon": 28, "clips": 1, "samples": 100}
     torch.manual_seed(0)
     SVG(ModelConfig(channels=3, base_channels=2, g_dim=4, z_dim=2, rnn_size=4)).save_pretrained(tmp_path / "m")
     with pytest.raises(InputError, match=r"Use (\S+) or more") as error:
-        evaluate(str(tmp_path / "m"), tmp_path / "b", data=str(tmp_path / "s"), memory=0.01)
+        evaluate(str(tmp_path / "m"), tmp_path / "b", data=str(tmp_path / "s"), horizon=4, memory=0.01)
     enough = float(str(error.value).split("Use ")[1].split()[0])
-    assert evaluate(str(tmp_path / "m"), tmp_path / "b", data=str(tmp_path / "s"), memory=enough)["metrics"]
+    assert evaluate(str(tmp_path / "m"), tmp_path / "b", data=str(tmp_path / "s"), horizon=4, memory=enough)["metrics"]
 
 
 def test_nan_is_counted_and_left_out_and_never_averaged_in(model, store, tmp_path, capsys):

@@ -89,7 +89,8 @@ def test_bounces_follow_their_frames(tmp_path):
     clips = StoredClips(make(tmp_path / "s", (40, 50), bounces=[7, 20, 33]), "train", 10, stride=2)
     batch = clips.__getitems__(range(200))
     shown = batch["frames"][:, :, 0, 0, 1]
-    assert np.array_equal(batch["bounces"], np.isin(shown, [7, 20, 33]))
+    # a frame that was skipped bounced, too: the next one is the first that shows it
+    assert np.array_equal(batch["bounces"], np.isin(shown, [7, 20, 33]) | np.isin(shown - 1, [7, 20, 33]))
     assert 0 < batch["bounces"].mean() < 0.3
 
 
