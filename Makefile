@@ -1,5 +1,5 @@
 # make demo   train a small model on two cores in minutes and draw futures from it
-# make test   lint and the tests (under 8 minutes on two cores)
+# make test   lint and the tests (under 10 minutes on two cores)
 
 PYTHON ?= python3
 BIN := .venv/bin
