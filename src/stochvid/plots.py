@@ -46,7 +46,7 @@ def plot_uncertainty(
 
 
 def plot_curves(path: Path, runs: Sequence[dict[str, Any]]) -> Path:
-    """Metrics over the predicted frames, as the paper's figures 5 and 7: of the best sample, with 95 % bands.
+    """Metrics over the predicted frames, as in the paper's figures: of the best sample, with 95 % bands.
 
     Args:
         path: PNG to write.
