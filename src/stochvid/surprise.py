@@ -8,7 +8,6 @@ import heapq
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -69,7 +68,7 @@ def surprise(
     Raises:
         InputError: a model without latents, or a video that cannot be read or has a single frame.
     """
-    out, place = Path(out), pick_device(device)
+    out, where = Path(out), pick_device(device)
     check_free(out, TABLE, overwrite)
     for name, value, least in (("smooth", smooth, 0), ("length", length, 2)):
         if value is not None and value < least:
@@ -77,7 +76,7 @@ def surprise(
     if fps is not None and fps <= 0:
         raise InputError(f"--fps must be above 0, got {fps:g}.")
     folder = find_model(model)
-    network = SVG.from_pretrained(folder, device=place)
+    network = SVG.from_pretrained(folder, device=where)
     if not network.z_dim:
         raise InputError(
             f"model {model!r} is the deterministic baseline: it has no latents, and no KL to measure surprise with. "
@@ -86,24 +85,15 @@ def surprise(
     seen, config = seen_clips(folder), network.config
     fit, fps = fit or ("crop" if seen["crop"] == "centre" else "squash"), fps or seen["fps"]
     source = open_source(video, folder, config, 2, length, fps, seen["stride"])
-    name, rate = source.name, source.fps
     frames = (fit_frame(frame, config.image_size, config.channels, fit) for frame in islice(source.frames, length))
     film = Film()
-    kl, mse = _observe(network, frames, film, place)
+    kl, mse = _observe(network, frames, film, where)
     if len(kl) == 0:
         raise InputError(f"video {video!r} has a single frame. Surprise needs two or more.")
-    series: dict[str, Any] = {"frame": np.arange(2, len(kl) + 2)}
-    series["seconds"] = (series["frame"] - 1) / rate if rate else np.full(len(kl), np.nan)
-    for column, values in (("kl", kl), ("mse", mse)):
-        smoothed = gaussian_filter1d(values, smooth, mode="nearest") if smooth else values
-        series |= {column: values, f"{column}_smooth": smoothed}
-    series["peak"] = np.isin(np.arange(len(kl)), _peaks(kl, config.context))
-    _write(out, series, film, f"{name}: {len(kl) + 1:,} frames" + (f", {rate:g} frames/s" if rate else ""))
-    found = np.flatnonzero(series["peak"])
-    print(f"{name}: KL {kl.mean():.2f} nats a frame (median {np.median(kl):.2f}), {len(found)} peak(s)")
-    for place_of in sorted(found, key=lambda i: -kl[i])[:SHOWN]:
-        when = f" ({series['seconds'][place_of]:.2f} s)" if rate else ""
-        print(f"  frame {series['frame'][place_of]}{when}: {kl[place_of]:.1f} nats, MSE {mse[place_of]:.4f}")
+    series = _series(kl, mse, source.fps, smooth, config.context)
+    rate = f", {source.fps:g} frames/s" if source.fps else ""
+    _write(out, series, film, f"{source.name}: {len(kl) + 1:,} frames{rate}")
+    _report(source.name, series)
     print(f"{out}: {TABLE}, {PLOT}")
     return series
 
@@ -153,6 +143,30 @@ def _observe(
     return (np.concatenate(kl), np.concatenate(mse)) if kl else (np.empty(0), np.empty(0))
 
 
+def _series(kl: np.ndarray, mse: np.ndarray, rate: float | None, smooth: float, context: int) -> dict[str, np.ndarray]:
+    """The columns of `surprise.csv`, as `surprise` returns them."""
+    series = {"frame": np.arange(2, len(kl) + 2)}
+    series["seconds"] = (series["frame"] - 1) / rate if rate else np.full(len(kl), np.nan)
+    for column, values in (("kl", kl), ("mse", mse)):
+        smoothed = gaussian_filter1d(values, smooth, mode="nearest") if smooth else values
+        series |= {column: values, f"{column}_smooth": smoothed}
+    return series | {"peak": np.isin(np.arange(len(kl)), _peaks(kl, context))}
+
+
+def _highest(series: dict[str, np.ndarray]) -> list[int]:
+    """Places of the highest peaks, the highest first."""
+    return sorted(np.flatnonzero(series["peak"]), key=lambda i: -series["kl"][i])[:SHOWN]
+
+
+def _report(name: str, series: dict[str, np.ndarray]) -> None:
+    kl = series["kl"]
+    peaks = f"{series['peak'].sum()} peak(s)"
+    print(f"{name}: KL {kl.mean():.2f} nats a frame (median {np.median(kl):.2f}), {peaks}")
+    for i in _highest(series):
+        when = "" if np.isnan(series["seconds"][i]) else f" ({series['seconds'][i]:.2f} s)"
+        print(f"  frame {series['frame'][i]}{when}: {kl[i]:.1f} nats, MSE {series['mse'][i]:.4f}")
+
+
 def _peaks(kl: np.ndarray, context: int) -> np.ndarray:
     """Places of outstanding local maxima, after the context."""
     kl = kl.copy()
@@ -165,7 +179,7 @@ def _peaks(kl: np.ndarray, context: int) -> np.ndarray:
 
 def _write(out: Path, series: dict[str, np.ndarray], film: Film, title: str) -> None:
     peaks = np.flatnonzero(series["peak"])
-    highest = sorted(series["frame"][sorted(peaks, key=lambda i: -series["kl"][i])[:SHOWN]].tolist())
+    highest = sorted(series["frame"][_highest(series)].tolist())
     with replacing_folder(out) as folder:
         with open(folder / TABLE, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)

@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 from stochvid.devices import pick_device
 from stochvid.errors import InputError
-from stochvid.evaluation.clips import find_clips_for
+from stochvid.evaluation.clips import TestClips, find_clips_for
 from stochvid.files import check_free, replacing_folder
 from stochvid.models.pretrained import find_model
 from stochvid.models.svg import SVG
@@ -98,18 +98,12 @@ def uncertainty(
         (temporary / RESULT).write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
         frames = test.read([shown])["frames"][0]
         plot_bounces(temporary / PLOT, results, sigma[shown], bounces[shown], frames, context)
-    for which in ("every_frame", "without_the_frame_after"):
-        r = results[which]
-        low, high = r["auroc_ci95"]
-        what = which.replace("_", " ").replace("after", "after a bounce")
-        print(
-            f"AUROC {r['auroc']:.4f} (95 % {low:.4f} to {high:.4f}), {what}: {r['bounces']:,} of {r['frames']:,} frames"
-        )
+    _report(results)
     print(f"{out}: {RESULT}, {PLOT}")
     return results
 
 
-def _observe(network: SVG, test, count: int, device: torch.device) -> tuple[np.ndarray, np.ndarray]:
+def _observe(network: SVG, test: TestClips, count: int, device: torch.device) -> tuple[np.ndarray, np.ndarray]:
     """σ of every step (N, T − 1), a mean over latents, and bounces (N, T)."""
     sigma, bounces = [], []
     with torch.inference_mode(), Progress(count, "clips") as progress:
@@ -125,6 +119,16 @@ def _observe(network: SVG, test, count: int, device: torch.device) -> tuple[np.n
             bounces.append(batch["bounces"])
             progress.show(first + len(frames))
     return np.concatenate(sigma), np.concatenate(bounces)
+
+
+def _report(results: dict[str, Any]) -> None:
+    for which, what in (
+        ("every_frame", "every frame"), ("without_the_frame_after", "without the frame after a bounce"),
+    ):  # fmt: skip
+        r = results[which]
+        low, high = r["auroc_ci95"]
+        counts = f"{r['bounces']:,} of {r['frames']:,} frames"
+        print(f"AUROC {r['auroc']:.4f} (95 % {low:.4f} to {high:.4f}), {what}: {counts}")
 
 
 def _measure(sigma: np.ndarray, bounces: np.ndarray, context: int, seed: int) -> dict[str, Any]:
