@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from stochvid.config import ModelConfig
+from stochvid.models.backbones import JoinedConv
 
 
 def widths(c: ModelConfig) -> list[int]:
@@ -254,9 +255,10 @@ def pairs(model, oracle):
         kinds = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.BatchNorm2d)
         a = [m for m in fast.modules() if isinstance(m, kinds)]
         b = [m for m in plain.modules() if isinstance(m, kinds)]
+        joined = {m.d: m for m in fast.modules() if isinstance(m, JoinedConv)}
         while b:
             y, x = b.pop(0), a.pop(0)
-            assert type(x) is type(y), (name, x, y)
+            assert isinstance(x, type(y)), (name, x, y)
             halves = [(x, None)]
             channels = 0 if isinstance(y, nn.ConvTranspose2d) else 1  # the axis of the input channels
             if x.weight.shape != y.weight.shape:
@@ -269,7 +271,8 @@ def pairs(model, oracle):
             for half, cut in halves:
                 out.append((f"{name} {half} weight", half.weight, y.weight, cut))
             if y.bias is not None:
-                out.append((f"{name} {x} bias", x.bias, y.bias, None))
+                bias = x.bias if x not in joined else joined[x].bias
+                out.append((f"{name} {x} bias", bias, y.bias, None))
             if isinstance(y, nn.BatchNorm2d):
                 out.append((f"{name} {x} mean", x.running_mean, y.running_mean, None))
                 out.append((f"{name} {x} var", x.running_var, y.running_var, None))

@@ -109,10 +109,10 @@ def test_context_latents_may_be_the_posterior_mean():
 def test_every_size_has_the_published_stages_and_gives_frames_back(backbone, size, stages):
     model = SVG(narrow(backbone=backbone, image_size=size, channels=4, base_channels=2)).eval()
     frames = torch.rand(2, 4, size, size)
-    h, skips = model.encoder(frames)
+    h, skips, _ = model.encoder(frames)
     assert h.shape == (2, 6)
     assert [skip.shape[1] for skip in skips] == [2, 4, 8, 16, 16, 16][:stages]
-    assert model.decoder(h, model.decoder.hoist(skips)).shape == frames.shape
+    assert model.decoder(h[None, :, None], model.decoder.hoist(skips)).shape == (1, 2, 1, 4, size, size)
 
 
 @pytest.mark.parametrize("part", ["encoder", "decoder"])

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from stochvid.models.layers import AddSkips, Branch, ConvFromPoint, ConvToPoint, DownConv, UpConv
+
 
 def stage_channels(image_size: int, base_channels: int) -> list[int]:
     """Channels of each stage, finest first: 64 px → [b, 2b, 4b, 8b], 128 px → [b, 2b, 4b, 8b, 8b]."""
@@ -42,34 +44,30 @@ def _vgg_depth(stage: int) -> int:
     return 2 if stage < 2 else 3
 
 
-def add_per_group(d: Tensor, s: Tensor) -> Tensor:
-    """d + s where each row of s (R, …) serves the next N/R rows of d (N, …)."""
-    n, r = d.shape[0], s.shape[0]
-    if n == r:
-        return d + s
-    return (d.unflatten(0, (r, n // r)) + s.unsqueeze(1)).flatten(0, 1)
-
-
 class JoinedConv(nn.Module):
-    """A convolution over joined channels [d, skip], held as its two halves, and what follows it.
+    """A convolution over joined channels [d, skip], held as its two halves and a bias, and what follows it.
 
     Args:
-        conv: `nn.Conv2d` or `nn.ConvTranspose2d`.
-        in_channels: channels of d, and as many of the skip.
-        out_channels: channels of the result.
+        d: the half for d, without bias.
+        skip: the half for the skip, without bias.
         then: layers after the sum.
-        geometry: kernel size, stride and padding.
     """
 
-    def __init__(self, conv, in_channels: int, out_channels: int, then: list[nn.Module], **geometry: int):
+    def __init__(self, d: nn.Module, skip: nn.Module, then: list[nn.Module]):
         super().__init__()
-        self.d = conv(in_channels, out_channels, **geometry)
-        self.skip = conv(in_channels, out_channels, bias=False, **geometry)
+        self.d, self.skip = d, skip
+        self.bias = nn.Parameter(torch.zeros(d.out_channels))
         self.then = nn.Sequential(*then)
 
-    def forward(self, d: Tensor, hoisted: Tensor) -> Tensor:
-        """d (N, in, h, w) and hoisted = self.skip(skips) (R, out, h', w'), N a multiple of R → (N, out, h', w')."""
-        return self.then(add_per_group(self.d(d), hoisted))
+    def hoist(self, skips: Tensor) -> Tensor:
+        """The skips' half and the bias: (T'·B, in, h, w) → (T'·B, out, h', w')."""
+        # not the convolution's own bias: its gradient takes oneDNN longer than all other gradients together
+        hoisted = self.skip(skips)
+        return hoisted + self.bias.to(hoisted.dtype)[:, None, None]
+
+    def forward(self, d: Tensor, hoisted: Tensor, rows: tuple[int, int, int]) -> Tensor:
+        """d (T·B·S, in, h, w) and hoisted (T'·B, out, h', w') → (T·B·S, out, h', w')."""
+        return self.then(AddSkips.apply(self.d(d), hoisted, rows))
 
 
 # ---------------------------------------------------------------------------------------------------------- encoders
@@ -83,17 +81,35 @@ class Encoder(nn.Module):
     def __init__(self, stages: list[nn.Module], top_channels: int, g_dim: int):
         super().__init__()
         self.stages = nn.ModuleList(stages)
-        self.head = nn.Sequential(nn.Conv2d(top_channels, g_dim, 4), nn.BatchNorm2d(g_dim), nn.Tanh())
+        self.head = nn.Sequential(ConvToPoint(top_channels, g_dim, 4), nn.BatchNorm2d(g_dim), nn.Tanh())
 
-    def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """x (N, C, H, W) in [0, 1] → h (N, G) and the stages' outputs, finest first."""
-        skips = []
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        return self.head[0].weight.dtype
+
+    def forward(self, x: Tensor, first: int | None = None) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """Encodes frames.
+
+        Args:
+            x: (N, C, H, W) in [0, 1].
+            first: how many frames have skips that are used.
+
+        Returns:
+            h (N, G); the skips of all frames, (N, …) each; and of the first ones, to be used in training.
+        """
+        skips, used = [], []
         for stage in self.stages:
             x = stage(x)
+            if first is None:
+                used.append(x)
+            else:
+                x, branch = Branch.apply(x, first)
+                used.append(branch)
             skips.append(x)
             if self.pool:
                 x = F.max_pool2d(x, 2)
-        return self.head(x).flatten(1), skips
+        return self.head(x).flatten(1), skips, used
 
 
 class DCGANEncoder(Encoder):
@@ -102,7 +118,7 @@ class DCGANEncoder(Encoder):
     def __init__(self, image_size: int, channels: int, base_channels: int, g_dim: int):
         widths = stage_channels(image_size, base_channels)
         stages = [
-            nn.Sequential(nn.Conv2d(i, o, 4, stride=2, padding=1), *_activated(o))
+            nn.Sequential(DownConv(i, o), *_activated(o))
             for i, o in zip([channels, *widths[:-1]], widths, strict=True)
         ]
         super().__init__(stages, widths[-1], g_dim)
@@ -132,24 +148,35 @@ class Decoder(nn.Module):
 
     def __init__(self, stages: list[JoinedConv], top_channels: int, g_dim: int):
         super().__init__()
-        self.head = nn.Sequential(nn.ConvTranspose2d(g_dim, top_channels, 4), *_activated(top_channels))
+        self.head = nn.Sequential(ConvFromPoint(g_dim, top_channels, 4), *_activated(top_channels))
         self.stages = nn.ModuleList(stages)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        return self.head[0].weight.dtype
 
     def hoist(self, skips: list[Tensor]) -> list[Tensor]:
         """The skips' half of every joined convolution: skips finest first (R, …) → maps coarsest first (R, …)."""
-        return [stage.skip(skip) for stage, skip in zip(self.stages, reversed(skips), strict=True)]
+        return [stage.hoist(skip) for stage, skip in zip(self.stages, reversed(skips), strict=True)]
 
     def forward(self, g: Tensor, hoisted: list[Tensor]) -> Tensor:
-        """g (N, G) and hoisted skips of R rows, N a multiple of R → frames (N, C, H, W) in (0, 1).
+        """Decodes S samples of B clips at T steps.
 
-        Row i of g belongs to row i // (N / R) of the hoisted skips.
+        Args:
+            g: (T, B, S, G) in (−1, 1).
+            hoisted: of T'·B skips, 1 ≤ T' ≤ T, ordered (T', B): step t takes those of step min(t, T').
+
+        Returns:
+            (T, B, S, C, H, W) in (0, 1).
         """
-        d = self.head(g[:, :, None, None])
+        rows = g.shape[:3]
+        d = self.head(g.flatten(0, 2)[:, :, None, None])
         for stage, hoisted_skip in zip(self.stages, hoisted, strict=True):
             if self.upsample:
                 d = F.interpolate(d, scale_factor=2, mode="nearest")
-            d = stage(d, hoisted_skip)
-        return torch.sigmoid(d)
+            d = stage(d, hoisted_skip, rows)
+        return torch.sigmoid(d.to(torch.promote_types(d.dtype, torch.float32))).unflatten(0, rows)
 
 
 class DCGANDecoder(Decoder):
@@ -160,7 +187,7 @@ class DCGANDecoder(Decoder):
         stages = []
         for i in reversed(range(len(widths))):
             out, then = (widths[i - 1], _activated(widths[i - 1])) if i else (channels, [])
-            stages.append(JoinedConv(nn.ConvTranspose2d, widths[i], out, then, kernel_size=4, stride=2, padding=1))
+            stages.append(JoinedConv(UpConv(widths[i], out), UpConv(widths[i], out), then))
         super().__init__(stages, widths[-1], g_dim)
 
 
@@ -181,7 +208,8 @@ class VGGDecoder(Decoder):
                     then += _conv3(width, out)
             else:
                 then.append(nn.ConvTranspose2d(width, channels, 3, padding=1))
-            stages.append(JoinedConv(nn.Conv2d, width, width, then, kernel_size=3, padding=1))
+            halves = (nn.Conv2d(width, width, 3, padding=1, bias=False) for _ in range(2))
+            stages.append(JoinedConv(*halves, then))
         super().__init__(stages, widths[-1], g_dim)
 
 

@@ -1,6 +1,6 @@
 """The recurrent parts of SVG: state goes in and comes out, the modules hold weights only.
 
-Axes: `N` rows (clips or clips × samples), `T` steps, `G` features, `Z` latents.
+Axes: `T` steps, `N` rows (clips or clips × samples), `G` features, `Z` latents.
 """
 
 from typing import NamedTuple
@@ -27,6 +27,10 @@ class Gaussian(NamedTuple):
         """The reparametrised draw μ + σ · noise, for noise ~ N(0, I) of a shape that broadcasts."""
         return self.mean + self.std * noise
 
+    def transpose(self, dim0: int, dim1: int) -> "Gaussian":
+        """The same with two axes swapped."""
+        return Gaussian(self.mean.transpose(dim0, dim1), self.log_var.transpose(dim0, dim1))
+
     def kl(self, other: "Gaussian") -> Tensor:
         """KL(self ‖ other) in nats, summed over Z: (…)."""
         ratio = torch.exp(self.log_var - other.log_var)
@@ -46,13 +50,13 @@ class Recurrent(nn.Module):
     def __init__(self, in_features: int, hidden: int, layers: int):
         super().__init__()
         self.embed = nn.Linear(in_features, hidden)
-        self.lstm = nn.LSTM(hidden, hidden, layers, batch_first=True)
+        self.lstm = nn.LSTM(hidden, hidden, layers)
 
     def run(self, x: Tensor, state: LSTMState | None) -> tuple[Tensor, LSTMState]:
-        """Steps through x (N, T, in_features) from `state` (None: zeros): outputs (N, T, hidden) and new state."""
-        if x.shape[1] == 0:  # one context frame: nothing to read yet, and nn.LSTM refuses empty sequences
-            zeros = x.new_zeros(self.lstm.num_layers, x.shape[0], self.lstm.hidden_size)
-            return x.new_zeros(x.shape[0], 0, self.lstm.hidden_size), state or (zeros, zeros)
+        """Steps through x (T, N, in_features) from `state` (None: zeros): outputs (T, N, hidden) and new state."""
+        if x.shape[0] == 0:  # one context frame: nothing to read yet, and nn.LSTM refuses empty sequences
+            zeros = x.new_zeros(self.lstm.num_layers, x.shape[1], self.lstm.hidden_size)
+            return x.new_zeros(0, x.shape[1], self.lstm.hidden_size), state or (zeros, zeros)
         return self.lstm(self.embed(x), state)
 
 
@@ -64,7 +68,7 @@ class FramePredictor(Recurrent):
         self.head = nn.Linear(hidden, out_features)
 
     def forward(self, x: Tensor, state: LSTMState | None = None) -> tuple[Tensor, LSTMState]:
-        """x (N, T, in_features) → g (N, T, out_features) and the new state."""
+        """x (T, N, in_features) → g (T, N, out_features) and the new state."""
         y, state = self.run(x, state)
         return torch.tanh(self.head(y)), state
 
@@ -78,7 +82,7 @@ class GaussianLSTM(Recurrent):
         self.log_var = nn.Linear(hidden, z_dim)
 
     def forward(self, x: Tensor, state: LSTMState | None = None) -> tuple[Gaussian, LSTMState]:
-        """x (N, T, in_features) → Gaussian over (N, T, Z), at least float32 under autocast, and the new state."""
+        """x (T, N, in_features) → Gaussian over (T, N, Z), at least float32 under autocast, and the new state."""
         y, state = self.run(x, state)
         mean, log_var = self.mean(y), self.log_var(y)
         dtype = torch.promote_types(mean.dtype, torch.float32)

@@ -66,12 +66,12 @@ class Imagination(NamedTuple):
     Attributes:
         frames: (B, S, horizon, C, H, W) in (0, 1).
         prior: the prior at every step, (B, S, horizon, Z); Z is 0 without latents.
-        state: to go on from.
+        state: to go on from; None unless asked for.
     """
 
     frames: Tensor
     prior: Gaussian
-    state: State
+    state: State | None
 
 
 class Loss(NamedTuple):
@@ -140,6 +140,7 @@ class SVG(nn.Module, Pretrained):
         if c.prior == "learned":
             self.prior = GaussianLSTM(c.g_dim, c.z_dim, c.rnn_size, c.prior_layers)
         self.apply(init_weights)
+        self.to(memory_format=torch.channels_last)  # how convolutions are fastest, on CPUs as on GPUs
 
     @property
     def row_bytes(self) -> int:
@@ -170,49 +171,52 @@ class SVG(nn.Module, Pretrained):
             Reconstructions, posterior and prior of every step, and the state after the last frame.
         """
         frames = self._as_input(frames)
-        batch, length = frames.shape[:2]
-        flat, skips = self.encoder(frames.flatten(0, 1))
-        features = flat.unflatten(0, (batch, length))
-        skips = [skip.unflatten(0, (batch, length)) for skip in skips]
+        batch = frames.shape[0]
+        # rows are (T, B) inside: the frames of a step, and all frames up to one, are slices then, and never copied
+        steps = frames.shape[1] - (state is None)
+        own = batch * self._steps_with_skips(steps, context)
+        flat, skips, used = self._encode(frames.transpose(0, 1).flatten(0, 1), own if state is None else None)
         if state is not None:  # the state's frame is frame 1: put it in front
-            features = torch.cat([state.features[:, None], features], dim=1)
-            skips = [torch.cat([s[:, None], skip], dim=1) for s, skip in zip(state.skips, skips, strict=True)]
-        before, after = features[:, :-1], features[:, 1:]
-        steps = before.shape[1]
+            flat = torch.cat([state.features, flat])
+            skips = [torch.cat(pair) for pair in zip(state.skips, skips, strict=True)]
+            used = [skip[:own] for skip in skips]
+        features = flat.unflatten(0, (-1, batch))
+        before, after = features[:-1], features[1:]
 
         posterior, posterior_state, prior, prior_state = self._latents(before, after, state)
-        latent = before.new_zeros(batch, 1, steps, 0)
+        latent = before.new_zeros(steps, batch, 1, 0)
         if posterior is not None:
-            latent = posterior.mean[:, None]
+            latent = posterior.mean[:, :, None]
             if noise is not None:
-                latent = Gaussian(latent, posterior.log_var[:, None]).sample(noise.to(latent))
-        samples = latent.shape[1]
-        h = before[:, None].expand(-1, samples, -1, -1)
-        # [h_{t-1}, z_t]: (B, S, T', G + Z) → rows B · S
-        joined = torch.cat([h, latent.to(h.dtype)], dim=-1).flatten(0, 1)
+                sampled = noise.permute(2, 0, 1, 3).to(latent)
+                latent = Gaussian(latent, posterior.log_var[:, :, None]).sample(sampled)
+        samples = latent.shape[2]
+        h = before[:, :, None].expand(-1, -1, samples, -1)
+        # [h_{t-1}, z_t]: (T', B, S, G + Z) → rows B · S
+        joined = torch.cat([h, latent.to(h.dtype)], dim=-1).flatten(1, 2)
         start = state and _branch_lstm(state.predictor, batch * samples)
         g, predictor_state = self.predictor(joined, start)
 
         images = None
         if decode:
-            # rows in the order (B, T', S), so that the samples of a step share its skip
-            rows = g.unflatten(0, (batch, samples)).transpose(1, 2).flatten(0, 2)
-            hoisted = self._hoist_per_step(skips, steps, context)
-            images = self.decoder(rows, hoisted).unflatten(0, (batch, steps, samples)).transpose(1, 2)
+            images = self._decode(g.unflatten(1, (batch, samples)), self.decoder.hoist(used)).permute(1, 2, 0, 3, 4, 5)
         return Observation(
             images,
-            posterior,
-            prior,
-            self._state_after(features, skips, posterior_state, prior_state, predictor_state),
+            posterior and posterior.transpose(0, 1),
+            prior and prior.transpose(0, 1),
+            self._state_after(flat, skips, batch, posterior_state, prior_state, predictor_state),
         )
 
-    def imagine(self, state: State, horizon: int, noise: Tensor | None = None) -> Imagination:
+    def imagine(
+        self, state: State, horizon: int, noise: Tensor | None = None, go_on: bool = True
+    ) -> Imagination:
         """Rolls the future under the prior, every generated frame read back.
 
         Args:
             state: what `observe` or an earlier `imagine` returned, rows B or B · S.
             horizon: frames to generate, at least 1.
             noise: (B, S, horizon, Z) for z = μ_ψ + σ_ψ · noise; None only without latents (then S = 1).
+            go_on: whether to encode the last frame, too, for the state after it.
 
         Returns:
             The frames, the prior at every step, and the state after the last frame.
@@ -230,29 +234,43 @@ class SVG(nn.Module, Pretrained):
         hoisted = self.decoder.hoist(used)
         images, priors = [], []
         for t in range(horizon):
-            z = noise[:, t]
-            if self.prior is not None:
-                p, prior_state = self.prior(features[:, None], prior_state)
-                p = Gaussian(p.mean[:, 0], p.log_var[:, 0])
-                z = p.sample(z).to(features.dtype)
-                priors.append(p)
-            g, predictor_state = self.predictor(torch.cat([features, z], dim=-1)[:, None], predictor_state)
-            image = self.decoder(g[:, 0], hoisted)
+            if t:
+                features, skips, _ = self._encode(images[-1])
+                if self.config.future_skip == "previous":
+                    used, hoisted = skips, self.decoder.hoist(skips)
+            image, p, prior_state, predictor_state = self._step(
+                features, noise[:, t], hoisted, prior_state, predictor_state
+            )
             images.append(image)
-            features, skips = self.encoder(image)
-            if self.config.future_skip == "previous":
-                used, hoisted = skips, self.decoder.hoist(skips)
+            priors.append(p)
 
-        if priors:
-            prior = Gaussian(*(torch.stack(parts, dim=1) for parts in zip(*priors, strict=True)))
-        else:  # the fixed prior, N(0, I)
-            prior = Gaussian(torch.zeros_like(noise), torch.zeros_like(noise))
-        shape = (batch, samples)
-        return Imagination(
-            torch.stack(images, dim=1).unflatten(0, shape),
-            Gaussian(prior.mean.unflatten(0, shape), prior.log_var.unflatten(0, shape)),
-            State(state.posterior, prior_state, predictor_state, features, skips, used),
-        )
+        after = None
+        if go_on:
+            features, skips, _ = self._encode(images[-1])
+            used = skips if self.config.future_skip == "previous" else used
+            after = State(state.posterior, prior_state, predictor_state, features, skips, used)
+        prior = Gaussian(*(torch.stack(parts, dim=1).unflatten(0, (batch, samples)) for parts in zip(*priors, strict=True)))
+        return Imagination(torch.stack(images, dim=1).unflatten(0, (batch, samples)), prior, after)
+
+    def _step(
+        self,
+        features: Tensor,
+        noise: Tensor,
+        hoisted: list[Tensor],
+        prior_state: LSTMState | None,
+        predictor_state: LSTMState,
+    ) -> tuple[Tensor, Gaussian, LSTMState | None, LSTMState]:
+        """One step of the future: h (N, G) and noise (N, Z) → frame (N, C, H, W), prior (N, Z), new LSTM states."""
+        if self.prior is None:  # the fixed prior, N(0, I)
+            p = Gaussian(torch.zeros_like(noise), torch.zeros_like(noise))
+        else:
+            p, prior_state = self.prior(features[None], prior_state)
+            p = Gaussian(p.mean[0], p.log_var[0])
+        z = p.sample(noise).to(features.dtype)
+        g, predictor_state = self.predictor(torch.cat([features, z], dim=-1)[None], predictor_state)
+        clips = hoisted[0].shape[0]  # rows that share a skip
+        image = self._decode(g.unflatten(1, (clips, -1)), hoisted)[0].flatten(0, 1)
+        return image, p, prior_state, predictor_state
 
     # ---------------------------------------------------------------------------------------- what users do with them
 
@@ -328,15 +346,24 @@ class SVG(nn.Module, Pretrained):
         noise = latent_noise(seed, clip_ids, samples, known + horizon, self.z_dim, first).to(context.device)
         sampled = noise[:, :, :known] if self.config.context_latent == "sample" else None
         state = self.observe(context, sampled, decode=False).state
-        future = self.imagine(state, horizon, noise[:, :, known:])
+        future = self.imagine(state, horizon, noise[:, :, known:], go_on=False)
         return future.frames, future.prior.mean, future.prior.std
 
     def _as_input(self, frames: Tensor) -> Tensor:
-        dtype = self.encoder.head[0].weight.dtype
+        dtype = self.predictor.head.weight.dtype
         return frames.to(dtype) / 255 if frames.dtype == torch.uint8 else frames.to(dtype)
 
+    def _encode(self, frames: Tensor, first: int | None = None) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """As `Encoder.forward`, with features as the LSTMs take them."""
+        h, *skips = self.encoder(frames.to(self.encoder.dtype), first)
+        return h.to(self.predictor.head.weight.dtype), *skips
+
+    def _decode(self, g: Tensor, hoisted: list[Tensor]) -> Tensor:
+        """g (T, B, S, G) → frames (T, B, S, C, H, W), as `Decoder.forward`."""
+        return self.decoder(g.to(self.decoder.dtype), hoisted)
+
     def _latents(self, before: Tensor, after: Tensor, state: State | None):
-        """Posterior and prior of every step, with their LSTM states: h_{t-1} and h_t (B, T', G) → (B, T', Z)."""
+        """Posterior and prior of every step, with their LSTM states: h_{t-1} and h_t (T', B, G) → (T', B, Z)."""
         if self.posterior is None:
             return None, None, None, None
         posterior, posterior_state = self.posterior(after, state and state.posterior)
@@ -346,23 +373,18 @@ class SVG(nn.Module, Pretrained):
         prior, prior_state = self.prior(before, state and state.prior)
         return posterior, posterior_state, prior, prior_state
 
-    def _hoist_per_step(self, skips: list[Tensor], steps: int, context: int | None) -> list[Tensor]:
-        """Hoisted skips of every step, rows B · T': each frame's skip is convolved once, then given to its steps."""
-        rule = self.config.future_skip
-        own = steps if context is None or rule == "previous" else context - (rule == "second_last")
-        last = min(own, steps)  # steps up to this one have a skip of their own, later ones share its
-        hoisted = self.decoder.hoist([skip[:, :last].flatten(0, 1) for skip in skips])
-        if last == steps:
-            return hoisted
-        batch = skips[0].shape[0]
-        which = torch.arange(steps, device=skips[0].device).clamp(max=last - 1)
-        return [maps.unflatten(0, (batch, last)).index_select(1, which).flatten(0, 1) for maps in hoisted]
+    def _steps_with_skips(self, steps: int, context: int | None) -> int:
+        """How many steps have skips of their own; later steps share the last of these."""
+        if context is None or self.config.future_skip == "previous":
+            return steps
+        return min(steps, context - (self.config.future_skip == "second_last"))
 
-    def _state_after(self, features, skips, posterior_state, prior_state, predictor_state) -> State:
-        back = -2 if self.config.future_skip == "second_last" and features.shape[1] > 1 else -1
+    def _state_after(self, features, skips, batch, posterior_state, prior_state, predictor_state) -> State:
+        last = features.shape[0] - batch  # where the rows of the last frame begin
+        used = last - batch if self.config.future_skip == "second_last" and last else last
         return State(
-            posterior_state, prior_state, predictor_state, features[:, -1],
-            [skip[:, -1] for skip in skips], [skip[:, back] for skip in skips],
+            posterior_state, prior_state, predictor_state, features[last:],
+            [skip[last:] for skip in skips], [skip[used : used + batch] for skip in skips],
         )  # fmt: skip
 
     def _check_context(self, context: Tensor) -> None:
