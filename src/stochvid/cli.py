@@ -14,6 +14,7 @@ from jsonargparse import Namespace
 
 from stochvid.config import GROUPS, TrainConfig
 from stochvid.errors import InputError
+from stochvid.memory import keep_freed_memory
 from stochvid.options import check_names, ready_to_train
 from stochvid.parsers import make_parser
 from stochvid.runs import folder_name
@@ -109,9 +110,7 @@ def predict(options: Namespace) -> int:
 def evaluate(options: Namespace) -> int:
     """`stochvid evaluate`."""
     from stochvid.evaluate import evaluate
-    from stochvid.memory import keep_freed_memory
 
-    keep_freed_memory()
     values = _given(options)
     name = values["name"] or folder_name(values["model"] or Path(values["predictions"] or "none").stem)
     values["out"] = values["out"] or f"evaluations/{name}"
@@ -156,6 +155,7 @@ def _given(options: Namespace) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name != "cmd"}
 
 
+COMPUTING = ("train", "predict", "evaluate", "uncertainty", "surprise")
 COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "prepare": prepare,
     "train": train,
@@ -184,6 +184,8 @@ def main(words: list[str] | None = None) -> int:
         elif words[0] == "train":
             words = ["train", *ready_to_train(words[1:])]
         parsed = parser.instantiate(parser.parse_args(words))
+        if parsed.cmd in COMPUTING:
+            keep_freed_memory()
         with nullcontext() if parsed.cmd == "train" else interruptible():  # training stops after a step
             return COMMANDS[parsed.cmd](parsed[parsed.cmd])
     except Interrupted as error:

@@ -1,10 +1,13 @@
 """Where and how precisely to compute."""
 
-from contextlib import AbstractContextManager, nullcontext
+import os
+import shutil
 
 import torch
 
 from stochvid.errors import InputError
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def pick_device(device: str) -> torch.device:
@@ -32,6 +35,17 @@ def pick_precision(precision: str, device: torch.device) -> str:
     return "bf16" if any(ask() for ask in questions if ask) else "fp32"
 
 
-def autocast(device: torch.device, precision: str) -> AbstractContextManager:
-    """Computes convolutions and products in bf16 within a `with` block, if that is the precision."""
-    return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
+def check_compiler(device: torch.device, option: str) -> None:
+    """Makes sure that `torch.compile` can work.
+
+    Args:
+        device: to compile for.
+        option: that asked for it.
+
+    Raises:
+        InputError: for a CPU, it needs a C++ compiler, and there is none.
+    """
+    if device.type == "cpu" and not any(map(shutil.which, (os.environ.get("CXX", "g++"), "clang++"))):
+        raise InputError(
+            f"{option} needs a C++ compiler (g++ or clang++), and none is found. Install one, or leave it out."
+        )

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from stochvid.devices import pick_device, pick_precision
+from stochvid.devices import check_compiler, pick_device, pick_precision
 from stochvid.errors import InputError
 from stochvid.evaluation.clips import Found, TestClips, find_clips_for, find_test_clips
 from stochvid.evaluation.forecasters import Baseline, Forecaster, Model, Predictions
@@ -47,6 +47,7 @@ def evaluate(
     name: str | None = None,
     device: str = "auto",
     precision: str = "fp32",
+    compile: bool = False,
     memory: float | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -70,6 +71,7 @@ def evaluate(
         name: of the results in tables; None: of the run, baseline or file.
         device: auto, cpu or cuda.
         precision: of the model, fp32, bf16 or auto.
+        compile: compile the steps of the future.
         memory: about how many GiB the samples that are drawn together may take; None: 0.5 on a CPU, 4 on a GPU.
         resume: go on with an evaluation that was interrupted.
         overwrite: replace earlier results.
@@ -90,7 +92,10 @@ def evaluate(
     if (model is None) == (predictions is None):
         raise InputError("give either a model (a run, a baseline: copy-last, mean-of-context) or --predictions FILE.")
 
-    forecaster, found = _open(model, predictions, data, seed, mnist, place, pick_precision(precision, place))
+    if compile:
+        check_compiler(place, "--compile")
+    drawing = {"seed": seed, "precision": pick_precision(precision, place), "compile": compile}
+    forecaster, found = _open(model, predictions, data, mnist, place, drawing)
     task = _task(rules, found, forecaster, context, horizon)
     test, count = _clips(found, forecaster, task, clips)
     samples = _samples(forecaster, samples)
@@ -129,10 +134,9 @@ def _open(
     model: str | None,
     predictions: str | Path | None,
     data: str | None,
-    seed: int,
     mnist: str | None,
     device: torch.device,
-    precision: str,
+    drawing: dict[str, Any],
 ) -> tuple[Forecaster, Found | TestClips]:
     """What is tested, and on what."""
     if predictions is not None:
@@ -147,7 +151,7 @@ def _open(
         return Baseline(model), find_test_clips(data, None, mnist)
     folder = find_model(model)
     network = SVG.from_pretrained(folder, device=device)
-    return Model(network, folder, model, seed, precision), find_clips_for(folder, network.config, data, mnist)
+    return Model(network, folder, model, **drawing), find_clips_for(folder, network.config, data, mnist)
 
 
 def _task(

@@ -195,6 +195,7 @@ def _predict_parser(style: dict) -> ArgumentParser:
         "--fps", type=float | None, help="take frames of videos at this rate (default: as trained, else as they come)"
     )
     _add_device(parser)
+    _add_speed(parser)
     parser.add_argument("--out", type=str, default="predictions", help="folder of the results (default: predictions)")
     parser.add_argument("--overwrite", action="store_true", help="replace earlier results of the same names")
     return parser
@@ -237,9 +238,7 @@ def _evaluate_parser(style: dict) -> ArgumentParser:
     parser.add_argument("--mnist", type=str | None, help="folder of the four MNIST files (default: as trained)")
     parser.add_argument("--name", type=str | None, help="in tables and plots (default: the run's)")
     _add_device(parser)
-    parser.add_argument(
-        "--precision", choices=["auto", "fp32", "bf16"], default="fp32", help="of the model (default: fp32)"
-    )
+    _add_speed(parser)
     parser.add_argument(
         "--memory",
         type=float | None,
@@ -305,4 +304,16 @@ def _surprise_parser(style: dict) -> ArgumentParser:
 def _add_device(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to compute (default: auto)"
+    )
+
+
+def _add_speed(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--precision",
+        choices=["auto", "fp32", "bf16"],
+        default="fp32",
+        help="of the model; auto: bf16, 3 to 4 times faster, where the hardware computes it (default: fp32)",
+    )
+    parser.add_argument(
+        "--compile", action="store_true", help="compile the steps with torch.compile: for long work on a GPU"
     )

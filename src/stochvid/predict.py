@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stochvid.devices import pick_device
+from stochvid.devices import DTYPES, check_compiler, pick_device, pick_precision
 from stochvid.errors import InputError
 from stochvid.files import check_free, replacing, replacing_folder, writable_folder
 from stochvid.io.clip import Clip, Fit, fit_frames
@@ -22,7 +22,6 @@ from stochvid.sources import open_source
 
 ARRAYS = "futures.npz"
 SHOWN = 11  # futures in a picture; the arrays hold all
-ROLLOUT_BYTES = 1 << 30  # about how much memory the samples that are rolled together may take
 
 
 @dataclass
@@ -54,6 +53,8 @@ def predict_clips(
     fit: Fit | None = None,
     fps: float | None = None,
     device: str = "auto",
+    precision: str = "fp32",
+    compile: bool = False,
     overwrite: bool = False,
 ) -> list[Path]:
     """Draws futures of clips and writes them as GIF, MP4, PNG and NPZ, a folder for each clip.
@@ -72,6 +73,8 @@ def predict_clips(
         fit: how frames of another shape become square; None: as in training, else squash.
         fps: take the frames of videos at this rate; None: as in training, else as they come.
         device: auto, cpu or cuda.
+        precision: of the model, fp32, bf16 or auto: bf16 where the hardware computes it.
+        compile: compile the steps of the future.
         overwrite: replace earlier results of the same names.
 
     Returns:
@@ -80,9 +83,12 @@ def predict_clips(
     Raises:
         InputError: a model, clip, number or folder that does not work out.
     """
-    device = pick_device(device)
+    place = pick_device(device)
+    if compile:
+        check_compiler(place, "--compile")
     folder = find_model(model)
-    network = SVG.from_pretrained(folder, device=device)
+    network = SVG.from_pretrained(folder, device=place)
+    network = network.for_inference(DTYPES[pick_precision(precision, place)], compile)
     config = network.config
     context = config.context if context is None else context
     horizon = 2 * config.horizon if horizon is None else horizon
@@ -142,7 +148,7 @@ def _prepare(
 
 def _predict_one(network: SVG, job: Job, horizon: int, samples: int, seed: int) -> None:
     given = torch.from_numpy(job.context)[None].to(next(network.parameters()).device)
-    prediction = network.predict(given, horizon, samples, seed, chunk=max(1, ROLLOUT_BYTES // network.row_bytes))
+    prediction = network.predict(given, horizon, samples, seed)
     futures, sigma = to_bytes(prediction.frames[0]), prediction.prior_std[0].float().cpu().numpy()
     title = job.clip.name + (f" ({SHOWN} of {samples} futures)" if samples > SHOWN else "")
     picture = FuturesPicture(job.context, futures[:SHOWN], job.truth, title=title)

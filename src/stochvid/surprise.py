@@ -76,7 +76,7 @@ def surprise(
     if fps is not None and fps <= 0:
         raise InputError(f"--fps must be above 0, got {fps:g}.")
     folder = find_model(model)
-    network = SVG.from_pretrained(folder, device=where)
+    network = SVG.from_pretrained(folder, device=where).for_inference()
     if not network.z_dim:
         raise InputError(
             f"model {model!r} is the deterministic baseline: it has no latents, and no KL to measure surprise with. "

@@ -21,7 +21,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn
 from stochvid.callbacks import Checkpoints, RunLog, Samples
 from stochvid.config import OptimConfig, TrainConfig
 from stochvid.data.datamodule import ClipData
-from stochvid.devices import pick_precision
+from stochvid.devices import check_compiler, pick_precision
 from stochvid.errors import InputError
 from stochvid.io.checkpoint import AtomicCheckpointIO
 from stochvid.models.svg import SVG, Loss
@@ -62,8 +62,12 @@ def train(
         Interrupted: a second signal did not wait for the end of the step.
     """
     config = copy.deepcopy(config)
-    device = "cuda" if config.trainer.device != "cpu" and torch.cuda.is_available() else "cpu"
-    config.trainer.precision = pick_precision(config.trainer.precision, torch.device(device))
+    device = torch.device("cuda" if config.trainer.device != "cpu" and torch.cuda.is_available() else "cpu")
+    config.trainer.precision = pick_precision(config.trainer.precision, device)
+    if config.trainer.compile:
+        check_compiler(device, "--trainer.compile")
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")  # TF32 for products, as torch has it for convolutions anyway
     run = Run(out)
     with _quiet_lightning(), StopSignals() as signals:
         seed_everything(config.trainer.seed, verbose=False)
@@ -155,6 +159,9 @@ class Training(LightningModule):
             self.average = AveragedModel(
                 self.model, avg_fn=get_ema_avg_fn(config.optim.ema), use_buffers=True
             ).requires_grad_(False)
+        for part in (self.model.encoder, self.model.decoder):
+            part.recompute = config.trainer.recompute
+        self.loss = torch.compile(self.model.loss) if config.trainer.compile else self.model.loss
         self.last: Loss | None = None
 
     @property
@@ -164,7 +171,7 @@ class Training(LightningModule):
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Loss of one batch."""
-        self.last = self.model.loss(batch["frames"], batch["noise"])
+        self.last = self.loss(batch["frames"], batch["noise"])
         return self.last.total
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Any]:

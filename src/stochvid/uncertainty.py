@@ -72,7 +72,7 @@ def uncertainty(
     out, place = Path(out), pick_device(device)
     check_free(out, RESULT, overwrite)
     folder = find_model(model)
-    network = SVG.from_pretrained(folder, device=place)
+    network = SVG.from_pretrained(folder, device=place).for_inference()
     if network.config.prior in WHY_NOT:
         raise InputError(f"model {model!r}: {WHY_NOT[network.config.prior]}. Take one with a learned prior (SVG-LP).")
     found = find_clips_for(folder, network.config, data, mnist)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stochvid.devices import autocast
+from stochvid.devices import DTYPES
 from stochvid.errors import InputError
 from stochvid.models.pretrained import WEIGHTS
 from stochvid.models.svg import SVG
@@ -64,10 +64,11 @@ class Model(Forecaster):
         source: what the user called it.
         seed: of the latents.
         precision: fp32 or bf16.
+        compile: compile the steps of the future.
     """
 
-    def __init__(self, network: SVG, folder: Path, source: str, seed: int, precision: str):
-        self.network, self.seed, self.precision = network, seed, precision
+    def __init__(self, network: SVG, folder: Path, source: str, seed: int, precision: str, compile: bool = False):
+        self.network, self.seed, self.precision = network.for_inference(DTYPES[precision], compile), seed, precision
         self.name = folder_name(source)
         self.stochastic = network.z_dim > 0
         with open(folder / WEIGHTS, "rb") as file:
@@ -76,8 +77,7 @@ class Model(Forecaster):
 
     def draw(self, numbers: Sequence[int], context: Tensor, horizon: int, first: int, count: int) -> Tensor:
         """As `Forecaster.draw`; a future depends on the context, the seed and the sample's number alone."""
-        with autocast(context.device, self.precision):
-            return self.network.predict(context, horizon, count, self.seed, first_sample=first).frames.float()
+        return self.network.predict(context, horizon, count, self.seed, first_sample=first, chunk=count).frames
 
 
 class Baseline(Forecaster):

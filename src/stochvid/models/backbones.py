@@ -8,9 +8,13 @@ conv([d, skip]) = conv_d(d) + conv_skip(skip), and the second term is the same f
 a skip: `Decoder.hoist` computes it once, `Decoder.forward` adds it (DESIGN: the hoisted skip convolution).
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from stochvid.models.layers import AddSkips, Branch, ConvFromPoint, ConvToPoint, DownConv, UpConv
 
@@ -70,11 +74,50 @@ class JoinedConv(nn.Module):
         return self.then(AddSkips.apply(self.d(d), hoisted, rows))
 
 
+class Backbone(nn.Module):
+    """What encoders and decoders share.
+
+    Attributes:
+        stages: from one image size to the next.
+        head: between the smallest maps and the features.
+        recompute: whether training keeps only the stages' inputs, and runs every stage again for its gradients.
+    """
+
+    stages: nn.ModuleList
+    head: nn.Sequential
+    recompute = False
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        return self.head[0].weight.dtype
+
+    def _run(self, stage: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+        if not (self.recompute and torch.is_grad_enabled()):
+            return stage(*inputs)
+        contexts = (nullcontext(), self._statistics_kept())
+        return checkpoint(stage, *inputs, use_reentrant=False, preserve_rng_state=False, context_fn=lambda: contexts)
+
+    @contextmanager
+    def _statistics_kept(self) -> Iterator[None]:
+        """Batch-norm sees its batch a second time, which must not count for its running statistics."""
+        norms = [module for module in self.modules() if isinstance(module, nn.BatchNorm2d) and module.training]
+        momenta, counts = [norm.momentum for norm in norms], [norm.num_batches_tracked.clone() for norm in norms]
+        for norm in norms:
+            norm.momentum = 0.0
+        try:
+            yield
+        finally:
+            for norm, momentum, count in zip(norms, momenta, counts, strict=True):
+                norm.momentum = momentum
+                norm.num_batches_tracked.copy_(count)
+
+
 # ---------------------------------------------------------------------------------------------------------- encoders
 
 
-class Encoder(nn.Module):
-    """Frames → features h ∈ (−1, 1)^G and skips. Subclasses fill `stages`; `pool` halves the size between them."""
+class Encoder(Backbone):
+    """Frames → features h ∈ (−1, 1)^G and skips. `pool` halves the size between stages."""
 
     pool = False
 
@@ -83,33 +126,26 @@ class Encoder(nn.Module):
         self.stages = nn.ModuleList(stages)
         self.head = nn.Sequential(ConvToPoint(top_channels, g_dim, 4), nn.BatchNorm2d(g_dim), nn.Tanh())
 
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of the weights."""
-        return self.head[0].weight.dtype
-
     def forward(self, x: Tensor, first: int | None = None) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """Encodes frames.
 
         Args:
             x: (N, C, H, W) in [0, 1].
-            first: how many frames have skips that are used.
+            first: how many frames have skips that are used; None: all.
 
         Returns:
-            h (N, G); the skips of all frames, (N, …) each; and of the first ones, to be used in training.
+            h (N, G); the skips of all frames, (N, …) each; and those of the first ones, to be used in training.
         """
         skips, used = [], []
-        for stage in self.stages:
-            x = stage(x)
+        for i, stage in enumerate(self.stages):
+            x = self._run(lambda x, stage=stage, i=i: stage(F.max_pool2d(x, 2) if self.pool and i else x), x)
             if first is None:
                 used.append(x)
             else:
                 x, branch = Branch.apply(x, first)
                 used.append(branch)
             skips.append(x)
-            if self.pool:
-                x = F.max_pool2d(x, 2)
-        return self.head(x).flatten(1), skips, used
+        return self.head(F.max_pool2d(x, 2) if self.pool else x).flatten(1), skips, used
 
 
 class DCGANEncoder(Encoder):
@@ -118,8 +154,7 @@ class DCGANEncoder(Encoder):
     def __init__(self, image_size: int, channels: int, base_channels: int, g_dim: int):
         widths = stage_channels(image_size, base_channels)
         stages = [
-            nn.Sequential(DownConv(i, o), *_activated(o))
-            for i, o in zip([channels, *widths[:-1]], widths, strict=True)
+            nn.Sequential(DownConv(i, o), *_activated(o)) for i, o in zip([channels, *widths[:-1]], widths, strict=True)
         ]
         super().__init__(stages, widths[-1], g_dim)
 
@@ -141,8 +176,8 @@ class VGGEncoder(Encoder):
 # ---------------------------------------------------------------------------------------------------------- decoders
 
 
-class Decoder(nn.Module):
-    """Features g and hoisted skips → frames. Subclasses fill `stages`, coarsest first."""
+class Decoder(Backbone):
+    """Features g and hoisted skips → frames. Stages are coarsest first; `upsample` doubles the size before each."""
 
     upsample = False
 
@@ -150,11 +185,6 @@ class Decoder(nn.Module):
         super().__init__()
         self.head = nn.Sequential(ConvFromPoint(g_dim, top_channels, 4), *_activated(top_channels))
         self.stages = nn.ModuleList(stages)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of the weights."""
-        return self.head[0].weight.dtype
 
     def hoist(self, skips: list[Tensor]) -> list[Tensor]:
         """The skips' half of every joined convolution: skips finest first (R, …) → maps coarsest first (R, …)."""
@@ -165,18 +195,19 @@ class Decoder(nn.Module):
 
         Args:
             g: (T, B, S, G) in (−1, 1).
-            hoisted: of T'·B skips, 1 ≤ T' ≤ T, ordered (T', B): step t takes those of step min(t, T').
+            hoisted: of T'·B skips, 1 ≤ T' ≤ T, rows (T', B): step t takes those of step min(t, T').
 
         Returns:
-            (T, B, S, C, H, W) in (0, 1).
+            (T, B, S, C, H, W) in (0, 1), at least float32.
         """
         rows = g.shape[:3]
         d = self.head(g.flatten(0, 2)[:, :, None, None])
         for stage, hoisted_skip in zip(self.stages, hoisted, strict=True):
-            if self.upsample:
-                d = F.interpolate(d, scale_factor=2, mode="nearest")
-            d = stage(d, hoisted_skip, rows)
+            d = self._run(lambda d, skip, stage=stage: stage(self._upsampled(d), skip, rows), d, hoisted_skip)
         return torch.sigmoid(d.to(torch.promote_types(d.dtype, torch.float32))).unflatten(0, rows)
+
+    def _upsampled(self, d: Tensor) -> Tensor:
+        return F.interpolate(d, scale_factor=2, mode="nearest") if self.upsample else d
 
 
 class DCGANDecoder(Decoder):

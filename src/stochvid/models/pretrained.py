@@ -23,7 +23,10 @@ class Pretrained:
 
         Raises:
             InputError: the folder cannot be written to.
+            RuntimeError: this is a copy for inference.
         """
+        if getattr(self, "frozen", False):
+            raise RuntimeError("a copy for inference has no batch-norm any more. Save the model that it was made from.")
         folder = writable_folder(folder)
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
         with replacing(folder / WEIGHTS) as path:

@@ -8,17 +8,20 @@ Two verbs share one state: `observe` runs known frames under the posterior, time
 under the prior. Training is `observe` alone; prediction is `observe` then `imagine`.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 
 from stochvid.config import ModelConfig
 from stochvid.errors import InputError
+from stochvid.memory import rollout_bytes
 from stochvid.models.backbones import BACKBONES, init_weights
+from stochvid.models.compiling import compiled
+from stochvid.models.folding import folded
 from stochvid.models.noise import content_ids, latent_noise
 from stochvid.models.pretrained import Pretrained
 from stochvid.models.recurrent import FramePredictor, Gaussian, GaussianLSTM, LSTMState
@@ -103,18 +106,6 @@ class Prediction:
     prior_std: Tensor
 
 
-@contextmanager
-def eval_mode(model: nn.Module) -> Iterator[None]:
-    """Runs a block in eval mode and gives every submodule its own mode back afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
 def _repeat_rows(x: Tensor, rows: int, dim: int = 0) -> Tensor:
     return x if x.shape[dim] == rows else x.repeat_interleave(rows // x.shape[dim], dim)
 
@@ -125,6 +116,8 @@ class SVG(nn.Module, Pretrained):
     Args:
         config: what to build; `SVG(config).config` travels with the weights.
     """
+
+    frozen = False  # whether this is a copy `for_inference`
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -145,7 +138,28 @@ class SVG(nn.Module, Pretrained):
     @property
     def row_bytes(self) -> int:
         """About how much memory a sample takes while it is rolled: the widest maps of a frame, some of them alive."""
-        return 6 * 4 * self.config.base_channels * self.config.image_size**2
+        widest = self.config.image_size // (1 if self.config.backbone == "vgg" else 2)
+        return 6 * 4 * self.config.base_channels * widest**2
+
+    def for_inference(self, dtype: torch.dtype | None = None, compile: bool = False) -> Self:
+        """A frozen copy that draws the same futures faster: batch-norm, with its running statistics, is folded away.
+
+        It shares the LSTMs with this model, and can be neither trained nor saved.
+
+        Args:
+            dtype: of encoder and decoder, such as torch.bfloat16; None: this model's. The LSTMs keep theirs.
+            compile: whether to compile the steps of the future with `torch.compile`, on a GPU into CUDA graphs. It
+                takes a while whenever sizes are new.
+        """
+        frozen = copy.copy(self)
+        frozen._modules = dict(self._modules)
+        for name in ("encoder", "decoder"):
+            part = getattr(self, name)
+            setattr(frozen, name, folded(part, dtype or part.dtype))
+        frozen.frozen = True
+        if compile:
+            frozen._step, frozen._encode = compiled(frozen._step), compiled(frozen._encode)
+        return frozen
 
     # -------------------------------------------------------------------------------------------------- the two verbs
 
@@ -207,9 +221,7 @@ class SVG(nn.Module, Pretrained):
             self._state_after(flat, skips, batch, posterior_state, prior_state, predictor_state),
         )
 
-    def imagine(
-        self, state: State, horizon: int, noise: Tensor | None = None, go_on: bool = True
-    ) -> Imagination:
+    def imagine(self, state: State, horizon: int, noise: Tensor | None = None, go_on: bool = True) -> Imagination:
         """Rolls the future under the prior, every generated frame read back.
 
         Args:
@@ -249,7 +261,9 @@ class SVG(nn.Module, Pretrained):
             features, skips, _ = self._encode(images[-1])
             used = skips if self.config.future_skip == "previous" else used
             after = State(state.posterior, prior_state, predictor_state, features, skips, used)
-        prior = Gaussian(*(torch.stack(parts, dim=1).unflatten(0, (batch, samples)) for parts in zip(*priors, strict=True)))
+        prior = Gaussian(
+            *(torch.stack(parts, dim=1).unflatten(0, (batch, samples)) for parts in zip(*priors, strict=True))
+        )
         return Imagination(torch.stack(images, dim=1).unflatten(0, (batch, samples)), prior, after)
 
     def _step(
@@ -312,7 +326,7 @@ class SVG(nn.Module, Pretrained):
             seed: of the latents.
             clip_ids: B integers that identify the clips to the noise; None: digests of the contexts themselves.
             first_sample: number of the first sample, to draw some of many.
-            chunk: samples per clip to roll at once, to bound memory; None: all.
+            chunk: samples per clip to roll at once; None: as many as memory is good for.
 
         Returns:
             Frames and the prior's mean and standard deviation, on the context's device.
@@ -327,11 +341,12 @@ class SVG(nn.Module, Pretrained):
         if clip_ids is None:
             clip_ids = content_ids(context)
         drawn = samples if self.z_dim else 1  # without latents all futures are one
+        model = self if self.frozen else self.for_inference()
+        chunk = chunk or self._fitting(context, horizon)
         parts = []
-        with eval_mode(self):
-            for first in range(0, drawn, chunk or drawn):
-                count = min(chunk or drawn, drawn - first)
-                parts.append(self._roll(context, horizon, count, seed, clip_ids, first_sample + first))
+        for first in range(0, drawn, chunk):
+            count = min(chunk, drawn - first)
+            parts.append(model._roll(context, horizon, count, seed, clip_ids, first_sample + first))
         frames, mean, std = (torch.cat(tensors, dim=1) for tensors in zip(*parts, strict=True))
         if drawn < samples:
             frames, mean, std = (x.expand(-1, samples, *x.shape[2:]) for x in (frames, mean, std))
@@ -348,6 +363,11 @@ class SVG(nn.Module, Pretrained):
         state = self.observe(context, sampled, decode=False).state
         future = self.imagine(state, horizon, noise[:, :, known:], go_on=False)
         return future.frames, future.prior.mean, future.prior.std
+
+    def _fitting(self, context: Tensor, horizon: int) -> int:
+        """How many samples per clip may be rolled at once."""
+        frames = 2 * 4 * horizon * context[0, 0].numel()
+        return max(1, rollout_bytes(context.device) // (len(context) * (self.row_bytes + frames)))
 
     def _as_input(self, frames: Tensor) -> Tensor:
         dtype = self.predictor.head.weight.dtype
