@@ -1,18 +1,16 @@
 """SSIM and PSNR against a loop of scikit-image over frames, as most evaluation scripts have it.
 
-    python -m benchmarks.metrics [--clips 4] [--samples 50] [--rounds 7] [--threads N]
-
 Frames of 64×64 with one channel; both in one process, round after round. The ceiling is how fast the predictions can
 be read from memory at all: a sum over them.
 """
 
-import argparse
-import statistics
 import time
+from collections.abc import Callable
 
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from benchmarks.race import Row, take_turns
 from stochvid.memory import keep_freed_memory
 from stochvid.metrics.frames import psnr, ssim
 
@@ -25,51 +23,49 @@ WINDOWS = {
 }  # fmt: skip
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name, default in (("clips", 4), ("samples", 50), ("rounds", 7), ("threads", torch.get_num_threads())):
-        parser.add_argument(f"--{name}", type=int, default=default)
-    o = parser.parse_args()
+def metrics(options) -> list[Row]:
+    """SSIM and PSNR of 4 clips × 50 samples × 20 frames, against the loop; both keep freed memory."""
     keep_freed_memory()  # as the commands do, for both
-    torch.set_num_threads(o.threads)
-
+    clips, samples = (1, 2) if options.tiny else (4, 50)
     generator = torch.Generator().manual_seed(0)
-    truth = torch.rand(o.clips, FRAMES, 1, 64, 64, generator=generator)
-    noise = 0.1 * torch.randn(o.clips, o.samples, FRAMES, 1, 64, 64, generator=generator)
+    truth = torch.rand(clips, FRAMES, 1, 64, 64, generator=generator)
+    noise = 0.1 * torch.randn(clips, samples, FRAMES, 1, 64, 64, generator=generator)
     prediction = (truth[:, None] + noise).clamp(0, 1)
     y, x = truth.numpy(), prediction.numpy()
-    few = max(1, o.samples // 5)
+    few = max(1, samples // 5)
 
-    def loop(options: dict) -> float:
-        begun = time.perf_counter()
+    def loop(window: dict) -> list[float]:
+        scores = []
         for s in range(few):
             for t in range(FRAMES):
-                structural_similarity(y[0, t, 0], x[0, s, t, 0], data_range=1.0, **options)
+                scores.append(structural_similarity(y[0, t, 0], x[0, s, t, 0], data_range=1.0, **window))
                 peak_signal_noise_ratio(y[0, t, 0], x[0, s, t, 0], data_range=1.0)
-        return few * FRAMES / (time.perf_counter() - begun)
+        return scores
 
-    def ours(options: dict) -> float:
-        begun = time.perf_counter()
-        ssim(prediction, truth, **options)
+    def ours(window: dict) -> torch.Tensor:
         psnr(prediction, truth)
-        return prediction[..., 0, 0].numel() / (time.perf_counter() - begun)
+        return ssim(prediction, truth, **window)
 
-    def reading() -> float:
+    rows = []
+    for name, (our_window, their_window) in WINDOWS.items():
+        error = (ours(our_window)[0, :few].flatten() - torch.tensor(loop(their_window))).abs().max()
+        if error > 1e-5:
+            raise SystemExit(f"benchmark: SSIM with {name} is off by {error:.3g}.")
+        total = clips * samples * FRAMES
+        contenders = {
+            "scikit-image, frame by frame": (_seconds(loop, their_window), few * FRAMES),
+            "stochvid": (_seconds(ours, our_window), total),
+            "reading the frames": (_seconds(lambda _: prediction.sum(), None), total),
+        }
+        case = f"SSIM {name} and PSNR, {torch.get_num_threads()} thread(s)"
+        rows += take_turns(case, "frames/s", contenders, options.rounds)
+    return rows
+
+
+def _seconds(function: Callable, argument: dict | None) -> Callable[[], float]:
+    def run() -> float:
         begun = time.perf_counter()
-        prediction.sum()
-        return prediction[..., 0, 0].numel() / (time.perf_counter() - begun)
+        function(argument)
+        return time.perf_counter() - begun
 
-    for name, (our_options, their_options) in WINDOWS.items():
-        loop(their_options), ours(our_options), reading()
-        rounds = [(loop(their_options), ours(our_options), reading()) for _ in range(o.rounds)]
-        theirs, mine, ceiling = (statistics.median(column) for column in zip(*rounds, strict=True))
-        ratios = sorted(b / a for a, b, _ in rounds)
-        print(
-            f"{name}, {torch.get_num_threads()} thread(s): loop {theirs:,.0f} frames/s, stochvid {mine:,.0f}, "
-            f"{statistics.median(ratios):.1f}× ({ratios[0]:.1f} to {ratios[-1]:.1f}); reading alone {ceiling:,.0f}",
-            flush=True,
-        )
-
-
-if __name__ == "__main__":
-    main()
+    return run

@@ -1,0 +1,120 @@
+"""Everything that is timed: `python -m benchmarks [PART ...]`, or `make bench`.
+
+Prints a table for every part, and keeps what was found in results.json, part by part.
+"""
+
+import argparse
+import json
+import platform
+import sys
+import time
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+
+import torch
+
+from benchmarks.commands import commands
+from benchmarks.metrics import metrics
+from benchmarks.models import compiling, recompute, sampling, training
+from benchmarks.moving_mnist import moving_mnist
+from benchmarks.race import Row
+from benchmarks.scaling import processes, scaling
+
+PARTS = {
+    "training": training,
+    "sampling": sampling,
+    "recompute": recompute,
+    "compiling": compiling,
+    "metrics": metrics,
+    "moving-mnist": moving_mnist,
+    "commands": commands,
+    "scaling": scaling,
+    "processes": processes,
+}
+ON_GPU = ("training", "sampling", "recompute", "compiling", "scaling")
+RESULTS = Path(__file__).parent / "results.json"
+
+
+def main(words: list[str] | None = None) -> list[Row]:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default: all; on a GPU those that differ there)"
+    )
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each contender runs (default: 5)")
+    parser.add_argument("--mnist", help="folder of MNIST's IDX files (default: the built-in digits)")
+    parser.add_argument("--tiny", action="store_true", help="tiny shapes, once: does it work at all?")
+    parser.add_argument(
+        "--results", type=Path, default=RESULTS, help="where to keep what was found (default: %(default)s)"
+    )
+    options = parser.parse_args(words)
+    unknown = [part for part in options.parts if part not in PARTS]
+    if unknown:
+        parser.error(f"there is no part {unknown[0]!r}; there are {', '.join(PARTS)}")
+    options.rounds = 1 if options.tiny else options.rounds
+    usual = ON_GPU if options.device == "cuda" else tuple(PARTS)
+    found = []
+    for part in options.parts or usual:
+        begun = time.monotonic()
+        rows = PARTS[part](options)
+        found += rows
+        print(f"\n## {part}\n\n{table(rows)}\n", flush=True)
+        keep(options.results, f"{options.device}: {part}", rows, time.monotonic() - begun, options)
+    return found
+
+
+def keep(path: Path, name: str, rows: list[Row], seconds: float, options: argparse.Namespace) -> None:
+    """Puts a part's rows into the file, in place of earlier ones."""
+    results = json.loads(path.read_text()) if path.is_file() else {}
+    results[name] = {
+        "machine": machine(options.device),
+        "date": date.today().isoformat(),
+        "command": " ".join(["python -m benchmarks", name.split(": ")[1], "--rounds", str(options.rounds)]),
+        "minutes": round(seconds / 60, 1),
+        "rows": [asdict(row) for row in rows],
+    }
+    path.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def machine(device: str) -> str:
+    """What it ran on."""
+    versions = f"Python {platform.python_version()}, torch {torch.__version__}"
+    if device == "cuda":
+        return f"{torch.cuda.get_device_name()}; {versions}"
+    isa = torch.backends.cpu.get_cpu_capability()
+    amx = ", AMX" if getattr(torch.cpu, "_is_amx_tile_supported", bool)() else ""
+    return f"{platform.machine()}, {torch.get_num_threads()} threads, {isa}{amx}; {versions}"
+
+
+COLUMNS = {
+    "tflops": ("TFLOP/s", "{:.2f}"),
+    "of_ceiling": ("of ceiling", "{:.0%}"),
+    "peak_gib": ("peak GiB", "{:.1f}"),
+    "first_seconds": ("first run, s", "{:.0f}"),
+}
+
+
+def table(rows: list[Row]) -> str:
+    """A Markdown table."""
+    more = [name for name in COLUMNS if any(name in row.more for row in rows)]
+    lines = [["", "", "rate", "ratio", *(COLUMNS[name][0] for name in more)]]
+    lines.append(["---"] * len(lines[0]))
+    case = None
+    for row in rows:
+        low, high = (number(value) for value in row.spread)
+        cells = [row.case if row.case != case else "", row.name, f"{number(row.rate)} {row.unit} ({low} to {high})"]
+        cells.append("" if row.ratio is None else "**{:.2f}×** ({:.2f} to {:.2f})".format(*row.ratio))
+        cells += [COLUMNS[name][1].format(row.more[name]) if name in row.more else "" for name in more]
+        lines.append(cells)
+        case = row.case
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def number(value: float) -> str:
+    """Three digits that count."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,97 @@
+"""Training steps and sampling against the paper's literal loop, and what compiling does to them."""
+
+from dataclasses import asdict
+
+import torch
+
+from benchmarks.race import Contender, Row, race
+from stochvid.config import ModelConfig
+from stochvid.devices import pick_precision
+
+DCGAN = ModelConfig()
+VGG = ModelConfig(backbone="vgg", z_dim=24, context=10, horizon=10, beta=1e-6)
+VGG_128 = ModelConfig(backbone="vgg", image_size=128, z_dim=24, context=10, horizon=10, beta=1e-6)
+TINY = {"image_size": 32, "base_channels": 4, "g_dim": 8, "rnn_size": 8, "context": 3, "horizon": 3}
+HORIZON = 20
+
+
+def training(options) -> list[Row]:
+    """A step of Adam on clips, as published: 5 + 10 frames for DCGAN, 10 + 10 for VGG."""
+    cases = [("DCGAN-64, 100 clips of 15", DCGAN, 100), ("DCGAN-64, 16 clips of 15", DCGAN, 16)]
+    cases.append(("VGG-64, 8 clips of 20", VGG, 8))
+    if options.tiny:
+        cases = [("tiny DCGAN", ModelConfig(**TINY), 2), ("tiny VGG", ModelConfig(**TINY, backbone="vgg"), 2)]
+    rows = []
+    for case, model, batch in cases:
+        spec = {"task": "train", "device": options.device, "model": asdict(model), "batch": batch}
+        rows += race(case, "clips/s", _contenders(spec, batch, batch), options.rounds)
+    return rows
+
+
+def sampling(options) -> list[Row]:
+    """20 frames of many futures. The loop draws one after the other, so that some of them tell how fast it is."""
+    rows = []
+    for clips, samples, few in ((8, 20, 20), (1, 100, 20), (8, 100, 10)) if not options.tiny else ((2, 3, 2),):
+        model = ModelConfig(**TINY) if options.tiny else DCGAN
+        spec = {"task": "sample", "device": options.device, "model": asdict(model), "horizon": HORIZON}
+        spec |= {"clips": clips, "samples": samples}
+        contenders = _contenders(spec, clips * samples * HORIZON, clips * few * HORIZON)
+        contenders[0].spec["samples"] = few
+        size = f"{model.backbone.upper()}-{model.image_size}"
+        rows += race(f"{size}, {clips} × {samples} futures", "frames/s", contenders, options.rounds)
+    return rows
+
+
+def recompute(options) -> list[Row]:
+    """Activation checkpointing (`trainer.recompute`) against none."""
+    model, batch = (ModelConfig(**TINY, backbone="vgg"), 2) if options.tiny else (VGG_128, 2)
+    spec = {"task": "train", "device": options.device, "model": asdict(model), "batch": batch, "who": "stochvid"}
+    contenders = [
+        Contender(
+            f"{precision}{', recompute' if again else ''}", spec | {"precision": precision, "recompute": again}, batch
+        )
+        for precision in precisions(options.device)
+        for again in (False, True)
+    ]
+    return race(f"VGG-{model.image_size}, {batch} clips of {model.frames}", "clips/s", contenders, options.rounds)
+
+
+def compiling(options) -> list[Row]:
+    """`torch.compile` against none, for training and for sampling; `first` is how long the first run takes."""
+    model, batch, clips, samples = (ModelConfig(**TINY), 2, 2, 3) if options.tiny else (DCGAN, 16, 8, 20)
+    base = {"device": options.device, "model": asdict(model), "who": "stochvid"}
+    tasks = {
+        "training": ({"task": "train", "batch": batch}, batch, "clips/s"),
+        "sampling": ({"task": "sample", "clips": clips, "samples": samples, "horizon": HORIZON},
+                     clips * samples * HORIZON, "frames/s"),
+    }  # fmt: skip
+    rows = []
+    for task, (spec, work, unit) in tasks.items():
+        for precision in precisions(options.device)[: 1 if options.tiny else 2]:
+            pair = [
+                Contender(
+                    f"{precision}{', compiled' if c else ''}",
+                    base | spec | {"precision": precision, "compile": c},
+                    work,
+                )
+                for c in (False, True)
+            ]
+            rows += race(f"DCGAN-{model.image_size}, {task}, {precision}", unit, pair, options.rounds)
+    return rows
+
+
+def precisions(device: str) -> list[str]:
+    """fp32, and bf16 where the hardware computes it."""
+    fast = pick_precision("auto", torch.device(device)) == "bf16"
+    return ["fp32", "bf16"] if fast else ["fp32"]
+
+
+def _contenders(spec: dict, work: float, loop_work: float) -> list[Contender]:
+    """The loop; ours in every precision; and ours without anything but the convolutions."""
+    contenders = [Contender("loop", spec | {"who": "loop", "precision": "fp32"}, loop_work)]
+    for precision in precisions(spec["device"]):
+        ceiling = f"{precision}, convolutions alone"
+        ours = spec | {"precision": precision}
+        contenders.append(Contender(precision, ours | {"who": "stochvid"}, work, ceiling))
+        contenders.append(Contender(ceiling, ours | {"who": "layers"}, work))
+    return contenders
