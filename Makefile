@@ -1,11 +1,12 @@
 # make demo   train a small model on two cores in minutes and draw futures from it
 # make test   lint and the tests (under 10 minutes on two cores)
+# make bench  everything that is timed (about 40 minutes on two cores)
 
 PYTHON ?= python3
 BIN := .venv/bin
 TORCH := torch==$(shell sed -n 's/^torch==//p' constraints.txt)
 
-.PHONY: demo test test-all lint format clean
+.PHONY: demo test test-all bench lint format clean
 
 .venv/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("stochvid needs Python 3.11 or newer; set PYTHON=...") if sys.version_info < (3, 11) else None'
@@ -28,6 +29,9 @@ test: lint
 
 test-all: lint
 	$(BIN)/python -m pytest
+
+bench: .venv/ready
+	$(BIN)/python -m benchmarks
 
 lint: .venv/ready
 	$(BIN)/ruff format --check .

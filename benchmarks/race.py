@@ -21,13 +21,11 @@ class Contender:
         name: in tables.
         spec: for the worker.
         work: how many clips or frames a run makes.
-        ceiling: the contender that bounds it, if that is in the race.
     """
 
     name: str
     spec: dict[str, Any]
     work: float
-    ceiling: str | None = None
 
 
 @dataclass
@@ -115,12 +113,9 @@ def race(case: str, unit: str, contenders: Sequence[Contender], rounds: int, ali
     peaks = [worker.end() for worker in workers]
 
     rows = _rows(case, unit, {contender.name: contender.work for contender in contenders}, seconds)
-    rates = {row.name: row.rate for row in rows}
     for row, worker, peak in zip(rows, workers, peaks, strict=True):
         if flops := worker.ready["flops"]:
             row.more["tflops"] = flops / worker.contender.work * row.rate / 1e12
-        if worker.contender.ceiling in rates:
-            row.more["of_ceiling"] = row.rate / rates[worker.contender.ceiling]
         row.more |= {"peak_gib": peak, "first_seconds": worker.ready["first_seconds"]}
     return rows
 

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from oracle import OracleSVG, copy_weights
 from stochvid import SVG, ModelConfig
-from stochvid.devices import DTYPES
+from stochvid.devices import DTYPES, prefer_speed
 from stochvid.memory import GIB, keep_freed_memory
 from stochvid.models.noise import content_ids, latent_noise
 
@@ -31,9 +31,10 @@ WARM_UPS = 3  # runs until memory is where it will be used again
 def main() -> None:
     spec = json.loads(sys.argv[1])
     sys.stdin.readline()
+    device = torch.device(spec["device"])
     if spec["who"] != "loop":
         keep_freed_memory()
-    device = torch.device(spec["device"])
+        prefer_speed(device)
     torch.manual_seed(0)
     config = ModelConfig(**spec["model"])
     model = SVG(config).to(device)

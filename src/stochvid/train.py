@@ -21,7 +21,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn
 from stochvid.callbacks import Checkpoints, RunLog, Samples
 from stochvid.config import OptimConfig, TrainConfig
 from stochvid.data.datamodule import ClipData
-from stochvid.devices import check_compiler, pick_precision
+from stochvid.devices import check_compiler, pick_precision, prefer_speed
 from stochvid.errors import InputError
 from stochvid.io.checkpoint import AtomicCheckpointIO
 from stochvid.models.svg import SVG, Loss
@@ -66,8 +66,7 @@ def train(
     config.trainer.precision = pick_precision(config.trainer.precision, device)
     if config.trainer.compile:
         check_compiler(device, "--trainer.compile")
-    if device.type == "cuda":
-        torch.set_float32_matmul_precision("high")  # TF32 for products, as torch has it for convolutions anyway
+    prefer_speed(device)
     run = Run(out)
     with _quiet_lightning(), StopSignals() as signals:
         seed_everything(config.trainer.seed, verbose=False)
