@@ -28,7 +28,7 @@ PARTS = {  # name → the module that holds its function; loaded when it runs, f
     "scaling": "scaling",
     "processes": "scaling",
 }
-ON_GPU = ("training", "sampling", "recompute", "compiling")
+ON_CPU = ("scaling", "processes")  # these say something of processors alone
 RESULTS = Path(__file__).parent / "results.json"
 
 
@@ -44,16 +44,25 @@ def main(words: list[str] | None = None) -> list[Row]:
     parser.add_argument(
         "--results", type=Path, default=RESULTS, help="where to keep what was found (default: %(default)s)"
     )
+    parser.add_argument("--show", action="store_true", help="run nothing, print what was kept")
     options = parser.parse_args(words)
     unknown = [part for part in options.parts if part not in PARTS]
     if unknown:
         parser.error(f"there is no part {unknown[0]!r}; there are {', '.join(PARTS)}")
+    if options.show:
+        print(kept(options.results))
+        return []
     options.rounds = 1 if options.tiny else options.rounds
-    usual = ON_GPU if options.device == "cuda" else tuple(PARTS)
+    usual = [part for part in PARTS if options.device == "cpu" or part not in ON_CPU]
     found = []
     for part in options.parts or usual:
         begun = time.monotonic()
-        rows = getattr(import_module(f"benchmarks.{PARTS[part]}"), part.replace("-", "_"))(options)
+        try:
+            module = import_module(f"benchmarks.{PARTS[part]}")
+        except ModuleNotFoundError as error:
+            print(f"\n## {part}\n\nnot measured: {error.name} is not installed\n", flush=True)
+            continue
+        rows = getattr(module, part.replace("-", "_"))(options)
         found += rows
         print(f"\n## {part}\n\n{table(rows)}\n", flush=True)
         keep(options.results, f"{options.device}: {part}", rows, time.monotonic() - begun, options)
@@ -71,6 +80,15 @@ def keep(path: Path, name: str, rows: list[Row], seconds: float, options: argpar
         "rows": [asdict(row) for row in rows],
     }
     path.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def kept(path: Path) -> str:
+    """What the file holds, as Markdown."""
+    texts = []
+    for name, part in json.loads(path.read_text(encoding="utf-8")).items():
+        ran = f"`{part['command']}`, {part['date']}, {part['minutes']:g} minutes on {part['machine']}"
+        texts.append(f"### {name}\n\n{ran}:\n\n{table([Row(**row) for row in part['rows']])}\n")
+    return "\n".join(texts)
 
 
 def machine(device: str) -> str:

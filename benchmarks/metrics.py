@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from benchmarks.race import Row, take_turns
+from benchmarks.race import Row, finish, take_turns
 from stochvid.memory import keep_freed_memory
 from stochvid.metrics.frames import psnr, ssim
 
@@ -32,6 +32,7 @@ def metrics(options) -> list[Row]:
     noise = 0.1 * torch.randn(clips, samples, FRAMES, 1, 64, 64, generator=generator)
     prediction = (truth[:, None] + noise).clamp(0, 1)
     y, x = truth.numpy(), prediction.numpy()
+    truth, prediction = truth.to(options.device), prediction.to(options.device)
     few = max(1, samples // 5)
 
     def loop(window: dict) -> list[float]:
@@ -48,24 +49,29 @@ def metrics(options) -> list[Row]:
 
     rows = []
     for name, (our_window, their_window) in WINDOWS.items():
-        error = (ours(our_window)[0, :few].flatten() - torch.tensor(loop(their_window))).abs().max()
+        error = (ours(our_window)[0, :few].flatten().cpu() - torch.tensor(loop(their_window))).abs().max()
         if error > 1e-5:
             raise SystemExit(f"benchmark: SSIM with {name} is off by {error:.3g}.")
         total = clips * samples * FRAMES
         contenders = {
-            "scikit-image, frame by frame": (_seconds(loop, their_window), few * FRAMES),
-            "stochvid": (_seconds(ours, our_window), total),
-            "reading the frames": (_seconds(lambda _: prediction.sum(), None), total),
+            "scikit-image, frame by frame": (_seconds(loop, their_window, "cpu"), few * FRAMES),
+            "stochvid": (_seconds(ours, our_window, options.device), total),
+            "reading the frames": (_seconds(lambda _: prediction.sum(), None, options.device), total),
         }
-        case = f"SSIM {name} and PSNR, {torch.get_num_threads()} thread(s)"
+        case = (
+            f"SSIM {name} and PSNR, {torch.get_num_threads()} thread(s)"
+            if options.device == "cpu"
+            else f"SSIM {name} and PSNR"
+        )
         rows += take_turns(case, "frames/s", contenders, options.rounds)
     return rows
 
 
-def _seconds(function: Callable, argument: dict | None) -> Callable[[], float]:
+def _seconds(function: Callable, argument: dict | None, device: str) -> Callable[[], float]:
     def run() -> float:
         begun = time.perf_counter()
         function(argument)
+        finish(device)
         return time.perf_counter() - begun
 
     return run

@@ -65,8 +65,9 @@ def compiling(options) -> list[Row]:
                      clips * samples * HORIZON, "frames/s"),
     }  # fmt: skip
     rows = []
+    some = precisions(options.device)[-1 if options.tiny or options.device == "cuda" else 0 :]
     for task, (spec, work, unit) in tasks.items():
-        for precision in precisions(options.device)[: 1 if options.tiny else 2]:
+        for precision in some:
             pair = [
                 Contender(
                     f"{precision}{', compiled' if c else ''}",

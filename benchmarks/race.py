@@ -128,6 +128,14 @@ def _check(case: str, contender: Contender, found: list[float], wanted: list[flo
         raise SystemExit(f"benchmark: {contender.name!r} is off by {error:.3g} in {case}.")
 
 
+def finish(device: str) -> None:
+    """Waits until a device has done what it was told."""
+    if device == "cuda":
+        import torch
+
+        torch.cuda.synchronize()
+
+
 def take_turns(
     case: str, unit: str, contenders: dict[str, tuple[Callable[[], float], float]], rounds: int
 ) -> list[Row]:

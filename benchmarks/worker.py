@@ -19,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
+from benchmarks.race import finish
 from oracle import OracleSVG, copy_weights
 from stochvid import SVG, ModelConfig
 from stochvid.devices import DTYPES, prefer_speed
@@ -49,16 +50,16 @@ def main() -> None:
     else:
         with counter:
             step()
-    finish(device)
+    finish(device.type)
     first = time.perf_counter() - begun
     for _ in range(1, 1 if spec["who"] == "loop" else WARM_UPS):
         step()
-    finish(device)
+    finish(device.type)
     say(result=result, flops=counter.get_total_flops() or None, first_seconds=first)
     for _ in sys.stdin:
         begun = time.perf_counter()
         timed = step()
-        finish(device)
+        finish(device.type)
         say(seconds=timed if spec["who"] == "layers" else time.perf_counter() - begun)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     if device.type == "cuda":
@@ -68,11 +69,6 @@ def main() -> None:
 
 def say(**what) -> None:
     print(json.dumps(what), flush=True)
-
-
-def finish(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
 
 
 def training(
@@ -169,14 +165,14 @@ def alone(model: SVG, spec: dict, device: torch.device) -> Callable[[], float]:
                 inputs.append(x.requires_grad_(train))
             with torch.no_grad():
                 gradient = torch.ones_like(module(x))
-            finish(device)
+            finish(device.type)
             begun = time.perf_counter()
             with torch.set_grad_enabled(train):
                 for _ in range(count):
                     y = module(x)
                     if train:
                         torch.autograd.grad(y, inputs, gradient)
-            finish(device)
+            finish(device.type)
             total += time.perf_counter() - begun
         return total
 

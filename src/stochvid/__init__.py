@@ -16,7 +16,7 @@ _HOMES = {
     "ModelConfig": "stochvid.config",
     "MovingMNIST": "stochvid.data.moving_mnist",
     "OptimConfig": "stochvid.config",
-    "Prediction": "stochvid.models.svg",
+    "Prediction": "stochvid.models.state",
     "SVG": "stochvid.models.svg",
     "Store": "stochvid.data.store",
     "TrainConfig": "stochvid.config",

@@ -19,7 +19,7 @@ from stochvid.data.clips import VAL_SEED, open_clips
 from stochvid.errors import InputError
 from stochvid.files import replacing
 from stochvid.io.video import to_bytes, write_png
-from stochvid.models.svg import Loss
+from stochvid.models.state import Loss
 from stochvid.pictures import FuturesPicture
 from stochvid.runs import Run
 from stochvid.signals import StopSignals

@@ -24,7 +24,8 @@ from stochvid.data.datamodule import ClipData
 from stochvid.devices import check_compiler, pick_precision, prefer_speed
 from stochvid.errors import InputError
 from stochvid.io.checkpoint import AtomicCheckpointIO
-from stochvid.models.svg import SVG, Loss
+from stochvid.models.state import Loss
+from stochvid.models.svg import SVG
 from stochvid.runs import Run
 from stochvid.signals import Interrupted, StopSignals
 
