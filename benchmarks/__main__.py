@@ -71,11 +71,11 @@ def main(words: list[str] | None = None) -> list[Row]:
 
 def keep(path: Path, name: str, rows: list[Row], seconds: float, options: argparse.Namespace) -> None:
     """Puts a part's rows into the file, in place of earlier ones."""
-    results = json.loads(path.read_text()) if path.is_file() else {}
+    results = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     results[name] = {
         "machine": machine(options.device),
         "date": date.today().isoformat(),
-        "command": " ".join(["python -m benchmarks", name.split(": ")[1], "--rounds", str(options.rounds)]),
+        "command": f"python -m benchmarks {name.split(': ')[1]} --device {options.device} --rounds {options.rounds}",
         "minutes": round(seconds / 60, 1),
         "rows": [asdict(row) for row in rows],
     }

@@ -79,6 +79,12 @@ class Worker:
         self._process.wait()
         return peak
 
+    def kill(self) -> None:
+        """Ends it, in whatever state it is."""
+        self._process.kill()
+        self._process.wait()
+        self._process.stdin.close(), self._process.stdout.close()
+
     def _ask(self) -> dict[str, Any]:
         self._process.stdin.write("go\n")
         self._process.stdin.flush()
@@ -105,12 +111,16 @@ def race(case: str, unit: str, contenders: Sequence[Contender], rounds: int, ali
     """
     print(f"{case}: {', '.join(c.name for c in contenders)}", file=sys.stderr, flush=True)
     workers = [Worker(contender) for contender in contenders]
-    results = [worker.get_ready()["result"] for worker in workers]
-    for contender, found in zip(contenders, results, strict=True):
-        if alike and found is not None:
-            _check(case, contender, found, results[0])
-    seconds = [[worker.run() for worker in workers] for _ in range(rounds)]
-    peaks = [worker.end() for worker in workers]
+    try:
+        results = [worker.get_ready()["result"] for worker in workers]
+        for contender, found in zip(contenders, results, strict=True):
+            if alike and found is not None:
+                _check(case, contender, found, results[0])
+        seconds = [_round(workers, first) for first in range(rounds)]
+        peaks = [worker.end() for worker in workers]
+    finally:
+        for worker in workers:
+            worker.kill()
 
     rows = _rows(case, unit, {contender.name: contender.work for contender in contenders}, seconds)
     for row, worker, peak in zip(rows, workers, peaks, strict=True):
@@ -121,11 +131,20 @@ def race(case: str, unit: str, contenders: Sequence[Contender], rounds: int, ali
 
 
 def _check(case: str, contender: Contender, found: list[float], wanted: list[float]) -> None:
-    scale = max(1.0, max(map(abs, wanted)))
-    tolerance = scale * (3e-2 if contender.spec["precision"] == "bf16" else 1e-4)
-    error = max(abs(a - b) for a, b in zip(found, wanted, strict=True))
+    """Raises SystemExit if a contender's results are not those of the first one."""
+    tolerance = 5e-2 if contender.spec["precision"] == "bf16" else 1e-3
+    error = max(abs(a - b) / max(abs(b), 0.1) for a, b in zip(found, wanted, strict=True))
     if not error <= tolerance:
-        raise SystemExit(f"benchmark: {contender.name!r} is off by {error:.3g} in {case}.")
+        raise SystemExit(f"benchmark: {contender.name!r} is off by {error:.2%} in {case}.")
+
+
+def _round(workers: Sequence[Worker], first: int) -> list[float]:
+    """Seconds of every worker, once; another one begins in every round."""
+    seconds = {}
+    for i in range(len(workers)):
+        at = (first + i) % len(workers)
+        seconds[at] = workers[at].run()
+    return [seconds[at] for at in range(len(workers))]
 
 
 def finish(device: str) -> None:

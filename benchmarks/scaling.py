@@ -21,7 +21,7 @@ PLOT = Path(__file__).parent / "scaling.png"
 def scaling(options) -> list[Row]:
     """One thing at a time, the others as in DCGAN-64 with 16 clips of 15 frames, or 8 clips × 20 futures × 20 frames.
 
-    Work is counted in frames: a ratio of 1 says that the cost is linear.
+    Work is counted in frames: a ratio of 1 says that the cost is linear in batch, length and samples.
     """
     base, precision = ModelConfig(**TINY) if options.tiny else DCGAN, precisions(options.device)[-1]
     few = options.tiny
@@ -35,7 +35,7 @@ def scaling(options) -> list[Row]:
 
     cases = {
         "batch": {b: train(base, b) for b in ((2, 4) if few else (4, 8, 16, 32, 64, 128))},
-        "length": {t: train(replace(base, horizon=t - 5), 16) for t in ((6, 8) if few else (8, 15, 30, 60))},
+        "length": {t: train(replace(base, horizon=t - base.context), 16) for t in ((6, 8) if few else (8, 15, 30, 60))},
         "samples": {s: sample(s) for s in ((1, 2) if few else (1, 5, 20, 80))},
         "resolution": {r: train(replace(base, image_size=r), 16) for r in ((32, 64) if few else (32, 64, 128))},
         "base channels": {c: train(replace(base, base_channels=c), 16) for c in ((4, 8) if few else (8, 16, 32, 64))},
@@ -74,7 +74,7 @@ def processes(options) -> list[Row]:
                 environment = os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
                 subprocess.run(
                     [*words, "--trainer.devices", devices, "--out", f"{folder}/run"],
-                    env=environment, check=True, capture_output=True,
+                    env=environment, check=True, stdout=subprocess.DEVNULL,
                 )  # fmt: skip
                 with open(f"{folder}/run/metrics.csv", newline="") as file:
                     lines = [float(row["clips_per_s"]) for row in csv.DictReader(file) if row["split"] == "train"]

@@ -5,8 +5,8 @@ says how long that took. Whoever waits for a line takes no processor time, so th
 """
 
 import copy
+import functools
 import json
-import resource
 import sys
 import time
 from collections import Counter
@@ -35,82 +35,116 @@ def main() -> None:
     device = torch.device(spec["device"])
     if spec["who"] != "loop":
         keep_freed_memory()
-        prefer_speed(device)
+    prefer_speed(device)
     torch.manual_seed(0)
-    config = ModelConfig(**spec["model"])
-    model = SVG(config).to(device)
+    model = SVG(ModelConfig(**spec["model"])).to(device)
+    calibrate(model)
     if spec["who"] == "layers":
         step, result = alone(model, spec, device), None
     else:
-        step, result = {"train": training, "sample": sampling}[spec["task"]](model, spec, device)
+        step, result = MAKERS[spec["task"]](model, spec, device)
     begun = time.perf_counter()
     counter = FlopCounterMode(display=False)
     if spec["who"] == "layers" or spec.get("compile"):
-        step()  # what is compiled cannot be counted
+        first = step()  # what is compiled cannot be counted
     else:
         with counter:
-            step()
-    finish(device.type)
-    first = time.perf_counter() - begun
+            first = step()
+    finish(spec["device"])
+    first_seconds = time.perf_counter() - begun
     for _ in range(1, 1 if spec["who"] == "loop" else WARM_UPS):
         step()
-    finish(device.type)
-    say(result=result, flops=counter.get_total_flops() or None, first_seconds=first)
+    finish(spec["device"])
+    if spec.get("check") == "step":  # of two ways to do all of a step
+        result = first
+    say(result=result, flops=counter.get_total_flops() or None, first_seconds=first_seconds)
     for _ in sys.stdin:
         begun = time.perf_counter()
         timed = step()
-        finish(device.type)
+        finish(spec["device"])
         say(seconds=timed if spec["who"] == "layers" else time.perf_counter() - begun)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    if device.type == "cuda":
-        peak = torch.cuda.max_memory_allocated()
-    say(peak_gib=peak / GIB)
+    say(peak_gib=peak_bytes(device) / GIB)
 
 
 def say(**what) -> None:
     print(json.dumps(what), flush=True)
 
 
-def training(
-    model: SVG, spec: dict, device: torch.device, learn: bool = True
-) -> tuple[Callable[[], None], list[float]]:
-    """A step of training, and the loss of two clips in eval mode, in which loop and stochvid are the same function."""
-    config, batch = model.config, spec["batch"]
-    shape = (batch, config.frames, config.channels, config.image_size, config.image_size)
+def peak_bytes(device: torch.device) -> int:
+    """The most memory that this process had: resident, or of a GPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated()
+    if sys.platform.startswith("linux"):  # getrusage would count that of the parent, too
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) * 1024
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
+
+
+def calibrate(model: SVG) -> None:
+    """Gives batch-norm statistics under which frames depend on everything: on untrained weights they are all grey."""
+    c, norms = model.config, [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+    clips, noise = inputs(model, 4, next(model.parameters()).device)
+    for norm in norms:
+        norm.momentum = 1.0
+    with torch.no_grad():
+        model.loss(clips[:, : c.frames], noise)
+    for norm in norms:
+        norm.momentum = 0.1
+
+
+def inputs(model: SVG, batch: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Clips and noise to train on."""
+    c = model.config
+    shape = (batch, c.frames, c.channels, c.image_size, c.image_size)
     clips = torch.rand(shape, generator=torch.Generator().manual_seed(1)).to(device)
-    noise = latent_noise(0, range(batch), 1, config.frames - 1, model.z_dim).to(device)
+    return clips, latent_noise(0, range(batch), 1, c.frames - 1, model.z_dim).to(device)
+
+
+def training(model: SVG, spec: dict, device: torch.device) -> tuple[Callable[[], list[float]], list[float]]:
+    """A step of training; and loss and gradient of two clips in eval mode, where loop and stochvid are one function."""
     bf16 = spec["precision"] == "bf16"
+    clips, noise = inputs(model, spec["batch"], device)
     for part in (model.encoder, model.decoder):
         part.recompute = spec.get("recompute", False)
     if spec["who"] == "loop":
-        model = copy_weights(model, OracleSVG(config)).to(device)
-        plain = lossy = model.loss
-        noise = noise[:, 0]
+        model = copy_weights(model, OracleSVG(model.config)).to(device)
+        plain, noise = model.loss, noise[:, 0]
     else:
-        plain = lambda *inputs: model.loss(*inputs).total  # noqa: E731
-        lossy = torch.compile(plain) if spec.get("compile") else plain
+        plain = functools.partial(total_loss, model)
     adam = torch.optim.Adam(model.parameters(), lr=2e-3, fused=spec["who"] != "loop" or None)
+    lossy = torch.compile(plain) if spec.get("compile") else plain
 
-    def step() -> None:
+    def gradients(lossy: Callable, clips: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         adam.zero_grad()
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             loss = lossy(clips, noise)
-        if learn:
-            loss.backward()
-            adam.step()
+        loss.backward()
+        return loss
+
+    def found(loss: torch.Tensor) -> list[float]:
+        return [loss.item(), torch.stack([p.grad.norm() for p in model.parameters()]).norm().item()]
+
+    def step() -> list[float] | None:
+        loss = gradients(lossy, clips, noise)
+        first = found(loss) if not adam.state else None
+        adam.step()
+        return first
 
     model.eval()
-    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-        result = [float(plain(clips[:2], noise[:2]))]
+    result = found(gradients(plain, clips[:2], noise[:2]))
     model.train()
     return step, result
 
 
-def sampling(
-    model: SVG, spec: dict, device: torch.device, learn: bool = True
-) -> tuple[Callable[[], None], list[float]]:
-    """Drawing futures, and some pixels of two of them."""
-    config, horizon, samples = model.config, spec["horizon"], spec["samples"]
+def total_loss(model: SVG, clips: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+    return model.loss(clips, noise).total
+
+
+def sampling(model: SVG, spec: dict, device: torch.device) -> tuple[Callable[[], list[float]], list[float]]:
+    """Drawing futures; and pixels of two futures of two frames."""
+    config = model.config
     shape = (spec["clips"], config.context, config.channels, config.image_size, config.image_size)
     context = torch.rand(shape, generator=torch.Generator().manual_seed(1)).to(device)
     known = config.context - 1
@@ -128,9 +162,19 @@ def sampling(
         def draw(samples: int, horizon: int) -> torch.Tensor:
             return frozen.predict(context, horizon, samples).frames
 
-    pixels = draw(2, 2).flatten()
-    result = pixels[:: max(1, len(pixels) // 100)].tolist()
-    return lambda: draw(samples, horizon), result
+    def step() -> list[float]:
+        return some(draw(spec["samples"], spec["horizon"]))
+
+    return step, some(draw(2, 2)) if spec.get("check") != "step" else []
+
+
+def some(frames: torch.Tensor) -> list[float]:
+    """A few pixels, from everywhere."""
+    pixels = frames.flatten()
+    return pixels[:: max(1, len(pixels) // 500)].tolist()
+
+
+MAKERS = {"train": training, "sample": sampling}
 
 
 def alone(model: SVG, spec: dict, device: torch.device) -> Callable[[], float]:
@@ -147,10 +191,14 @@ def alone(model: SVG, spec: dict, device: torch.device) -> Callable[[], float]:
         calls[module, inputs[0].shape] += 1
 
     convolutions = [module for module in parts.modules() if isinstance(module, nn.Conv2d | nn.ConvTranspose2d)]
-    hooks = [module.register_forward_hook(note) for module in convolutions]
-    with torch.no_grad():
-        maker = training if train else sampling
-        maker(parts, dict(spec, who="stochvid"), device, learn=False)[0]()
+    with torch.no_grad():  # forward says which, how often, and how large
+        if train:
+            clips, noise = inputs(parts, spec["batch"], device)
+            once = functools.partial(parts.loss, clips, noise)
+        else:
+            once, _ = sampling(parts, spec, device)
+        hooks = [module.register_forward_hook(note) for module in convolutions]
+        once()
     for hook in hooks:
         hook.remove()
     for module in convolutions:
@@ -165,14 +213,14 @@ def alone(model: SVG, spec: dict, device: torch.device) -> Callable[[], float]:
                 inputs.append(x.requires_grad_(train))
             with torch.no_grad():
                 gradient = torch.ones_like(module(x))
-            finish(device.type)
+            finish(spec["device"])
             begun = time.perf_counter()
             with torch.set_grad_enabled(train):
                 for _ in range(count):
                     y = module(x)
                     if train:
                         torch.autograd.grad(y, inputs, gradient)
-            finish(device.type)
+            finish(spec["device"])
             total += time.perf_counter() - begun
         return total
 

@@ -61,13 +61,12 @@ def test_little_memory_makes_pieces_of_the_samples_and_the_same_futures(monkeypa
     model = make_model(narrow())
     context = make_clips(model.config, 3)
     at_once = model.predict(context, 3, 5).frames
-    rolled = []
+    row, rolled = model.row_bytes + 2 * 4 * 3 * 32 * 32, []
     roll = SVG._roll
     monkeypatch.setattr(SVG, "_roll", lambda self, *a: rolled.append(a[2]) or roll(self, *a))
-    monkeypatch.setattr(stochvid.models.svg, "rollout_bytes", lambda device: 2 * 2 * model.row_bytes + 10_000)
+    monkeypatch.setattr(stochvid.models.svg, "rollout_bytes", lambda device: 2 * 2 * row)  # two samples of two clips
     torch.testing.assert_close(model.predict(context, 3, 5).frames, at_once, rtol=1e-12, atol=1e-12)
-    assert sum(rolled) == 5
-    assert 1 < len(rolled) <= 5
+    assert rolled == [2, 2, 1]
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -77,8 +76,15 @@ def test_recomputing_activations_changes_neither_gradients_nor_statistics(backbo
     again = copy.deepcopy(plain)
     again.encoder.recompute = again.decoder.recompute = True
     clips, noise = make_clips(config, config.frames), latent_noise(0, range(2), 1, 5, config.z_dim).double()
+    convolved = {id(model): 0 for model in (plain, again)}
     for model in (plain, again):
+
+        def count(*_, model=model):
+            convolved[id(model)] += 1
+
+        model.decoder.stages[1].d.register_forward_hook(count)
         model.loss(clips, noise).total.backward()
+    assert list(convolved.values()) == [1, 2]
     for (name, a), b in zip(plain.named_parameters(), again.parameters(), strict=True):
         torch.testing.assert_close(b.grad, a.grad, rtol=1e-12, atol=0, msg=lambda m, n=name: f"{n}: {m}")
     for (name, a), b in zip(plain.named_buffers(), again.buffers(), strict=True):
@@ -92,9 +98,9 @@ FAULTS = """
 import resource, torch
 from stochvid.memory import keep_freed_memory
 print(keep_freed_memory())
-for _ in range(3):
+for exponent in (26, 25, 25):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    torch.ones(1 << 26)
+    torch.ones(1 << exponent)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
@@ -114,7 +120,7 @@ def test_freed_memory_is_kept_and_not_faulted_in_again_unless_it_is_switched_off
 
     kept, faults = run("1")
     assert kept == "True"
-    assert faults < 1000  # of 65,536 pages
+    assert faults < 100  # of 32,768 pages
     kept, faults = run("0")
     assert kept == "False"
-    assert faults > 100  # with huge pages, a fault maps 512 of them
+    assert faults >= 64  # with huge pages, a fault maps 512 of them

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from stochvid.models.layers import AddSkips, Branch, ConvFromPoint, ConvToPoint, DownConv, UpConv
+from stochvid.models.layers import Branch, ConvFromPoint, ConvToPoint, DownConv, UpConv, add_skips
 
 MAPS = [(ConvToPoint, 4, 4), (ConvToPoint, 2, 2), (ConvFromPoint, 4, 1)]
 PLAIN = {
@@ -57,8 +57,10 @@ def test_skips_are_added_to_their_steps_and_the_last_to_all_later_ones(rows, own
     which = torch.arange(steps).clamp(max=own - 1)
     each = skips.unflatten(0, (own, clips))[which][:, :, None].expand(-1, -1, samples, -1, -1, -1).flatten(0, 2)
     wanted = d + each
-    found = AddSkips.apply(d.clone(), skips, rows)
+    found = add_skips(d.clone(), skips, rows)
     torch.testing.assert_close(found, wanted, rtol=0, atol=0)
+    with torch.no_grad():
+        torch.testing.assert_close(add_skips(d.clone(), skips, rows), wanted, rtol=0, atol=0)
     gradient = torch.randn_like(wanted)
     mine = torch.autograd.grad(found, [d, skips], gradient)
     for a, b in zip(mine, torch.autograd.grad(wanted, [d, skips], gradient), strict=True):
@@ -75,3 +77,23 @@ def test_a_branch_has_the_gradient_of_a_slice():
     mine = torch.autograd.grad((whole * a).sum() + (first.square() * b).sum(), x)[0]
     plain = torch.autograd.grad((x * a).sum() + (x[:4].square() * b).sum(), x)[0]
     torch.testing.assert_close(mine, plain)
+
+
+@pytest.mark.parametrize("kind", [DownConv, UpConv, ConvToPoint, ConvFromPoint])
+def test_under_bf16_autocast_layers_and_their_gradients_are_those_of_fp32_within_its_rounding(kind):
+    torch.manual_seed(0)
+    layer = kind(6, 5) if kind in (DownConv, UpConv) else kind(6, 5, 4)
+    size = {DownConv: 8, UpConv: 4, ConvToPoint: 4, ConvFromPoint: 1}[kind]
+    x = torch.randn(4, 6, size, size).to(memory_format=torch.channels_last).requires_grad_()
+    wanted = PLAIN[kind](layer, x)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = layer(x)
+    assert found.dtype == torch.bfloat16
+    gradient, inputs = torch.randn_like(wanted), [x, *layer.parameters()]
+    pairs = zip(
+        [found.float(), *torch.autograd.grad(found, inputs, gradient.bfloat16())],
+        [wanted, *torch.autograd.grad(wanted, inputs, gradient)],
+        strict=True,
+    )
+    for mine, plain in pairs:
+        assert (mine - plain).norm() < 0.02 * plain.norm()

@@ -151,6 +151,24 @@ def surprise(options: Namespace) -> int:
     return 0
 
 
+def import_(options: Namespace) -> int:
+    """`stochvid import`."""
+    from stochvid.files import check_free, replacing_folder
+    from stochvid.models.pretrained import CONFIG
+
+    check_free(options.out, CONFIG, options.overwrite)
+    from stochvid.io.official import read_official
+
+    model = read_official(options.checkpoint)
+    with replacing_folder(options.out) as folder:
+        model.save_pretrained(folder)
+    print(f"{options.checkpoint} → {options.out}: {model.summary}")
+    if model.config.batch_statistics:
+        print("Its published futures were drawn with batch-norm statistics of the batch: --batch-statistics does so.")
+    print(f"Draw futures with: stochvid predict {options.out} CLIP")
+    return 0
+
+
 def _given(options: Namespace) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name != "cmd"}
 
@@ -164,6 +182,7 @@ COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "compare": compare,
     "uncertainty": uncertainty,
     "surprise": surprise,
+    "import": import_,
 }
 
 

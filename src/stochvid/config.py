@@ -68,6 +68,8 @@ class ModelConfig:
         future_skip: whose encoder skips the future uses: last = the last context frame (the paper), second_last = the
             frame before it (the authors' code), previous = always the frame before, generated ones included.
         context_latent: latents during the context come from the posterior: a sample (LP) or its mean (FP).
+        batch_statistics: whether the code that these weights come from draws futures with the batch-norm statistics of
+            the batch (SVG-LP of 2018, imported); --batch-statistics does likewise.
         context: frames K that the model is given.
         horizon: future frames that it is trained to predict.
         beta: weight β of the KL term.
@@ -86,6 +88,7 @@ class ModelConfig:
     prior: Literal["learned", "fixed", "none"] = "learned"
     future_skip: Literal["last", "second_last", "previous"] = "last"
     context_latent: Literal["sample", "mean"] = "sample"
+    batch_statistics: bool = False
     context: int = 5
     horizon: int = 10
     beta: float = 1e-4

@@ -48,6 +48,7 @@ def evaluate(
     device: str = "auto",
     precision: str = "fp32",
     compile: bool = False,
+    batch_statistics: bool = False,
     memory: float | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -72,6 +73,7 @@ def evaluate(
         device: auto, cpu or cuda.
         precision: of the model, fp32, bf16 or auto.
         compile: compile the steps of the future.
+        batch_statistics: take batch-norm statistics of 100 clips together, as the published code of SVG-LP does.
         memory: about how many GiB the samples that are drawn together may take; None: 0.5 on a CPU, 4 on a GPU.
         resume: go on with an evaluation that was interrupted.
         overwrite: replace earlier results.
@@ -95,9 +97,12 @@ def evaluate(
     if compile:
         check_compiler(place, "--compile")
     drawing = {"seed": seed, "precision": pick_precision(precision, place), "compile": compile}
+    drawing["batch_statistics"] = batch_statistics
     forecaster, found = _open(model, predictions, data, mnist, place, drawing)
     task = _task(rules, found, forecaster, context, horizon)
     test, count = _clips(found, forecaster, task, clips)
+    if forecaster.together and count % forecaster.together == 1:
+        raise InputError(f"--clips {count} leaves one clip alone, which has no batch statistics. Use {count - 1}.")
     samples = _samples(forecaster, samples)
     judges = Judges(
         rules,

@@ -41,7 +41,8 @@ def rollout_bytes(device: "torch.device") -> int:
     if device.type == "cuda":
         import torch
 
-        return min(most, torch.cuda.mem_get_info(device)[0] // 4)
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by torch, to be used again
+        return min(most, (torch.cuda.mem_get_info(device)[0] + kept) // 4)
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         free = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")) * 1024

@@ -70,6 +70,12 @@ How much each frame of a video surprises the model: KL(q ‖ p) in nats and reco
 
   stochvid surprise runs/mine camera.mp4 --out surprise/camera"""
 
+IMPORT = """\
+Turn a checkpoint of the paper's published code into a model, without executing anything in it.
+
+  stochvid import svglp_smmnist2.pth models/svglp
+  stochvid predict models/svglp moving-mnist:1"""
+
 FORMATS = ("videos", "arrays", "kth", "bair", "lerobot")
 
 DATA = (
@@ -99,7 +105,7 @@ def make_parser() -> tuple[ArgumentParser, dict[str, set[str]]]:
     )
     commands = parser.add_subcommands(dest="cmd", metavar="COMMAND")
     makers = (_prepare_parser, _train_parser, _predict_parser, _evaluate_parser, _compare_parser)
-    makers += (_uncertainty_parser, _surprise_parser)
+    makers += (_uncertainty_parser, _surprise_parser, _import_parser)
     parts = {make.__name__.split("_")[1]: make(style) for make in makers}
     for name, part in parts.items():
         commands.add_subcommand(name, part, help=part.description.splitlines()[0])
@@ -301,6 +307,14 @@ def _surprise_parser(style: dict) -> ArgumentParser:
     return parser
 
 
+def _import_parser(style: dict) -> ArgumentParser:
+    parser = ArgumentParser(usage="stochvid import CHECKPOINT OUT [--overwrite]", description=IMPORT, **style)
+    parser.add_argument("checkpoint", type=str, help="a .pth file of the 2018 code, of any version of PyTorch")
+    parser.add_argument("out", type=str, help="folder for the model")
+    parser.add_argument("--overwrite", action="store_true", help="replace a model that is there")
+    return parser
+
+
 def _add_device(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to compute (default: auto)"
@@ -316,4 +330,10 @@ def _add_speed(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--compile", action="store_true", help="compile the steps with torch.compile: for long work on a GPU"
+    )
+    parser.add_argument(
+        "--batch-statistics",
+        action="store_true",
+        help="batch-norm with the statistics of the clips themselves, as the published code draws with SVG-LP; slower, "
+        "and a future depends on the other clips",
     )

@@ -14,6 +14,7 @@ from stochvid.files import check_free, replacing, replacing_folder, writable_fol
 from stochvid.io.clip import Clip, Fit, fit_frames
 from stochvid.io.video import to_bytes, write_png
 from stochvid.models.pretrained import find_model
+from stochvid.models.state import Prediction
 from stochvid.models.svg import SVG
 from stochvid.pictures import FPS, FuturesPicture
 from stochvid.plots import plot_uncertainty
@@ -55,6 +56,7 @@ def predict_clips(
     device: str = "auto",
     precision: str = "fp32",
     compile: bool = False,
+    batch_statistics: bool = False,
     overwrite: bool = False,
 ) -> list[Path]:
     """Draws futures of clips and writes them as GIF, MP4, PNG and NPZ, a folder for each clip.
@@ -75,6 +77,7 @@ def predict_clips(
         device: auto, cpu or cuda.
         precision: of the model, fp32, bf16 or auto: bf16 where the hardware computes it.
         compile: compile the steps of the future.
+        batch_statistics: take batch-norm statistics of all clips together, as the published code of SVG-LP does.
         overwrite: replace earlier results of the same names.
 
     Returns:
@@ -88,7 +91,7 @@ def predict_clips(
         check_compiler(place, "--compile")
     folder = find_model(model)
     network = SVG.from_pretrained(folder, device=place)
-    network = network.for_inference(DTYPES[pick_precision(precision, place)], compile)
+    network = network.for_inference(DTYPES[pick_precision(precision, place)], compile, batch_statistics)
     config = network.config
     context = config.context if context is None else context
     horizon = 2 * config.horizon if horizon is None else horizon
@@ -108,8 +111,9 @@ def predict_clips(
     writable_folder(out)
     for job in jobs:
         check_free(job.folder, ARRAYS, overwrite)
-    for job in jobs:
-        _predict_one(network, job, horizon, samples, seed)
+    together = len(jobs) if batch_statistics else 1
+    for job, prediction in _predictions(network, jobs, together, horizon, samples, seed):
+        _write(network, job, prediction, seed)
         print(f"  → {job.folder}: {', '.join(sorted(path.name for path in job.folder.iterdir()))}", flush=True)
     return [job.folder for job in jobs]
 
@@ -146,10 +150,23 @@ def _prepare(
         yield Job(clip, frames[:context], frames[context:], out / name)
 
 
-def _predict_one(network: SVG, job: Job, horizon: int, samples: int, seed: int) -> None:
-    given = torch.from_numpy(job.context)[None].to(next(network.parameters()).device)
-    prediction = network.predict(given, horizon, samples, seed)
+def _predictions(
+    network: SVG, jobs: Sequence[Job], together: int, horizon: int, samples: int, seed: int
+) -> Iterator[tuple[Job, Prediction]]:
+    """Futures of every clip, (1, S, T, C, H, W), of so many clips at a time."""
+    device = next(network.parameters()).device
+    for first in range(0, len(jobs), together):
+        batch = jobs[first : first + together]
+        contexts = torch.from_numpy(np.stack([job.context for job in batch])).to(device)
+        drawn = network.predict(contexts, horizon, samples, seed)
+        for i, job in enumerate(batch):
+            one = slice(i, i + 1)
+            yield job, Prediction(drawn.frames[one], drawn.prior_mean[one], drawn.prior_std[one])
+
+
+def _write(network: SVG, job: Job, prediction: Prediction, seed: int) -> None:
     futures, sigma = to_bytes(prediction.frames[0]), prediction.prior_std[0].float().cpu().numpy()
+    samples = len(futures)
     title = job.clip.name + (f" ({SHOWN} of {samples} futures)" if samples > SHOWN else "")
     picture = FuturesPicture(job.context, futures[:SHOWN], job.truth, title=title)
     fps = min(max(job.clip.fps or FPS, 1.0), 30.0)

@@ -19,6 +19,7 @@ from stochvid.models.pretrained import WEIGHTS
 from stochvid.models.svg import SVG
 from stochvid.runs import folder_name
 
+BATCH = 100  # clips whose batch-norm statistics are taken together: the batch of the published code
 STRAY = 0.5  # values may stray so far from [0, 1] and are clipped; farther, they are on another scale
 
 
@@ -31,6 +32,7 @@ class Forecaster(ABC):
         stochastic: whether its samples differ; if not, one is drawn.
         precision: in which it computes.
         strays: how many values were outside [0, 1] so far, and clipped.
+        together: how many clips have to be drawn together; None: as many as is convenient.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Forecaster(ABC):
     stochastic: bool = True
     precision: str = "fp32"
     strays: int = 0
+    together: int | None = None
 
     @abstractmethod
     def draw(self, numbers: Sequence[int], context: Tensor, horizon: int, first: int, count: int) -> Tensor:
@@ -65,15 +68,30 @@ class Model(Forecaster):
         seed: of the latents.
         precision: fp32 or bf16.
         compile: compile the steps of the future.
+        batch_statistics: take batch-norm statistics of many clips together.
     """
 
-    def __init__(self, network: SVG, folder: Path, source: str, seed: int, precision: str, compile: bool = False):
-        self.network, self.seed, self.precision = network.for_inference(DTYPES[precision], compile), seed, precision
+    def __init__(
+        self,
+        network: SVG,
+        folder: Path,
+        source: str,
+        *,
+        seed: int,
+        precision: str,
+        compile: bool = False,
+        batch_statistics: bool = False,
+    ):
+        self.network = network.for_inference(DTYPES[precision], compile, batch_statistics)
+        self.seed, self.precision = seed, precision
+        self.together = BATCH if batch_statistics else None
         self.name = folder_name(source)
         self.stochastic = network.z_dim > 0
         with open(folder / WEIGHTS, "rb") as file:
             weights = hashlib.file_digest(file, "sha256").hexdigest()
         self.about = {"kind": "model", "path": source, "sha256": weights, "prior": network.config.prior}
+        if batch_statistics:
+            self.about["batch_statistics"] = True
 
     def draw(self, numbers: Sequence[int], context: Tensor, horizon: int, first: int, count: int) -> Tensor:
         """As `Forecaster.draw`; a future depends on the context, the seed and the sample's number alone."""

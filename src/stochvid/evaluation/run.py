@@ -85,7 +85,8 @@ class Evaluation:
 
     def run(self, journal: Journal) -> int:
         """Scores all clips that the journal does not have yet; gives how many those were."""
-        together = max(1, self.chunk // max(self.drawn, self.task.context))  # clips that are encoded and drawn together
+        fitting = max(1, self.chunk // max(self.drawn, self.task.context))  # clips that are encoded and drawn together
+        together = self.forecaster.together or fitting
         journal.cut(len(journal.records) // together * together)
         before = len(journal.records)
         with Progress(self.count, "clips", before) as progress:
@@ -127,21 +128,23 @@ class Evaluation:
             shown[f"sample {number + 1}"] = int(number)
         if self.drawn == 1:
             shown = {"prediction": 0}
-        context, truth = self._read([clip["clip"]])
-        futures, total, count = {}, torch.zeros_like(truth[0], dtype=torch.float32), 0
-        for first, drawn in self._draw([clip["clip"]], context):
-            whole = drawn[0][drawn[0].isfinite().flatten(1).all(1)]
+        together = self.forecaster.together or 1
+        begin, place = clip["clip"] // together * together, clip["clip"] % together
+        mates = range(begin, min(begin + together, self.count))
+        context, truth = self._read(mates)
+        futures, total, count = {}, torch.zeros_like(truth[place], dtype=torch.float32), 0
+        for first, batch in self._draw(mates, context):
+            drawn = batch[place]
+            whole = drawn[drawn.isfinite().flatten(1).all(1)]
             total, count = total + whole.sum(0), count + len(whole)
-            futures |= {
-                number: drawn[0, number - first] for number in shown.values() if 0 <= number - first < len(drawn[0])
-            }
+            futures |= {number: drawn[number - first] for number in shown.values() if 0 <= number - first < len(drawn)}
         tiles = {label: futures[number] for label, number in shown.items()}
         if self.drawn > 1:
             tiles[f"mean of {self.drawn}"] = total / count
         frames = (torch.stack(list(tiles.values())).nan_to_num() * 255).round().to(torch.uint8)
         title = f"{self.forecaster.name}, clip {clip['clip']} (median SSIM)"
         picture = FuturesPicture(
-            context[0].cpu().numpy(), frames.cpu().numpy(), truth[0].cpu().numpy(), title, list(tiles)
+            context[place].cpu().numpy(), frames.cpu().numpy(), truth[place].cpu().numpy(), title, list(tiles)
         )
         picture.write_gif(path)
 

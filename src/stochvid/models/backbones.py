@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from stochvid.models.layers import AddSkips, Branch, ConvFromPoint, ConvToPoint, DownConv, UpConv
+from stochvid.models.layers import Branch, ConvFromPoint, ConvToPoint, DownConv, UpConv, add_skips
 
 
 def stage_channels(image_size: int, base_channels: int) -> list[int]:
@@ -71,7 +71,7 @@ class JoinedConv(nn.Module):
 
     def forward(self, d: Tensor, hoisted: Tensor, rows: tuple[int, int, int]) -> Tensor:
         """d (T·B·S, in, h, w) and hoisted (T'·B, out, h', w') → (T·B·S, out, h', w')."""
-        return self.then(AddSkips.apply(self.d(d), hoisted, rows))
+        return self.then(add_skips(self.d(d), hoisted, rows))
 
 
 class Backbone(nn.Module):
@@ -95,7 +95,7 @@ class Backbone(nn.Module):
     def _run(self, stage: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
         if not (self.recompute and torch.is_grad_enabled()):
             return stage(*inputs)
-        contexts = (nullcontext(), self._statistics_kept())
+        contexts = (nullcontext(), self._statistics_kept())  # the second is entered when gradients are computed
         return checkpoint(stage, *inputs, use_reentrant=False, preserve_rng_state=False, context_fn=lambda: contexts)
 
     @contextmanager

@@ -9,7 +9,7 @@ from torch.utils._pytree import tree_map
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function compiled for its first inputs' device and sizes: on a GPU, launched as one CUDA graph.
+    """The function compiled for its inputs' device and sizes: on a GPU, its pieces between LSTMs become CUDA graphs.
 
     Args:
         function: of tensors, and tuples and lists of them.

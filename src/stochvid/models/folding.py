@@ -1,6 +1,7 @@
-"""Batch-norm folded into the convolutions before it: exact up to rounding, for statistics that no longer change."""
+"""Encoders and decoders for inference: with batch-norm folded into the convolutions, or with that of the batch.
 
-import copy
+Folding is exact up to rounding, for statistics that no longer change.
+"""
 
 import torch
 from torch import nn
@@ -9,19 +10,20 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from stochvid.models.backbones import Decoder, Encoder, JoinedConv
 
 
-def folded(part: Encoder | Decoder, dtype: torch.dtype) -> Encoder | Decoder:
-    """A copy in eval mode, without batch-norm, that cannot be trained.
-
-    Args:
-        part: whose running statistics count; it is not changed.
-        dtype: of the copy's weights.
-    """
-    part = copy.deepcopy(part).eval().requires_grad_(False)
+def fold_batch_norm(part: Encoder | Decoder) -> None:
+    """Folds all batch-norm, with its running statistics, into the convolutions before it."""
     part.head = _folded_sequence(part.head)
     part.stages = nn.ModuleList(
         _folded_joined(stage) if isinstance(stage, JoinedConv) else _folded_sequence(stage) for stage in part.stages
     )
-    return part.to(dtype)
+
+
+def keep_batch_statistics(part: Encoder | Decoder) -> None:
+    """Makes batch-norm take the statistics of every batch, and keep none of them."""
+    for module in part.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.train()
+            module.momentum = 0.0
 
 
 def _folded_sequence(layers: nn.Sequential) -> nn.Sequential:

@@ -1,4 +1,4 @@
-"""Layers of the backbones, in the form in which they are fastest; each equals a plain layer exactly.
+"""Layers of the backbones, in the form in which they are fastest; each equals a plain layer up to rounding.
 
 Everything is in channels-last format: a map (N, C, h, w) lies in memory as the matrix (N · h · w, C), and so a
 convolution that is a matrix product at heart (a kernel as large as its map, a map of few pixels) can be one.
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-SMALL = 4  # height of a map below which products beat oneDNN's strided convolutions: 1.4× in fp32, 3× in bf16
+SMALL = 4  # height of a map up to which products beat oneDNN's strided convolutions: 1.4× in fp32, 3× in bf16
 
 
 def _channels_last(x: Tensor) -> Tensor:
@@ -27,7 +27,8 @@ def _channels_first(x: Tensor) -> Tensor:
 
 
 def _patches(x: Tensor) -> Tensor:
-    """x (N, 2h, 2w, C), padded with one pixel of zeros → its 4×4 patches, two pixels apart, (N, h, w, 4, 4, C)."""
+    """x (N, C, 2h, 2w), padded with one pixel of zeros → its 4×4 patches, two pixels apart, (N, h, w, 4, 4, C)."""
+    x = _channels_last(x)
     n, height, width, c = x.shape
     h, w = height // 2, width // 2
     # 4×4 patches two pixels apart are 2×2 patches, one apart, of 2×2 blocks
@@ -40,7 +41,7 @@ def _patches(x: Tensor) -> Tensor:
 
 
 def _overlapped(patches: Tensor) -> Tensor:
-    """The adjoint: sums overlapping 4×4 patches (N, h, w, 4, 4, C) into (N, 2h, 2w, C)."""
+    """The adjoint: sums overlapping 4×4 patches (N, h, w, 4, 4, C) into (N, C, 2h, 2w)."""
     n, h, w, _, _, c = patches.shape
     patches = patches.view(n, h, w, 2, 2, 2, 2, c)
     x = patches.new_zeros(n, h + 1, 2, w + 1, 2, c)
@@ -48,7 +49,8 @@ def _overlapped(patches: Tensor) -> Tensor:
     for i in (0, 1):
         for j in (0, 1):
             blocks[:, i : i + h, j : j + w].add_(patches[:, :, :, i, :, j])
-    return x.view(n, 2 * h + 2, 2 * w + 2, c)[:, 1:-1, 1:-1].contiguous()
+    x = _channels_first(x.view(n, 2 * h + 2, 2 * w + 2, c)[:, 1:-1, 1:-1])
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 class Patches(torch.autograd.Function):
@@ -56,12 +58,12 @@ class Patches(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: Tensor) -> Tensor:
-        """x (N, 2h, 2w, C) → (N, h, w, 4, 4, C)."""
+        """x (N, C, 2h, 2w) → (N, h, w, 4, 4, C)."""
         return _patches(x)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> Tensor:
-        """(N, h, w, 4, 4, C) → (N, 2h, 2w, C)."""
+        """(N, h, w, 4, 4, C) → (N, C, 2h, 2w)."""
         return _overlapped(grad)
 
 
@@ -70,26 +72,26 @@ class Overlapped(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, patches: Tensor) -> Tensor:
-        """patches (N, h, w, 4, 4, C) → (N, 2h, 2w, C)."""
+        """patches (N, h, w, 4, 4, C) → (N, C, 2h, 2w)."""
         return _overlapped(patches)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> Tensor:
-        """(N, 2h, 2w, C) → (N, h, w, 4, 4, C)."""
+        """(N, C, 2h, 2w) → (N, h, w, 4, 4, C)."""
         return _patches(grad)
 
 
 class DownConv(nn.Conv2d):
     """A 4×4 convolution with stride 2, that halves a map: (N, in, 2h, 2w) → (N, out, h, w)."""
 
-    def __init__(self, in_channels: int, out_channels: int, bias: bool = True):
-        super().__init__(in_channels, out_channels, 4, stride=2, padding=1, bias=bias)
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__(in_channels, out_channels, 4, stride=2, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """As `nn.Conv2d`; on a CPU, small maps as a product of their patches."""
         if x.shape[2] // 2 > SMALL or not x.is_cpu:
             return super().forward(x)
-        patches = Patches.apply(_channels_last(x))
+        patches = Patches.apply(x)
         return _channels_first(F.linear(patches.flatten(3), _channels_last(self.weight).flatten(1), self.bias))
 
 
@@ -104,7 +106,7 @@ class UpConv(nn.ConvTranspose2d):
         if x.shape[2] > SMALL or not x.is_cpu:
             return super().forward(x)
         patches = _channels_last(x) @ _channels_last(self.weight).flatten(1)
-        return _channels_first(Overlapped.apply(patches.unflatten(3, (4, 4, self.out_channels))))
+        return Overlapped.apply(patches.unflatten(3, (4, 4, self.out_channels)))
 
 
 # ------------------------------------------------------------------------------------- to a single pixel, and from it
@@ -126,7 +128,7 @@ class ConvFromPoint(nn.ConvTranspose2d):
         """As `nn.ConvTranspose2d`, for maps of one pixel."""
         y = x.flatten(1) @ _channels_last(self.weight).flatten(1)
         y = y.unflatten(1, (*self.kernel_size, self.out_channels))
-        return _channels_first(y if self.bias is None else y + self.bias)
+        return _channels_first(y if self.bias is None else y + self.bias.to(y.dtype))
 
 
 # ------------------------------------------------------------------------------------------------- skip connections
@@ -151,23 +153,33 @@ class Branch(torch.autograd.Function):
         return torch.cat([grad[: ctx.n] + first, grad[ctx.n :]]), None
 
 
-class AddSkips(torch.autograd.Function):
+def add_skips(d: Tensor, skips: Tensor, rows: tuple[int, int, int]) -> Tensor:
     """Adds hoisted skips to d, in place: step t of d takes those of step t, or of the last step that has its own.
 
-    d (T·B·S, C, h, w), skips (T'·B, C, h, w) with T' ≤ T, rows (T, B, S). Written out because autograd would copy the
-    gradient of d, the largest tensor there is, for every slice that is added to.
+    Args:
+        d: (T·B·S, C, h, w).
+        skips: (T'·B, C, h, w), 1 ≤ T' ≤ T.
+        rows: T, B and S.
     """
+    if torch.is_grad_enabled() and (d.requires_grad or skips.requires_grad):
+        return AddSkips.apply(d, skips, rows)
+    own = skips.shape[0] // rows[1]
+    by_step, skips = d.unflatten(0, rows), skips.unflatten(0, (own, rows[1]))[:, :, None]
+    by_step[:own].add_(skips)
+    if own < rows[0]:
+        by_step[own:].add_(skips[-1])
+    return d
+
+
+class AddSkips(torch.autograd.Function):
+    """`add_skips` with its gradient: autograd would copy that of d, the largest there is, for every slice added to."""
 
     @staticmethod
     def forward(ctx, d: Tensor, skips: Tensor, rows: tuple[int, int, int]) -> Tensor:
         """d + skips; d is changed."""
         ctx.rows, ctx.own = rows, skips.shape[0] // rows[1]
-        by_step, skips = d.unflatten(0, rows), skips.unflatten(0, (ctx.own, rows[1]))[:, :, None]
-        by_step[: ctx.own].add_(skips)
-        if ctx.own < rows[0]:
-            by_step[ctx.own :].add_(skips[-1])
         ctx.mark_dirty(d)
-        return d
+        return add_skips(d, skips, rows)  # gradients are off here
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, None]:

@@ -20,7 +20,7 @@ from stochvid.errors import InputError
 from stochvid.memory import rollout_bytes
 from stochvid.models.backbones import BACKBONES, init_weights
 from stochvid.models.compiling import compiled
-from stochvid.models.folding import folded
+from stochvid.models.folding import fold_batch_norm, keep_batch_statistics
 from stochvid.models.noise import content_ids, latent_noise
 from stochvid.models.pretrained import Pretrained
 from stochvid.models.recurrent import FramePredictor, Gaussian, GaussianLSTM, LSTMState
@@ -39,6 +39,7 @@ class SVG(nn.Module, Pretrained):
     """
 
     frozen = False  # whether this is a copy `for_inference`
+    batchwise = False  # whether that takes the batch-norm statistics of the batch
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -57,29 +58,40 @@ class SVG(nn.Module, Pretrained):
         self.to(memory_format=torch.channels_last)  # how convolutions are fastest, on CPUs as on GPUs
 
     @property
+    def summary(self) -> str:
+        """What kind of model it is, in a line."""
+        c, kinds = self.config, {"learned": "SVG-LP", "fixed": "SVG-FP", "none": "SVG without latents"}
+        weights = sum(p.numel() for p in self.parameters())
+        frames = f"{c.image_size}×{c.image_size}×{c.channels}, {c.context} → {c.horizon} frames"
+        return f"{kinds[c.prior]}, {c.backbone.upper()}, {frames}, {weights:,} weights"
+
+    @property
     def row_bytes(self) -> int:
         """About how much memory a sample takes while it is rolled: the widest maps of a frame, some of them alive."""
         widest = self.config.image_size // (1 if self.config.backbone == "vgg" else 2)
         return 6 * 4 * self.config.base_channels * widest**2
 
-    def for_inference(self, dtype: torch.dtype | None = None, compile: bool = False) -> Self:
+    def for_inference(
+        self, dtype: torch.dtype | None = None, compile: bool = False, batch_statistics: bool = False
+    ) -> Self:
         """A frozen copy that draws the same futures faster: batch-norm, with its running statistics, is folded away.
 
-        It shares the LSTMs with this model, and can be neither trained nor saved.
+        It can be neither trained nor saved.
 
         Args:
             dtype: of encoder and decoder, such as torch.bfloat16; None: this model's. The LSTMs keep theirs.
             compile: whether to compile the steps of the future with `torch.compile`, on a GPU into CUDA graphs. It
                 takes a while whenever sizes are new.
+            batch_statistics: do not fold, but take the statistics of the batch, one frame and one sample of all its
+                clips at a time, as the published code of SVG-LP does. A future then depends on its batch mates.
         """
-        frozen = copy.copy(self)
-        frozen._modules = dict(self._modules)
-        for name in ("encoder", "decoder"):
-            part = getattr(self, name)
-            setattr(frozen, name, folded(part, dtype or part.dtype))
-        frozen.frozen = True
+        frozen = copy.deepcopy(self).eval().requires_grad_(False)
+        for part in (frozen.encoder, frozen.decoder):
+            (keep_batch_statistics if batch_statistics else fold_batch_norm)(part)
+            part.to(dtype or part.dtype)
+        frozen.frozen, frozen.batchwise = True, batch_statistics
         if compile:
-            frozen._step, frozen._encode = compiled(frozen._step), compiled(frozen._encode)
+            frozen._step, frozen._features = compiled(frozen._step), compiled(frozen._features)
         return frozen
 
     # -------------------------------------------------------------------------------------------------- the two verbs
@@ -110,7 +122,13 @@ class SVG(nn.Module, Pretrained):
         # rows are (T, B) inside: the frames of a step, and all frames up to one, are slices then, and never copied
         steps = frames.shape[1] - (state is None)
         own = batch * self._steps_with_skips(steps, context)
-        flat, skips, used = self._encode(frames.transpose(0, 1).flatten(0, 1), own if state is None else None)
+        rows = frames.transpose(0, 1)
+        if self.batchwise:
+            features, skips, _ = zip(*map(self._encode, rows), strict=True)
+            flat, skips = torch.cat(features), [torch.cat(maps) for maps in zip(*skips, strict=True)]
+            used = [skip[:own] for skip in skips]
+        else:
+            flat, skips, used = self._encode(rows.flatten(0, 1), own if state is None else None)
         if state is not None:  # the state's frame is frame 1: put it in front
             flat = torch.cat([state.features, flat])
             skips = [torch.cat(pair) for pair in zip(state.skips, skips, strict=True)]
@@ -167,10 +185,11 @@ class SVG(nn.Module, Pretrained):
         hoisted = self.decoder.hoist(used)
         images, priors = [], []
         for t in range(horizon):
-            if t:
-                features, skips, _ = self._encode(images[-1])
-                if self.config.future_skip == "previous":
-                    used, hoisted = skips, self.decoder.hoist(skips)
+            if t and self.config.future_skip == "previous":
+                features, used, _ = self._encode(images[-1])
+                hoisted = self.decoder.hoist(used)
+            elif t:
+                features = self._features(images[-1])
             image, p, prior_state, predictor_state = self._step(
                 features, noise[:, t], hoisted, prior_state, predictor_state
             )
@@ -263,7 +282,7 @@ class SVG(nn.Module, Pretrained):
             clip_ids = content_ids(context)
         drawn = samples if self.z_dim else 1  # without latents all futures are one
         model = self if self.frozen else self.for_inference()
-        chunk = chunk or self._fitting(context, horizon)
+        chunk = 1 if self.batchwise else chunk or self._fitting(context, horizon)
         parts = []
         for first in range(0, drawn, chunk):
             count = min(chunk, drawn - first)
@@ -288,7 +307,8 @@ class SVG(nn.Module, Pretrained):
     def _fitting(self, context: Tensor, horizon: int) -> int:
         """How many samples per clip may be rolled at once."""
         frames = 2 * 4 * horizon * context[0, 0].numel()
-        return max(1, rollout_bytes(context.device) // (len(context) * (self.row_bytes + frames)))
+        fitting = rollout_bytes(context.device) // (len(context) * (self.row_bytes + frames))
+        return 1 << max(0, fitting.bit_length() - 1)  # a power of two, so that few sizes are ever compiled
 
     def _as_input(self, frames: Tensor) -> Tensor:
         dtype = self.predictor.head.weight.dtype
@@ -298,6 +318,10 @@ class SVG(nn.Module, Pretrained):
         """As `Encoder.forward`, with features as the LSTMs take them."""
         h, *skips = self.encoder(frames.to(self.encoder.dtype), first)
         return h.to(self.predictor.head.weight.dtype), *skips
+
+    def _features(self, frames: Tensor) -> Tensor:
+        """Frames (N, C, H, W) → features (N, G) alone."""
+        return self._encode(frames)[0]
 
     def _decode(self, g: Tensor, hoisted: list[Tensor]) -> Tensor:
         """g (T, B, S, G) → frames (T, B, S, C, H, W), as `Decoder.forward`."""
@@ -323,10 +347,9 @@ class SVG(nn.Module, Pretrained):
     def _state_after(self, features, skips, batch, posterior_state, prior_state, predictor_state) -> State:
         last = features.shape[0] - batch  # where the rows of the last frame begin
         used = last - batch if self.config.future_skip == "second_last" and last else last
-        return State(
-            posterior_state, prior_state, predictor_state, features[last:],
-            [skip[last:] for skip in skips], [skip[used : used + batch] for skip in skips],
-        )  # fmt: skip
+        # a slice would keep the maps of all frames in memory
+        ends, chosen = ([skip[at : at + batch].clone() for skip in skips] for at in (last, used))
+        return State(posterior_state, prior_state, predictor_state, features[last:], ends, chosen)
 
     def _check_context(self, context: Tensor) -> None:
         size, channels = self.config.image_size, self.config.channels
@@ -337,9 +360,16 @@ class SVG(nn.Module, Pretrained):
             )
         if context.dtype != torch.uint8 and not context.is_floating_point():
             raise InputError(f"context must be uint8, or float in [0, 1], got {context.dtype}.")
+        if not len(context):
+            raise InputError(f"context must hold one clip or more, got shape {tuple(context.shape)}.")
         least = 2 if self.config.future_skip == "second_last" else 1
         if context.shape[1] < least:
             raise InputError(f"context needs at least {least} frame(s), got {context.shape[1]}.")
+        if self.batchwise and len(context) < 2:
+            raise InputError(
+                "batch-norm statistics of the batch need two clips or more, got one. Give more, or leave out "
+                "--batch-statistics."
+            )
 
 
 def _branch_lstm(state: LSTMState, rows: int) -> LSTMState:

@@ -1,0 +1,258 @@
+"""Checkpoints of the published code: read without running anything, and the same model afterwards."""
+
+import io
+import os
+import pickle
+import struct
+import subprocess
+import zipfile
+from contextlib import suppress
+
+import pytest
+import torch
+from torch import nn
+
+from conftest import STOCHVID
+from official_files import make_checkpoint, published_modules, save_checkpoint
+from oracle import OracleSVG
+from stochvid import SVG, InputError
+from stochvid.io.official import read_official
+from stochvid.models.noise import content_ids, latent_noise
+from test_svg import make_clips, narrow
+
+KINDS = (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d, nn.Linear, nn.LSTMCell)
+
+
+def sizes(**changes):
+    usual = {"image_size": 64, "context": 3, "horizon": 3, "predictor_layers": 2, "future_skip": "second_last"}
+    return narrow(**usual | changes)
+
+
+def oracle_of(held: dict, config) -> OracleSVG:
+    """The literal loop with a checkpoint's weights, layer by layer in the order in which both list them."""
+    oracle = OracleSVG(config)
+    names = {"frame_predictor": "predictor"}
+    for name, part in held.items():
+        if not isinstance(part, nn.Module):
+            continue
+        theirs = [m for m in part.modules() if isinstance(m, KINDS)]
+        ours = [m for m in getattr(oracle, names.get(name, name)).modules() if isinstance(m, KINDS)]
+        for a, b in zip(theirs, ours, strict=True):
+            b.load_state_dict(a.state_dict(), strict=False)
+    return oracle
+
+
+@pytest.fixture(
+    params=[
+        (b, s, p, o)
+        for b in ("dcgan", "vgg")
+        for s, p, o in ((64, "learned", True), (64, "fixed", False), (128, "learned", False), (128, "fixed", True))
+    ],
+    ids=str,
+)
+def made(request, tmp_path):
+    """A checkpoint, and the loop that has its weights."""
+    backbone, size, prior, old = request.param
+    torch.manual_seed(0)
+    latent = "sample" if prior == "learned" else "mean"
+    config = sizes(backbone=backbone, image_size=size, prior=prior, context_latent=latent)
+    with published_modules(size) as classes:
+        held = make_checkpoint(classes, config)
+        oracle = oracle_of(held, config)
+        save_checkpoint(held, tmp_path / "svg.pth", old)
+    return tmp_path / "svg.pth", oracle
+
+
+def test_an_imported_model_rolls_out_as_the_published_code_does(made):
+    path, oracle = made
+    model = read_official(path)
+    config = model.config
+    assert config.future_skip == "second_last"
+    assert (config.prior, config.batch_statistics) in (("learned", True), ("fixed", False))
+    context = make_clips(config, 3, batch=4).float()
+    noise = latent_noise(3, content_ids(context), 2, 2 + 3, config.z_dim)
+    batchwise = config.batch_statistics
+    model = model.for_inference(batch_statistics=batchwise)
+    oracle.train(batchwise)
+    with torch.no_grad():
+        frames, mean, std = oracle.rollout(context, 3, noise)
+    found = model.predict(context, 3, 2, seed=3)
+    torch.testing.assert_close(found.frames, frames, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found.prior_mean, mean, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found.prior_std, std, rtol=1e-4, atol=1e-5)
+
+
+def test_an_imported_model_has_the_loss_of_the_published_code(made):
+    path, oracle = made
+    model = read_official(path)
+    clips = make_clips(model.config, model.config.frames).float()
+    noise = latent_noise(0, range(2), 1, model.config.frames - 1, model.config.z_dim)
+    with torch.no_grad():
+        found, wanted = model.loss(clips, noise).total, oracle.eval().loss(clips, noise[:, 0])
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_batch_statistics_need_a_batch_and_stay_out_of_the_model(made):
+    model = read_official(made[0])
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    context = make_clips(model.config, 3, batch=3).float()
+    copy = model.for_inference(batch_statistics=True)
+    assert not torch.allclose(copy.predict(context, 2).frames[:2], copy.predict(context[:2], 2).frames)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    with pytest.raises(InputError, match="two clips or more"):
+        copy.predict(context[:1], 2)
+
+
+def write(tmp_path, size=64, old=True, change=None, **changes):
+    with published_modules(size) as classes:
+        held = make_checkpoint(classes, sizes(**changes))
+        if change:
+            change(held)
+        save_checkpoint(held, tmp_path / "svg.pth", old)
+    return tmp_path / "svg.pth"
+
+
+def test_the_last_frame_skip_option_is_kept(tmp_path):
+    path = write(tmp_path, change=lambda held: setattr(held["opt"], "last_frame_skip", True))
+    assert read_official(path).config.future_skip == "previous"
+
+
+class Canary:
+    """An object that leaves a file behind when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.path}",)
+
+
+@pytest.mark.parametrize("old", [True, False])
+@pytest.mark.parametrize("place", ["opt", "encoder", "key"])
+def test_a_file_that_would_run_a_command_is_refused_by_name_and_runs_nothing(tmp_path, old, place):
+    canary = tmp_path / "canary"
+
+    def plant(held):
+        if place == "key":
+            held["more"] = Canary(canary)
+        else:
+            (held["opt"] if place == "opt" else held["encoder"]).secret = Canary(canary)
+
+    path = write(tmp_path, old=old, change=plant)
+    with pytest.raises(InputError, match=r"names '(posix|nt)\.system', which no SVG checkpoint needs"):
+        read_official(path)
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "builtins.eval",
+        "subprocess.Popen",
+        "torch.load",
+        "torch.hub.load",
+        "numpy.load",
+        "torch.nn.modules.os.system",
+        "models.lstm.os",
+        "os.system",
+        "stochvid.cli.main",
+    ],
+)
+def test_names_outside_the_list_are_refused(tmp_path, name):
+    module, _, attribute = name.rpartition(".")
+    forged = b"\x80\x02" + f"c{module}\n{attribute}\n".encode() + b"(X\x02\x00\x00\x00idtR."
+    magic = pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2) + pickle.dumps({"little_endian": True}, 2)
+    (tmp_path / "x.pth").write_bytes(magic + forged + pickle.dumps([], 2))
+    with pytest.raises(InputError):
+        read_official(tmp_path / "x.pth")
+
+
+@pytest.mark.parametrize("old", [True, False])
+def test_a_cut_or_changed_file_is_refused_or_read_but_never_crashes(tmp_path, old):
+    data = write(tmp_path, old=old).read_bytes()
+    broken = tmp_path / "broken.pth"
+    for percent in range(100):
+        broken.write_bytes(data[: len(data) * percent // 100])
+        with pytest.raises(InputError):
+            read_official(broken)
+    generator = torch.Generator().manual_seed(0)
+    for place in torch.randint(min(len(data), 20_000), (200,), generator=generator).tolist():
+        flipped = bytearray(data)
+        flipped[place] ^= 1 << (place % 8)
+        broken.write_bytes(flipped)
+        with suppress(InputError):
+            assert isinstance(read_official(broken), SVG)
+
+
+def test_absurd_sizes_take_no_memory(tmp_path):
+    magic = pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2) + pickle.dumps({"little_endian": True}, 2)
+    for forged in (
+        b"\x80\x02Nr\xff\xff\xff\xff.",
+        b"\x80\x04\x8e" + struct.pack("<Q", 1 << 60) + b".",
+        b"\x80\x02X\xff\xff\xff\x7f.",
+    ):
+        (tmp_path / "x.pth").write_bytes(magic + forged)
+        with pytest.raises(InputError, match="not a whole file"):
+            read_official(tmp_path / "x.pth")
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x/data.pkl", pickle.dumps(bytes(10_000_000)))
+    (tmp_path / "x.pth").write_bytes(packed.getvalue())
+    with pytest.raises(InputError, match="compressed"):
+        read_official(tmp_path / "x.pth")
+
+
+WRONG = {
+    "a text": (b"hello", "not a whole file"),
+    "a pickle of something": (pickle.dumps({"a": 1}), "not a whole file"),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_other_files_are_refused(tmp_path, kind):
+    data, said = WRONG[kind]
+    (tmp_path / "x.pth").write_bytes(data)
+    with pytest.raises(InputError, match=said):
+        read_official(tmp_path / "x.pth")
+
+
+def test_checkpoints_of_something_else_are_refused(tmp_path):
+    torch.save({"weights": torch.ones(3)}, tmp_path / "x.pth")
+    with pytest.raises(InputError, match="has no 'opt'"):
+        read_official(tmp_path / "x.pth")
+    with pytest.raises(InputError, match="does not exist"):
+        read_official(tmp_path / "missing.pth")
+    with pytest.raises(InputError, match="is a folder"):
+        read_official(tmp_path)
+    path = write(tmp_path, change=lambda held: held.pop("posterior"))
+    with pytest.raises(InputError, match="no module 'posterior'"):
+        read_official(path)
+    path = write(tmp_path, change=lambda held: setattr(held["opt"], "rnn_size", 7))
+    with pytest.raises(InputError, match=r"'frame_predictor.embed.weight' has shape \(5, 9\)"):
+        read_official(path)
+    path = write(tmp_path, change=lambda held: delattr(held["opt"], "g_dim"))
+    with pytest.raises(InputError, match="its 'opt' has no 'g_dim'"):
+        read_official(path)
+
+
+def test_the_command_leaves_a_model_that_predicts_with_either_statistics(tmp_path):
+    path = write(tmp_path, change=None)
+
+    def stochvid(*words):
+        done = subprocess.run([*STOCHVID, *words], cwd=tmp_path, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    code, said = stochvid("import", str(path), "model")
+    assert code == 0, said
+    assert "SVG-LP, DCGAN, 64×64×1, 3 → 3 frames" in said
+    assert "--batch-statistics" in said
+    code, said = stochvid("import", str(path), "model")
+    assert code == 2
+    assert "--overwrite" in said
+    clips = ["moving-mnist:1", "moving-mnist:2"]
+    code, said = stochvid("predict", "model", *clips, "--samples", "2", "--batch-statistics", "--out", "batch")
+    assert code == 0, said
+    code, said = stochvid("predict", "model", clips[0], "--samples", "2", "--batch-statistics", "--out", "one")
+    assert code == 2
+    assert "two clips or more" in said
+    assert not (tmp_path / "one").exists() or not any((tmp_path / "one").iterdir())
