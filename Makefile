@@ -1,6 +1,6 @@
 # make demo   train a small model on two cores in minutes and draw futures from it
 # make test   lint and the tests (under 10 minutes on two cores)
-# make bench  everything that is timed (about 40 minutes on two cores)
+# make bench  what is timed (half an hour on two cores)
 
 PYTHON ?= python3
 BIN := .venv/bin

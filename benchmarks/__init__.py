@@ -1,1 +1,1 @@
-"""What stochvid is timed against, as ratios in one run: `python -m benchmarks.NAME`."""
+"""What is timed: `python -m benchmarks [PART ...]`. Ratios in one run; the last results are in README.md."""

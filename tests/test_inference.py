@@ -5,12 +5,14 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import stochvid.models.svg
-from stochvid import SVG
+from conftest import STOCHVID
+from stochvid import SVG, InputError
 from stochvid.memory import SWITCH
 from stochvid.models.noise import latent_noise
 from test_svg import BACKBONES, make_clips, make_model, narrow
@@ -92,6 +94,64 @@ def test_recomputing_activations_changes_neither_gradients_nor_statistics(backbo
     assert not torch.equal(
         plain.encoder.stages[0][1].running_mean, make_model(config).encoder.stages[0][1].running_mean
     )
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("saved") / "model"
+    make_model(narrow()).float().save_pretrained(folder)
+    return folder
+
+
+def stochvid(folder, *words, **environment):
+    done = subprocess.run(
+        [*STOCHVID, *map(str, words)],
+        cwd=folder,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_the_commands_draw_in_bf16_when_asked_and_in_fp32_otherwise(saved, tmp_path):
+    futures = {}
+    for precision in ("fp32", "bf16"):
+        words = ("predict", saved, "moving-mnist:1", "--samples", 2, "--precision", precision, "--out", precision)
+        code, said = stochvid(tmp_path, *words)
+        assert code == 0, said
+        futures[precision] = np.load(tmp_path / precision / "moving-mnist-1" / "futures.npz")["futures"].astype(int)
+    difference = np.abs(futures["fp32"] - futures["bf16"])
+    assert 0 < difference.max() < 32
+    assert difference.mean() < 3
+
+
+@pytest.mark.parametrize("words", [("predict", "moving-mnist:1", "--compile"), ("evaluate", "--compile")], ids=str)
+def test_compiling_without_a_compiler_says_what_is_missing(saved, tmp_path, words):
+    command, *rest = words
+    code, said = stochvid(tmp_path, command, saved, *rest, "--device", "cpu", "--out", "out", CXX="no-such-compiler")
+    assert code == 2
+    wanted = "--compile needs a C++ compiler (no-such-compiler), and there is none. Install it, or leave --compile out."
+    assert said.strip() == f"stochvid: {wanted}"
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_compiled_futures_are_the_same(saved, tmp_path):
+    for out, more in (("plain", []), ("compiled", ["--compile"])):
+        code, said = stochvid(tmp_path, "predict", saved, "moving-mnist:1", "--samples", 2, "--out", out, *more)
+        assert code == 0, said
+    plain, compiled = (
+        np.load(tmp_path / out / "moving-mnist-1" / "futures.npz")["futures"].astype(int)
+        for out in ("plain", "compiled")
+    )
+    assert np.abs(plain - compiled).max() <= 1
+
+
+def test_no_clips_are_refused():
+    with pytest.raises(InputError, match="context must hold one clip or more"):
+        SVG(narrow()).predict(torch.zeros(0, 3, 1, 32, 32), 2)
 
 
 FAULTS = """

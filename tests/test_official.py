@@ -16,6 +16,7 @@ from conftest import STOCHVID
 from official_files import make_checkpoint, published_modules, save_checkpoint
 from oracle import OracleSVG
 from stochvid import SVG, InputError
+from stochvid.evaluate import evaluate
 from stochvid.io.official import read_official
 from stochvid.models.noise import content_ids, latent_noise
 from test_svg import make_clips, narrow
@@ -256,3 +257,17 @@ def test_the_command_leaves_a_model_that_predicts_with_either_statistics(tmp_pat
     assert code == 2
     assert "two clips or more" in said
     assert not (tmp_path / "one").exists() or not any((tmp_path / "one").iterdir())
+
+
+def test_evaluation_draws_with_batch_statistics_when_asked(tmp_path):
+    path = write(tmp_path, image_size=64)
+    read_official(path).save_pretrained(tmp_path / "model")
+    data = tmp_path / "builtin.yaml"
+    data.write_text("model: {context: 3, horizon: 3}\ndata: {digits: builtin}\n")
+    setting = {"data": str(data), "clips": 3, "samples": 2, "context": 3, "horizon": 2}
+    plain = evaluate(str(tmp_path / "model"), tmp_path / "plain", **setting)
+    batch = evaluate(str(tmp_path / "model"), tmp_path / "batch", batch_statistics=True, **setting)
+    assert plain["metrics"]["ssim"]["best"]["mean"] != batch["metrics"]["ssim"]["best"]["mean"]
+    assert batch["model"]["batch_statistics"]
+    with pytest.raises(InputError, match="leaves one clip alone"):
+        evaluate(str(tmp_path / "model"), tmp_path / "x", batch_statistics=True, **setting | {"clips": 1})

@@ -70,6 +70,22 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, optim):
     assert [row["step"] for row in rows(tmp_path / "parts", "train")] == list("1234567")
 
 
+def test_recomputing_activations_trains_the_same_weights(tmp_path):
+    train(tiny(4), tmp_path / "plain")
+    train(tiny(4, trainer={"recompute": True}), tmp_path / "recomputed")
+    assert same_weights(tmp_path / "plain", tmp_path / "recomputed")
+    with pytest.raises(InputError, match=r"trainer\.recompute must be false where trainer\.compile is true"):
+        TrainerConfig(recompute=True, compile=True)
+
+
+@pytest.mark.slow
+def test_compiled_training_has_the_same_losses(tmp_path):
+    train(tiny(3), tmp_path / "plain")
+    train(tiny(3, trainer={"compile": True}), tmp_path / "compiled")
+    losses = [[float(row["loss"]) for row in rows(tmp_path / name, "train")] for name in ("plain", "compiled")]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
 def test_loader_processes_change_nothing(tmp_path):
     train(tiny(4), tmp_path / "alone")
     train(tiny(4), tmp_path / "again")

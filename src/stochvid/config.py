@@ -232,6 +232,9 @@ class TrainerConfig:
         ):  # fmt: skip
             _require(getattr(self, name) >= 1, f"trainer.{name}", getattr(self, name), "at least 1")
         _require(0 <= self.seed < 1 << 32, "trainer.seed", self.seed, "from 0 to 4294967295")
+        _require(
+            not (self.recompute and self.compile), "trainer.recompute", True, "false where trainer.compile is true"
+        )
         _require(self.sample_clips >= 0, "trainer.sample_clips", self.sample_clips, "at least 0")
 
 

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import sys
+from importlib.util import find_spec
 
 import torch
 
@@ -49,9 +51,13 @@ def check_compiler(device: torch.device, option: str) -> None:
         option: that asked for it.
 
     Raises:
-        InputError: for a CPU, it needs a C++ compiler, and there is none.
+        InputError: it needs a C++ compiler for a CPU, or Triton for a GPU, and there is none.
     """
-    if device.type == "cpu" and not any(map(shutil.which, (os.environ.get("CXX", "g++"), "clang++"))):
-        raise InputError(
-            f"{option} needs a C++ compiler (g++ or clang++), and none is found. Install one, or leave it out."
-        )
+    if device.type == "cuda":
+        missing = None if find_spec("triton") else "Triton"
+    else:
+        usual = {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
+        compiler = os.environ.get("CXX", usual)
+        missing = None if shutil.which(compiler) else f"a C++ compiler ({compiler})"
+    if missing:
+        raise InputError(f"{option} needs {missing}, and there is none. Install it, or leave {option} out.")
