@@ -117,7 +117,10 @@ def table(rows: list[Row]) -> str:
     case = None
     for row in rows:
         low, high = (number(value) for value in row.spread)
-        cells = [row.case if row.case != case else "", row.name, f"{number(row.rate)} {row.unit} ({low} to {high})"]
+        rate = f"{number(row.rate)} {row.unit} ({low} to {high})"
+        if row.unit == "runs/s":  # one wants to know how long a single run takes
+            rate = f"{1 / row.rate:.2f} s ({1 / row.spread[1]:.2f} to {1 / row.spread[0]:.2f})"
+        cells = [row.case if row.case != case else "", row.name, rate]
         cells.append("" if row.ratio is None else "**{:.2f}×** ({:.2f} to {:.2f})".format(*row.ratio))
         cells += [COLUMNS[name][1].format(row.more[name]) if name in row.more else "" for name in more]
         lines.append(cells)
