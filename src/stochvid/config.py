@@ -202,7 +202,7 @@ class TrainerConfig:
         num_nodes: machines; start with torchrun or SLURM.
         precision: fp32, bf16 (mixed), or auto: bf16 where the hardware computes it, fp32 elsewhere.
         compile: compile the loss with torch.compile; it takes a minute, and makes nothing faster on a CPU.
-        recompute: keep fewer activations and compute them again for the gradients: a quarter less memory, a third slower.
+        recompute: keep fewer activations and compute them again for the gradients: a quarter less memory, and slower.
         log_every: steps between lines of metrics.csv.
         validate_every: steps between validations, with sample strips and GIFs.
         checkpoint_every: steps between checkpoints.
