@@ -132,7 +132,7 @@ def race(case: str, unit: str, contenders: Sequence[Contender], rounds: int, ali
 
 def _check(case: str, contender: Contender, found: list[float], wanted: list[float]) -> None:
     """Raises SystemExit if a contender's results are not those of the first one."""
-    tolerance = 5e-2 if contender.spec["precision"] == "bf16" else 1e-3
+    tolerance = 0.1 if contender.spec["precision"] == "bf16" else 1e-3
     error = max(abs(a - b) / max(abs(b), 0.1) for a, b in zip(found, wanted, strict=True))
     if not error <= tolerance:
         raise SystemExit(f"benchmark: {contender.name!r} is off by {error:.2%} in {case}.")

@@ -9,6 +9,7 @@ import math
 import pickle
 import pickletools
 import re
+import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
@@ -129,12 +130,14 @@ def _read_stream(file: BinaryIO, path: Path) -> tuple[Any, dict[str, bytes]]:
 def _unpickled(file: BinaryIO, path: Path) -> tuple[Any, dict[str, "Storage"]]:
     """The next pickle of a file, and the storages that it names."""
     begin = file.tell()
-    for opcode, argument, _ in pickletools.genops(file):
-        if "PUT" in opcode.name and argument > MOST_MEMOS:  # memory is taken for all numbers up to this one
-            raise pickle.UnpicklingError(f"memo {argument}")
-    file.seek(begin)
-    unpickler = _Unpickler(file, path)
-    return unpickler.load(), unpickler.storages
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of strange escapes in texts; what is broken raises
+        for opcode, argument, _ in pickletools.genops(file):
+            if "PUT" in opcode.name and argument > MOST_MEMOS:  # memory is taken for all numbers up to this one
+                raise pickle.UnpicklingError(f"memo {argument}")
+        file.seek(begin)
+        unpickler = _Unpickler(file, path)
+        return unpickler.load(), unpickler.storages
 
 
 def _read_zip(file: BinaryIO, path: Path) -> tuple[Any, dict[str, bytes]]:
