@@ -232,6 +232,8 @@ def main(words: list[str] | None = None) -> int:
 
 def _plain(error: Exception) -> str:
     """A parser's error in one line, in the words of the command line."""
-    text = re.sub(r"\b(?:predict|evaluate|compare|uncertainty|surprise)\.(\w+)\b", r"\1", " ".join(str(error).split()))
+    text = re.sub(
+        r"\b(?:predict|evaluate|compare|uncertainty|surprise|import)\.(\w+)\b", r"\1", " ".join(str(error).split())
+    )
     text = re.sub(r'Parser key "([\w.]+)":\s*', r"--\1: ", text)
     return re.sub(r"Expected an? <class '(?:\w+\.)*(\w+)'>\. Got value: (.*)", r"expected \1, got \2.", text)
