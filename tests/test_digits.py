@@ -27,6 +27,14 @@ def test_plain_and_gzipped_files_are_read(tmp_path, suffix):
     assert len(both) == 1502
 
 
+def test_of_both_sets_together_each_makes_up_half(tmp_path):
+    many = np.repeat(IMAGES, 2250, axis=0)  # three times the built-in ones
+    (tmp_path / NAME).write_bytes(idx(shape=many.shape, body=many.tobytes()))
+    both = load_digits("both", "train", tmp_path)
+    assert np.array_equal(both[:4500], many)
+    assert np.array_equal(both[4500:], np.tile(load_digits("builtin", "train"), (3, 1, 1)))
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

@@ -121,7 +121,7 @@ class DataConfig:
         flip: mirror every other clip of a store, at random, left to right.
         variant: motion rules: svg2018 (Denton & Fergus 2018) or srvp2020 (Franceschi et al. 2020).
         deterministic: mirror the velocity at walls instead of drawing a new one.
-        digits: builtin (ships with scikit-learn, no download), mnist, or both.
+        digits: builtin (ships with scikit-learn, no download), mnist, or both, half of each.
         mnist: folder of the four IDX files of MNIST (plain or .gz), for digits mnist and both.
         num_digits: digits in a clip.
         digit_size: height and width of a digit in pixels (null: 32 at 64 px for svg2018 and 28 for srvp2020, in

@@ -26,7 +26,7 @@ def load_digits(
     """The digits of one split, white on black.
 
     Args:
-        source: builtin, mnist, or both (MNIST first).
+        source: builtin, mnist, or both: MNIST, then the built-in ones, over and over until there are as many.
         split: train or test; the two share no digit.
         mnist: folder of the MNIST files, needed unless `source` is builtin.
 
@@ -36,12 +36,14 @@ def load_digits(
     Raises:
         InputError: the folder or a file is missing or broken.
     """
-    parts = []
-    if source in ("mnist", "both"):
-        parts.append(_mnist(mnist, split))
-    if source in ("builtin", "both"):
-        parts.append(_builtin(split))
-    return np.concatenate(parts)
+    if source == "builtin":
+        return _builtin(split)
+    digits = _mnist(mnist, split)
+    if source == "both":
+        small = _builtin(split)
+        repeats = max(1, round(len(digits) / len(small)))  # else one digit in forty would be a built-in one
+        digits = np.concatenate([digits, np.tile(small, (repeats, 1, 1))])
+    return digits
 
 
 def resize_digits(digits: np.ndarray, size: int) -> np.ndarray:
