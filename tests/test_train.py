@@ -2,16 +2,21 @@
 
 import csv
 import math
+import re
+import shutil
+import struct
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from conftest import STOCHVID
-from stochvid import DataConfig, InputError, ModelConfig, OptimConfig, TrainConfig, TrainerConfig, load_config
+from stochvid import SVG, DataConfig, InputError, ModelConfig, OptimConfig, TrainConfig, TrainerConfig, load_config
 from stochvid.config import shipped_configs
+from stochvid.data.digits import MNIST_FILES
 from stochvid.io.checkpoint import AtomicCheckpointIO
 from stochvid.runs import Run
 from stochvid.train import Diverged, learning_rate_scale, train
@@ -96,6 +101,21 @@ def test_loader_processes_change_nothing(tmp_path):
     assert same_weights(tmp_path / "alone", tmp_path / "workers")
 
 
+@pytest.mark.parametrize("killed", ["before the last validation", "before the model was written"])
+def test_a_run_killed_after_its_last_step_ends_as_it_should(tmp_path, killed):
+    train(tiny(7), tmp_path / "run")
+    whole, model = rows(tmp_path / "run", "val"), tmp_path / "run" / "model"
+    shutil.copytree(model, tmp_path / "copy" / "model")
+    assert [row["step"] for row in whole] == ["4", "7"]
+    shutil.rmtree(model)
+    if killed == "before the last validation":
+        path = tmp_path / "run" / "metrics.csv"
+        path.write_text("".join(path.read_text().splitlines(True)[:-1]))
+    train(tiny(7), tmp_path / "run", resume=True)
+    assert rows(tmp_path / "run", "val") == whole
+    assert same_weights(tmp_path / "run", tmp_path / "copy")
+
+
 def test_what_was_logged_after_the_checkpoint_is_forgotten_on_resume(tmp_path):
     train(tiny(6), tmp_path / "run")
     run = Run(tmp_path / "run")
@@ -106,9 +126,9 @@ def test_what_was_logged_after_the_checkpoint_is_forgotten_on_resume(tmp_path):
 
 def test_a_changed_setting_is_refused_by_name(tmp_path):
     train(tiny(2), tmp_path / "run")
-    with pytest.raises(InputError, match=r"--data\.batch_size is 4 in the run .* but 8 was given"):
+    with pytest.raises(InputError, match=r"--data\.batch_size is 4 in the run, but 8 was given"):
         train(tiny(4, data={"batch_size": 8}), tmp_path / "run", resume=True)
-    with pytest.raises(InputError, match=r"--trainer\.max_steps is 2 in the run .* but 1 was given"):
+    with pytest.raises(InputError, match=r"--trainer\.max_steps is 2 in the run, but 1 was given"):
         train(tiny(1), tmp_path / "run", resume=True)
     with pytest.raises(InputError, match="no run to continue"):
         train(tiny(4), tmp_path / "elsewhere", resume=True)
@@ -143,6 +163,12 @@ def test_a_run_is_not_touched_before_everything_was_checked(tmp_path):
         with pytest.raises(InputError, match="finds no CUDA GPU"):
             train(tiny(2, trainer={"device": "cuda"}), tmp_path / "run", overwrite=True)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")} == before
+
+
+def test_sync_batch_norm_without_gpus_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"trainer\.sync_batch_norm needs GPUs"):
+        train(tiny(2, trainer={"sync_batch_norm": True}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_processes_that_do_not_match_the_config_are_refused(tmp_path, monkeypatch):
@@ -211,26 +237,105 @@ def test_too_large_a_learning_rate_diverges_with_advice(tmp_path):
         train(tiny(6, optim={"lr": 1e30}), tmp_path / "run")
 
 
-def test_checkpoints_are_pruned_and_never_unpickled(tmp_path):
+def test_only_the_newest_checkpoints_stay_and_the_best(tmp_path):
+    """At a learning rate that spoils the model, the first validation is the best."""
+    train(tiny(4, optim={"lr": 0.3}, trainer={"validate_every": 1, "keep_checkpoints": 1}), tmp_path / "run")
+    losses = [float(row["loss"]) for row in rows(tmp_path / "run", "val")]
+    best = losses.index(min(losses)) + 1
+    assert best < 4
+    names = [path.name for path in Run(tmp_path / "run").checkpoints()]
+    assert names == [f"step-{best:08d}.ckpt", "step-00000004.ckpt"]
+    train(tiny(best, optim={"lr": 0.3}, trainer={"validate_every": 1}), tmp_path / "short")
+    one, two = (load_file(tmp_path / path / "model.safetensors") for path in ("run/best", "short/model"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert SVG.from_pretrained(tmp_path / "run" / "best").config == tiny().model
+
+
+def damaged(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def with_an_object(path: Path) -> None:
+    torch.save({"state_dict": Path("object")}, path)
+
+
+def of_something_else(path: Path) -> None:
+    torch.save({"weights": torch.zeros(3)}, path)
+
+
+def of_another_run(path: Path) -> None:
+    train(tiny(7, optim={"lr": 1e-4}), path.parents[2] / "other")
+    path.write_bytes(Run(path.parents[2] / "other").checkpoint_at(7).read_bytes())
+
+
+def of_other_weights(path: Path) -> None:
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint["state_dict"]["model.encoder.stages.0.0.weight"] = torch.zeros(3)
+    torch.save(checkpoint, path)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (damaged, "is damaged, or holds more than tensors and plain values"),
+        (with_an_object, "is damaged, or holds more than tensors and plain values"),
+        (of_something_else, "is not a checkpoint of a training run: it has no 'state_dict'"),
+        (of_another_run, r"is of another run: --optim\.lr is 0\.0001 in the run, but 0\.002 was given"),
+        (of_other_weights, r"does not fit .* should be \(2, 1, 4, 4\), got \(3,\)\. It is of another version"),
+    ],
+)
+def test_a_bad_checkpoint_is_refused_with_the_reason_and_the_one_before_continued(tmp_path, capsys, spoil, reason):
+    train(tiny(9), tmp_path / "whole")
+    train(tiny(7), tmp_path / "run")
+    run = Run(tmp_path / "run")
+    assert [path.name for path in run.checkpoints()[-2:]] == ["step-00000006.ckpt", "step-00000007.ckpt"]
+    spoil(run.checkpoint_at(7))
+    capsys.readouterr()
+    train(tiny(9), tmp_path / "run", resume=True)
+    assert re.search(rf"step-00000007\.ckpt' {reason}.* Continuing from step-00000006\.ckpt", capsys.readouterr().err)
+    assert same_weights(tmp_path / "whole", tmp_path / "run")
+    assert (tmp_path / "run" / "checkpoints" / "step-00000007.ckpt.refused").is_file()
+
+
+def test_without_any_good_checkpoint_nothing_is_touched(tmp_path):
     train(tiny(6), tmp_path / "run")
-    assert [path.name for path in Run(tmp_path / "run").checkpoints()] == ["step-00000004.ckpt", "step-00000006.ckpt"]
-    evil = Run(tmp_path / "run").checkpoint_at(7)
-    torch.save({"state_dict": Path("object")}, evil)
-    with pytest.raises(InputError, match=r"step-00000007.ckpt' is damaged, or holds more .* Delete it to continue"):
-        train(tiny(9), tmp_path / "run", resume=True)
-    torch.save({"weights": torch.zeros(3)}, evil)
-    with pytest.raises(InputError, match="is not a checkpoint of a training run: it has no 'state_dict'"):
-        train(tiny(9), tmp_path / "run", resume=True)
-    train(tiny(7, model={"g_dim": 5}), tmp_path / "other")
-    evil.write_bytes(Run(tmp_path / "other").checkpoint_at(7).read_bytes())
-    with pytest.raises(InputError, match=r"checkpoint does not fit the model to train: .* It is of another run"):
-        train(tiny(9), tmp_path / "run", resume=True)
-    assert load_config(tmp_path / "run" / "config.yaml").trainer.max_steps == 6  # what was refused left no trace
-    evil.write_bytes(b"nothing")
+    for path in Run(tmp_path / "run").checkpoints():
+        damaged(path)
     before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
-    with pytest.raises(InputError, match=r"step-00000007.ckpt' is damaged"):
+    with pytest.raises(InputError, match=r"no checkpoint to continue from: .*step-00000006\.ckpt' is damaged"):
         train(tiny(9), tmp_path / "run", resume=True)
     assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
+
+
+def test_what_a_killed_process_left_is_cleared_away(tmp_path):
+    train(tiny(2), tmp_path / "run")
+    leftover = tmp_path / "run" / "checkpoints" / ".step-00000004.12345.ckpt"
+    leftover.write_bytes(b"half")
+    train(tiny(4), tmp_path / "run", resume=True)
+    assert not leftover.exists()
+
+
+def test_how_a_run_is_carried_out_may_change_on_resume(tmp_path):
+    train(tiny(8), tmp_path / "whole")
+    train(tiny(4), tmp_path / "run")
+    other = {"log_every": 2, "validate_every": 3, "checkpoint_every": 1, "keep_checkpoints": 1, "sample_clips": 0}
+    train(tiny(8, trainer=other), tmp_path / "run", resume=True)
+    assert same_weights(tmp_path / "whole", tmp_path / "run")
+    assert load_config(tmp_path / "run" / "config.yaml").trainer.log_every == 2
+
+
+def test_digits_may_move_but_not_change(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (20, 28, 28), dtype=np.uint8)
+    for name, digits in (("here", images), ("there", images), ("others", images[::-1])):
+        (tmp_path / name).mkdir()
+        for file in MNIST_FILES.values():
+            header = struct.pack(">4I", 0x0803, *digits.shape)
+            (tmp_path / name / file).write_bytes(header + digits.tobytes())
+    data = {"digits": "mnist", "mnist": str(tmp_path / "here")}
+    train(tiny(2, data=data), tmp_path / "run")
+    train(tiny(4, data=data | {"mnist": str(tmp_path / "there")}), tmp_path / "run", resume=True)
+    with pytest.raises(InputError, match="was trained on other clips than --data"):
+        train(tiny(6, data=data | {"mnist": str(tmp_path / "others")}), tmp_path / "run", resume=True)
 
 
 @pytest.mark.parametrize("prior", ["fixed", "none"])

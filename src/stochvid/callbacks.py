@@ -1,6 +1,7 @@
 """What happens around training steps: logs and progress, sample pictures, checkpoints and clean stops."""
 
 import csv
+import math
 import signal
 import sys
 import time
@@ -11,6 +12,7 @@ import imageio.v3 as iio
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
@@ -30,20 +32,25 @@ COLUMNS = ("step", "split", "loss", "mse", "kl", "lr", "clips_per_s")
 class RunLog(Callback):
     """`metrics.csv`, TensorBoard and the progress bar, from the mean losses since the last line.
 
-    Loss, MSE and KL are per step of a clip (divided by T − 1), KL in nats.
+    Loss, MSE and KL are per step of a clip (divided by T − 1), KL in nats. A checkpoint holds what was added up since
+    the last line, so that the lines of a continued run are those of an uninterrupted one.
+
+    Attributes:
+        best: step and loss of the best validation.
+        validated: step of the last validation.
     """
 
     def __init__(self, config: TrainConfig, run: Run):
         self.config, self.run = config, run
         self.steps_per_clip = config.model.frames - 1
         self.train, self.val = _Mean(), _Mean()
+        self.best, self.validated = (0, math.inf), 0
         self.file = self.writer = self.bar = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Opens the logs, now that a checkpoint was accepted, and starts the clock."""
-        if trainer.is_global_zero:
-            self._open()
-        self.since, self.paused = time.perf_counter(), None
+        self._open(trainer)
+        self.since, self.paused, self.timed = time.perf_counter(), None, 0
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Leaves validation and its pictures out of the time, and notes the learning rate of the step."""
@@ -58,20 +65,21 @@ class RunLog(Callback):
         """Counts the step; writes a line every `log_every` steps."""
         last, count = pl_module.last, len(batch["index"])
         self.train.add(last, count, self.steps_per_clip)
+        self.timed += count * trainer.world_size
         step = trainer.global_step
         if step % self.config.trainer.log_every == 0 or step == trainer.max_steps:
-            clips = self.train.clips * trainer.world_size
             row = self.train.reduced(trainer)
-            row["clips_per_s"] = clips / (time.perf_counter() - self.since)
+            row["clips_per_s"] = self.timed / (time.perf_counter() - self.since)
             row["lr"] = self.lr
             self._write(step, "train", row)
             self._show(step, row)
-            self.since = time.perf_counter()
+            self.since, self.timed = time.perf_counter(), 0
         if self.bar is not None:
             self.bar.update()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stops the clock."""
+        self._open(trainer)
         self.paused = time.perf_counter()
 
     def on_validation_batch_end(
@@ -82,7 +90,25 @@ class RunLog(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes the line of a validation."""
-        self._write(trainer.global_step, "val", self.val.reduced(trainer))
+        self.validated, row = trainer.global_step, self.val.reduced(trainer)
+        self.best = min(self.best, (self.validated, row["loss"]), key=lambda best: best[1])
+        self._write(self.validated, "val", row)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Puts the sums since the last line, of every process, into a checkpoint."""
+        here = torch.cat([self.train.sums, self.train.sums.new_tensor([self.train.clips])])
+        everywhere = trainer.strategy.all_gather(here).reshape(-1, len(here))
+        checkpoint["log"] = {"sums": everywhere.tolist(), "best": self.best, "validated": self.validated}
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Goes on from them; of other processes than there were, the first takes all."""
+        log = checkpoint["log"]
+        self.best, self.validated = tuple(log["best"]), log["validated"]
+        sums = torch.tensor(log["sums"])
+        if len(sums) != trainer.world_size:
+            sums = torch.cat([sums.sum(0, keepdim=True), sums.new_zeros(trainer.world_size - 1, sums.shape[1])])
+        *own, clips = sums[trainer.global_rank].tolist()
+        self.train.sums, self.train.clips = torch.tensor(own), int(clips)
 
     def close(self) -> None:
         """Closes the logs."""
@@ -90,10 +116,13 @@ class RunLog(Callback):
             if thing is not None:
                 thing.close()
 
-    def _open(self) -> None:
+    def _open(self, trainer: Trainer) -> None:
         """On resume, what was logged after the checkpoint is forgotten."""
+        if self.file is not None or not trainer.is_global_zero:
+            return
         step, path = self.run.step, self.run.folder / "metrics.csv"
-        kept = _rows_until(path, step) if self.run.checkpoint else []
+        ends = {"train": step, "val": self.validated}
+        kept = _rows_until(path, ends) if self.run.checkpoint else []
         with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()
@@ -164,10 +193,13 @@ class Samples(Callback):
 
 
 class Checkpoints(Callback):
-    """Writes checkpoints, keeps the newest few, and ends training at the end of a step when a signal asked for it."""
+    """Writes checkpoints, keeps the newest few and the best, and ends training after a step when a signal asked for it.
 
-    def __init__(self, config: TrainConfig, run: Run, signals: StopSignals):
-        self.config, self.run, self.signals = config, run, signals
+    The checkpoint of a step that is validated is written after the validation, whose outcome it then holds.
+    """
+
+    def __init__(self, config: TrainConfig, run: Run, log: RunLog, signals: StopSignals):
+        self.config, self.run, self.run_log, self.signals = config, run, log, signals
         self.every, self.keep = config.trainer.checkpoint_every, config.trainer.keep_checkpoints
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -181,16 +213,34 @@ class Checkpoints(Callback):
     ) -> None:
         """Saves when it is time, or when somebody asked to stop."""
         step = trainer.global_step
-        stop = trainer.strategy.reduce_boolean_decision(self.signals.received is not None, all=False)
-        if not (stop or step % self.every == 0 or step == trainer.max_steps):
-            return
-        trainer.save_checkpoint(self.run.checkpoint_at(step))
-        if trainer.is_global_zero:
-            for old in self.run.checkpoints()[: -self.keep]:
-                old.unlink()
-        if stop:
+        validates = step % self.config.trainer.validate_every == 0
+        if trainer.strategy.reduce_boolean_decision(self.signals.received is not None, all=False):
             self.run.stopped_by = self.signals.received or signal.SIGTERM
             trainer.should_stop = True
+            if not validates:
+                trainer.limit_val_batches = 0  # else Lightning validates before it stops, and time may be short
+        if self._is_due(trainer) and not validates:
+            self._save(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Saves the best model, and the checkpoint of this step."""
+        best = self.run_log.best[0] == trainer.global_step
+        if best and trainer.is_global_zero:
+            self.run.save_model(pl_module.final, trainer.datamodule.seen, "best")
+        if trainer.state.fn == TrainerFn.FITTING and (best or self._is_due(trainer)):
+            self._save(trainer)
+
+    def _is_due(self, trainer: Trainer) -> bool:
+        step = trainer.global_step
+        return self.run.stopped_by is not None or step % self.every == 0 or step == trainer.max_steps
+
+    def _save(self, trainer: Trainer) -> None:
+        trainer.save_checkpoint(self.run.checkpoint_at(trainer.global_step))
+        if trainer.is_global_zero:
+            best = self.run.checkpoint_at(self.run_log.best[0])
+            for old in self.run.checkpoints()[: -self.keep]:
+                if old != best:
+                    old.unlink()
 
 
 class _Mean:
@@ -212,11 +262,11 @@ class _Mean:
         return {name: total / max(clips, 1) for name, total in zip(("loss", "mse", "kl"), sums, strict=True)}
 
 
-def _rows_until(path: Path, step: int) -> list[dict[str, str]]:
-    """The rows of an earlier metrics.csv up to a step."""
+def _rows_until(path: Path, ends: dict[str, int]) -> list[dict[str, str]]:
+    """The rows of an earlier metrics.csv up to the last step of each split."""
     try:
-        with open(path, newline="", encoding="utf-8") as file:
-            return [row for row in csv.DictReader(file) if int(row["step"]) <= step]
+        whole = path.read_text(encoding="utf-8").rpartition("\n")[0]  # a last line without an end was cut short
+        return [row for row in csv.DictReader(whole.splitlines()) if int(row["step"]) <= ends[row["split"]]]
     except FileNotFoundError:
         return []
     except (ValueError, TypeError, KeyError):

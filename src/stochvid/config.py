@@ -201,12 +201,13 @@ class TrainerConfig:
         devices: processes (GPUs) per machine.
         num_nodes: machines; start with torchrun or SLURM.
         precision: fp32, bf16 (mixed), or auto: bf16 where the hardware computes it, fp32 elsewhere.
+        sync_batch_norm: batch-norm takes its statistics over all processes together (GPUs only).
         compile: compile the loss with torch.compile; it takes a minute, and makes nothing faster on a CPU.
         recompute: keep fewer activations and compute them again for the gradients: a quarter less memory, and slower.
         log_every: steps between lines of metrics.csv.
         validate_every: steps between validations, with sample strips and GIFs.
         checkpoint_every: steps between checkpoints.
-        keep_checkpoints: how many of the newest checkpoints to keep.
+        keep_checkpoints: how many of the newest checkpoints to keep, beside that of the best validation.
         sample_clips: held-out clips drawn into samples/ at every validation (0: none).
     """
 
@@ -216,6 +217,7 @@ class TrainerConfig:
     devices: int = 1
     num_nodes: int = 1
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    sync_batch_norm: bool = False
     compile: bool = False
     recompute: bool = False
     log_every: int = 50
@@ -255,12 +257,17 @@ class TrainConfig:
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
 
     def __post_init__(self) -> None:
-        processes = self.trainer.devices * self.trainer.num_nodes
+        processes = self.processes
         for name in ("batch_size", "val_clips"):
             value = getattr(self.data, name)
             _require(value >= processes, f"data.{name}", value, f"at least the {processes} processes")
         multiple = self.data.batch_size % processes == 0
         _require(multiple, "data.batch_size", self.data.batch_size, f"a multiple of the {processes} processes")
+
+    @property
+    def processes(self) -> int:
+        """Training processes on all machines together."""
+        return self.trainer.devices * self.trainer.num_nodes
 
     def to_yaml(self) -> str:
         """The config as YAML, every field named."""

@@ -2,11 +2,12 @@
 
 config.yaml     every setting of the run
 metrics.csv     losses over the steps
-checkpoints/    step-NNNNNNNN.ckpt, to continue from
+checkpoints/    step-NNNNNNNN.ckpt, to continue from: the newest ones, and that of the best validation
 samples/        futures of held-out clips as the model learned
 tensorboard/    the same for TensorBoard
 model/          the trained model: config.json, model.safetensors, training.yaml (the run's config), and clips.json
                 (rate, stride and crop of the store that it was trained on, if it was)
+best/           likewise, with the weights of the best validation
 """
 
 import dataclasses
@@ -14,6 +15,8 @@ import json
 import re
 import shutil
 import signal
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +25,17 @@ from stochvid.errors import InputError
 from stochvid.files import replacing, replacing_folder, writable_folder
 
 CONFIG = "config.yaml"
-CONTENTS = (CONFIG, "metrics.csv", "checkpoints", "samples", "tensorboard", "model")
+CONTENTS = (CONFIG, "metrics.csv", "checkpoints", "samples", "tensorboard", "model", "best")
 CHECKPOINT = re.compile(r"step-(\d{8})\.ckpt")
+
+# Settings of how a run is carried out. All others are of what is learned, and stay as they were when it began.
+CARRYING_OUT = {
+    "data": {"store", "mnist", "workers"},  # the data may have moved: a checkpoint knows their digest
+    "trainer": {
+        "device", "devices", "num_nodes", "compile", "recompute", "log_every", "validate_every", "checkpoint_every",
+        "keep_checkpoints", "sample_clips",
+    },
+}  # fmt: skip
 
 
 class Run:
@@ -32,6 +44,7 @@ class Run:
     Attributes:
         folder: where it is.
         checkpoint: what to continue from, or None.
+        refused: newer checkpoints, which are damaged or of another run.
         stopped_by: the signal that ended training early, or None.
         main: whether this process is the one of the run that writes.
     """
@@ -39,6 +52,7 @@ class Run:
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
         self.checkpoint: Path | None = None
+        self.refused: list[Path] = []
         self.stopped_by: signal.Signals | None = None
         self.main = True
 
@@ -79,35 +93,59 @@ class Run:
             started = f"# started from --init {init}\n" if init else ""
             path.write_text(started + config.to_yaml(), encoding="utf-8")
 
-    def open_again(self, config: TrainConfig) -> None:
-        """Makes the folder ready to be continued from its newest checkpoint.
+    def open_again(self, config: TrainConfig, check: Callable[[Path], None]) -> None:
+        """Makes the folder ready to be continued from its newest checkpoint that is whole.
+
+        Args:
+            config: of the continued run.
+            check: raises InputError where a checkpoint is damaged, or of another run.
 
         Raises:
-            InputError: there is no run or no checkpoint, or the config differs in more than a later end.
+            InputError: there is no run or no good checkpoint, or the config differs in more than how it is carried
+                out, and a later end.
         """
         path = self.folder / CONFIG
         if not path.is_file():
             raise InputError(
                 f"there is no run to continue in {str(self.folder)!r}: it has no {CONFIG}. Check --resume."
             )
-        self._compare(load_config(path), config)
-        self.checkpoint = self.newest()
+        if difference := changed(dataclasses.asdict(load_config(path)), config):
+            raise InputError(
+                f"{difference} A continued run of {str(self.folder)!r} learns what it began to learn; start a new one "
+                "with another --out."
+            )
+        self.find_checkpoint(check)
         writable_folder(self.folder)
 
-    def newest(self) -> Path:
-        """The newest checkpoint.
+    def find_checkpoint(self, check: Callable[[Path], None]) -> None:
+        """Sets `checkpoint` to the newest one that passes a check, and `refused` to those that were newer.
 
         Raises:
             InputError: there is none.
         """
-        if not self.checkpoints():
-            raise InputError(
-                f"run {str(self.folder)!r} has no checkpoint to continue from. Start it again with --overwrite."
-            )
-        return self.checkpoints()[-1]
+        reasons = []
+        for path in reversed(self.checkpoints()):
+            try:
+                check(path)
+            except InputError as error:
+                reasons.append(str(error))
+                self.refused.append(path)
+                continue
+            self.checkpoint = path
+            if reasons and self.main:
+                print("stochvid:", *reasons, f"Continuing from {path.name}, the one before.", file=sys.stderr)
+            return
+        why = f": {reasons[0]}" if reasons else "."
+        raise InputError(
+            f"run {str(self.folder)!r} has no checkpoint to continue from{why} Start it again with --overwrite."
+        )
 
     def record(self, config: TrainConfig) -> None:
-        """Writes a continued run's config, once it does continue; comments stay."""
+        """Writes a continued run's config, once it does continue; comments stay. Clears away what is of no use."""
+        for path in self.refused:
+            path.replace(path.with_name(f"{path.name}.refused"))
+        for leftover in (self.folder / "checkpoints").glob(".step-*.ckpt"):  # of a process that was killed
+            leftover.unlink()
         path = self.folder / CONFIG
         if load_config(path) == config:
             return
@@ -115,9 +153,9 @@ class Run:
         with replacing(path) as temporary:
             temporary.write_text("".join(comments) + config.to_yaml(), encoding="utf-8")
 
-    def save_model(self, model, seen: dict[str, Any] | None = None) -> None:
-        """Writes the model folder, with the run's config in it, and what `StoredClips.seen` says."""
-        with replacing_folder(self.folder / "model") as folder:
+    def save_model(self, model, seen: dict[str, Any] | None = None, name: str = "model") -> None:
+        """Writes a model's folder, with the run's config in it, and what `StoredClips.seen` says."""
+        with replacing_folder(self.folder / name) as folder:
             model.save_pretrained(folder)
             shutil.copyfile(self.folder / CONFIG, folder / TRAINING)
             if seen:
@@ -135,16 +173,21 @@ class Run:
             path = self.folder / name
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
-    def _compare(self, saved: TrainConfig, given: TrainConfig) -> None:
-        for group, fields in dataclasses.asdict(saved).items():
-            for name, old in fields.items():
-                new = getattr(getattr(given, group), name)
-                longer = (group, name) == ("trainer", "max_steps") and new > old
-                if new != old and not longer:
-                    raise InputError(
-                        f"--{group}.{name} is {old!r} in the run {str(self.folder)!r}, but {new!r} was given. A "
-                        "continued run may only have a larger --trainer.max_steps; start a new one with another --out."
-                    )
+
+def changed(saved: dict[str, dict[str, Any]], given: TrainConfig) -> str | None:
+    """The first setting in which a continued run may not differ, in words; None if there is none.
+
+    Args:
+        saved: the config that the run began with.
+        given: the config to continue with.
+    """
+    for group, fields in saved.items():
+        for name, old in fields.items():
+            new = getattr(getattr(given, group), name)
+            longer = (group, name) == ("trainer", "max_steps") and new > old
+            if new != old and not longer and name not in CARRYING_OUT.get(group, ()):
+                return f"--{group}.{name} is {old!r} in the run, but {new!r} was given."
+    return None
 
 
 def seen_clips(model: Path) -> dict[str, Any]:

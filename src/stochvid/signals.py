@@ -71,7 +71,5 @@ class StopSignals:
         if self.received is not None:
             raise Interrupted(signal.Signals(number))
         self.received = signal.Signals(number)
-        text = (
-            f"\n{self.received.name}: stopping after this step, with a checkpoint and a last validation; again: now.\n"
-        )
+        text = f"\n{self.received.name}: stopping after this step, with a checkpoint; again: now.\n"
         os.write(2, text.encode())  # not through a stream: the signal may have come in the middle of a write to it

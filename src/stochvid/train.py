@@ -1,6 +1,7 @@
 """Training: the LightningModule, and how a Trainer is put together around it."""
 
 import copy
+import dataclasses
 import logging
 import math
 import os
@@ -8,6 +9,7 @@ import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ from stochvid.errors import InputError
 from stochvid.io.checkpoint import AtomicCheckpointIO
 from stochvid.models.state import Loss
 from stochvid.models.svg import SVG
-from stochvid.runs import Run
+from stochvid.runs import Run, changed
 from stochvid.signals import Interrupted, StopSignals
 
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
@@ -72,20 +74,19 @@ def train(
     with _quiet_lightning(), StopSignals() as signals:
         seed_everything(config.trainer.seed, verbose=False)
         module, data, log = Training(config, init), ClipData(config), RunLog(config, run)
-        trainer = make_trainer(config, run, [log, Samples(config, run, log), Checkpoints(config, run, signals)])
+        trainer = make_trainer(config, run, [log, Samples(config, run, log), Checkpoints(config, run, log, signals)])
         run.main = rank_zero_only.rank == 0
+        check = partial(module.check_checkpoint, data=data.digest)
         if run.main:
-            run.open_again(config) if resume else run.open_new(config, overwrite=overwrite, init=init)
+            run.open_again(config, check) if resume else run.open_new(config, overwrite=overwrite, init=init)
             print(config.to_yaml())
-            weights = sum(p.numel() for p in module.model.parameters())
             print(data.describe())
-            print(f"{weights:,} parameters; {config.trainer.precision}; run folder {run.folder}", flush=True)
+            print(f"{module.describe()}; run folder {run.folder}", flush=True)
         elif resume:
-            run.checkpoint = run.newest()
+            run.find_checkpoint(check)
         try:
             trainer.fit(module, datamodule=data, ckpt_path=run.checkpoint, weights_only=True)
-            unseen = trainer.global_step > run.step and trainer.global_step % config.trainer.validate_every
-            if unseen and not run.stopped_by:
+            if log.validated < trainer.global_step and not run.stopped_by:
                 trainer.validate(module, datamodule=data, verbose=False)
         except Diverged:
             if run.main:  # it speaks for all
@@ -96,7 +97,7 @@ def train(
         finally:
             log.close()
         if run.main:
-            run.save_model(module.final, data.train_clips.seen() if config.data.store else None)
+            run.save_model(module.final, data.seen)
     return run
 
 
@@ -107,6 +108,11 @@ def make_trainer(config: TrainConfig, run: Run, callbacks: list[Callback]) -> Tr
         InputError: the devices are not there, or the processes are not as many as were started.
     """
     t = config.trainer
+    on_gpu = t.device != "cpu" and torch.cuda.is_available()
+    if t.sync_batch_norm and not on_gpu:
+        raise InputError(
+            "trainer.sync_batch_norm needs GPUs: torch synchronises batch-norm between no others. Leave it out."
+        )
     if t.device == "cuda" and not torch.cuda.is_available():
         raise InputError("trainer.device is 'cuda', but torch finds no CUDA GPU here. Use --trainer.device auto.")
     started, wanted = int(os.environ.get("WORLD_SIZE", 0)), t.devices * t.num_nodes
@@ -115,7 +121,6 @@ def make_trainer(config: TrainConfig, run: Run, callbacks: list[Callback]) -> Tr
             f"{started} processes were started, but --trainer.devices {t.devices} × --trainer.num_nodes {t.num_nodes} "
             f"asks for {wanted}. Make them equal."
         )
-    on_gpu = t.device != "cpu" and torch.cuda.is_available()
     try:
         return Trainer(
             accelerator="gpu" if on_gpu else "cpu",
@@ -133,6 +138,7 @@ def make_trainer(config: TrainConfig, run: Run, callbacks: list[Callback]) -> Tr
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
+            sync_batchnorm=t.sync_batch_norm,
             use_distributed_sampler=False,
             default_root_dir=run.folder,
         )
@@ -211,9 +217,36 @@ class Training(LightningModule):
         for group in self.optimizers().param_groups:
             group["lr"] = self.config.optim.lr * scale
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuses the checkpoint of another model."""
-        self._check_fit(checkpoint["state_dict"], self.state_dict(), "the checkpoint", "It is of another run.")
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds what the run is, and what it is trained on."""
+        checkpoint["config"], checkpoint["data"] = dataclasses.asdict(self.config), self.trainer.datamodule.digest
+
+    def check_checkpoint(self, path: Path, data: str) -> None:
+        """Checks that this run may continue from a checkpoint.
+
+        Args:
+            path: its file.
+            data: digest of the training clips.
+
+        Raises:
+            InputError: it is damaged, of another run, or of other data.
+        """
+        checkpoint, what = AtomicCheckpointIO().load_checkpoint(path), f"checkpoint {str(path)!r}"
+        if difference := changed(checkpoint["config"], self.config):
+            raise InputError(f"{what} is of another run: {difference}")
+        if checkpoint["data"] != data:
+            raise InputError(f"{what} was trained on other clips than --data.* names now. Give those of its run.")
+        self._check_fit(checkpoint["state_dict"], self.state_dict(), what, "It is of another version of stochvid.")
+
+    def describe(self) -> str:
+        """How large the model is, and what makes up a step, in a line."""
+        weights = sum(p.numel() for p in self.model.parameters())
+        batch, processes = self.config.data.batch_size, self.config.processes
+        shared = f" = {processes} processes × {batch // processes}" if processes > 1 else ""
+        return (
+            f"{weights:,} parameters; {self.config.trainer.precision}; {batch} clips a step{shared}, "
+            f"learning rate {self.config.optim.lr:g}"
+        )
 
     def _start_from(self, init: str | Path) -> None:
         weights = SVG.from_pretrained(init).state_dict()

@@ -3,7 +3,8 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,6 +52,16 @@ class ClipData(LightningDataModule):
     def describe(self) -> str:
         """What is trained on, in a line."""
         return "; ".join(str(clips) for clips in (self.train_clips, self.val_clips))
+
+    @cached_property
+    def digest(self) -> str:
+        """Identity of what is trained on, wherever it lies."""
+        return self.train_clips.digest()
+
+    @property
+    def seen(self) -> dict[str, Any] | None:
+        """How the clips of a store look at the world, as `StoredClips.seen`; None of made clips."""
+        return self.train_clips.seen() if self.config.data.store else None
 
     def _per_process(self) -> int:
         return self.config.data.batch_size // self.trainer.world_size

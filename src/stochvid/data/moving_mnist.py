@@ -7,6 +7,7 @@ Axes: `B` clips, `T` frames, `D` digits, `R` redraws; positions and velocities a
 """
 
 from collections.abc import Callable, Sequence
+from hashlib import blake2b
 from typing import Literal, NamedTuple, Self
 
 import numpy as np
@@ -136,6 +137,10 @@ class MovingMNIST:
 
     def __str__(self) -> str:
         return f"{self.split}: Moving MNIST, {self.variant}, {len(self.digits):,} digits"
+
+    def digest(self) -> str:
+        """Identity of the digits."""
+        return blake2b(self.digits.tobytes(), digest_size=16).hexdigest()
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         """Clip `index` (any integer from 0): `frames` (T, C, H, W) uint8, `bounces` (T,) bool, `index`."""

@@ -52,6 +52,10 @@ class StoredClips:
         left_out = f" ({self.short:,} more shorter than {self.span} frames)" if self.short else ""
         return f"{self.split}: {count - self.short:,} clip(s) of {self.store.path}{left_out}"
 
+    def digest(self) -> str:
+        """Identity of the frames: the checksum of their array."""
+        return self.store.splits[self.split].sha256
+
     def seen(self) -> dict[str, Any]:
         """How these clips look at the world, which other clips must do as well: `fps`, `stride` and `crop`."""
         rates = set(self.store.splits[self.split].fps)

@@ -10,7 +10,7 @@ from lightning.fabric.plugins.io import CheckpointIO
 from stochvid.errors import InputError
 from stochvid.files import replacing
 
-NEEDED = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "global_step")
+NEEDED = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks", "global_step", "config", "data")
 
 
 class AtomicCheckpointIO(CheckpointIO):
@@ -40,7 +40,7 @@ class AtomicCheckpointIO(CheckpointIO):
         except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError, KeyError, TypeError) as error:
             raise InputError(
                 f"checkpoint {str(path)!r} is damaged, or holds more than tensors and plain values "
-                f"({type(error).__name__}). Delete it to continue from the one before, if there is one."
+                f"({type(error).__name__})."
             ) from None
         if missing:
             raise InputError(f"{str(path)!r} is not a checkpoint of a training run: it has no {missing[0]!r}.")
