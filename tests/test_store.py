@@ -14,6 +14,7 @@ from scipy.stats import chisquare
 from torch.utils.data import DataLoader
 
 from stochvid import InputError
+from stochvid.data.datamodule import _Steps
 from stochvid.data.store import Store
 from stochvid.data.store_writer import StoreWriter
 from stochvid.data.stored_clips import StoredClips
@@ -40,13 +41,34 @@ def places(frames: np.ndarray) -> list[tuple[int, int]]:
 # ------------------------------------------------------------------------------------------------------------ clips
 
 
-def test_every_legal_start_is_equally_likely(tmp_path):
+LEGAL = {(0, start) for start in range(3)} | {(2, start) for start in range(21)}
+
+
+def test_an_epoch_has_every_legal_start_once(tmp_path):
     clips = StoredClips(make(tmp_path / "s"), "train", 10)
-    counts = Counter(places(clips.__getitems__(range(24_000))["frames"]))
-    assert set(counts) == {(0, start) for start in range(3)} | {(2, start) for start in range(21)}
-    assert chisquare(list(counts.values())).pvalue > 1e-4
+    epochs = [places(clips.__getitems__(range(24 * epoch, 24 * (epoch + 1)))["frames"]) for epoch in range(3)]
+    assert [sorted(epoch) for epoch in epochs] == [sorted(LEGAL)] * 3
+    assert len({tuple(epoch) for epoch in epochs}) == 3
     assert clips.short == 1
     assert "1 more shorter than 10 frames" in str(clips)
+
+
+def test_every_legal_start_is_equally_likely_anywhere_in_an_epoch(tmp_path):
+    clips = StoredClips(make(tmp_path / "s"), "train", 10)
+    counts = Counter(places(clips.__getitems__(range(7, 24 * 5_000, 24))["frames"]))
+    assert set(counts) == LEGAL
+    assert chisquare(list(counts.values())).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3])
+def test_processes_together_read_every_start_once_in_an_epoch(tmp_path, processes):
+    clips = StoredClips(make(tmp_path / "s"), "train", 10)
+    shares = [
+        [index for step in _Steps(0, 4, 6 // processes, rank, processes) for index in step] for rank in range(processes)
+    ]
+    assert sorted(index for share in shares for index in share) == list(range(24))
+    read = [place for share in shares for place in places(clips.__getitems__(share)["frames"])]
+    assert sorted(read) == sorted(LEGAL)
 
 
 def test_a_clip_is_a_function_of_seed_and_index_alone(tmp_path):
@@ -132,6 +154,7 @@ def test_clips_that_are_all_too_short_are_refused_with_the_longest(tmp_path):
 SPARSE = """
 import sys
 import numpy as np
+from stochvid.data.datamodule import _Steps
 from stochvid.data.store import Store
 from stochvid.data.stored_clips import StoredClips
 

@@ -5,6 +5,7 @@ addressed by (seed, purpose, item, lane). Nothing reads or changes a global rand
 whatever the worker, the batch, the order or the restart.
 """
 
+from collections.abc import Sequence
 from zlib import crc32
 
 import numpy as np
@@ -49,3 +50,32 @@ def uniform_integers(words: np.ndarray, low: int | np.ndarray, high: int | np.nd
     """
     span = np.asarray(high - np.asarray(low) + 1, dtype=np.uint64)
     return ((words * span) >> np.uint64(32)).astype(np.int64) + low
+
+
+def shuffled(index: int, count: int, keys: Sequence[int]) -> int:
+    """Where an index goes in a random permutation of 0 … count − 1, without having the others in memory.
+
+    A Feistel network (Luby & Rackoff 1988) permutes the numbers of an even count of bits; walking on until it lands
+    below `count` permutes just these (Black & Rogaway 2002).
+
+    Args:
+        index: in 0 … count − 1.
+        count: at least 1.
+        keys: one 64-bit word for each of four rounds or more; other keys, another permutation.
+    """
+    half = max(1, ((count - 1).bit_length() + 1) // 2)
+    mask = (1 << half) - 1
+    while True:
+        left, right = index >> half, index & mask
+        for key in keys:
+            left, right = right, left ^ (_mixed(right ^ key) & mask)
+        index = left << half | right
+        if index < count:
+            return index
+
+
+def _mixed(word: int) -> int:
+    """A 64-bit word, each bit of which depends on all bits of another (SplitMix64, Steele et al. 2014)."""
+    word = (word ^ word >> 30) * 0xBF58476D1CE4E5B9 & _MASK
+    word = (word ^ word >> 27) * 0x94D049BB133111EB & _MASK
+    return word ^ word >> 31

@@ -7,11 +7,15 @@ import numpy as np
 
 from stochvid.data.store import Store, bounces_at
 from stochvid.errors import InputError
-from stochvid.philox import Streams
+from stochvid.philox import Streams, shuffled
+
+ROUNDS = 6  # of the permutation: four are indistinguishable from a random one, two more cost nothing
 
 
 class StoredClips:
-    """Clips of a fixed length out of a store, at random starts; every legal start is equally likely.
+    """Clips of a fixed length out of a store, at random starts: epoch after epoch, every legal start once.
+
+    An epoch is as many indices as there are legal starts, which come in an order of its own.
 
     Args:
         store: to read from.
@@ -45,7 +49,7 @@ class StoredClips:
                 f"store {str(store.path)!r} has no clip of {span} frames{strided} in {split!r}; its longest has "
                 f"{max(index.lengths)}. Use a smaller --model.horizon or --data.stride, or longer videos."
             )
-        self._streams = Streams(seed, f"store {split}")
+        self._orders, self._flips = Streams(seed, f"store {split} order"), Streams(seed, f"store {split}")
 
     def __str__(self) -> str:
         count = len(self.store.splits[self.split].names)
@@ -87,8 +91,9 @@ class StoredClips:
 
     def _place(self, index: int) -> tuple[int, int, bool]:
         """Which clip, its first frame, and whether it is mirrored: a function of the seed and the index."""
-        random = self._streams.at(index)
-        start = int(random.integers(self._ends[-1]))
+        epoch, place = divmod(index, int(self._ends[-1]))
+        keys = self._orders.at(epoch).bit_generator.random_raw(ROUNDS).tolist()
+        start = shuffled(place, int(self._ends[-1]), keys)
         clip = int(np.searchsorted(self._ends, start, side="right"))
         before = self._ends[clip - 1] if clip else 0
-        return clip, start - int(before), self.flip and bool(random.integers(2))
+        return clip, start - int(before), self.flip and bool(self._flips.at(index).integers(2))
