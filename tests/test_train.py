@@ -6,6 +6,7 @@ import re
 import shutil
 import struct
 import subprocess
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -309,10 +310,14 @@ def test_without_any_good_checkpoint_nothing_is_touched(tmp_path):
 
 def test_what_a_killed_process_left_is_cleared_away(tmp_path):
     train(tiny(2), tmp_path / "run")
-    leftover = tmp_path / "run" / "checkpoints" / ".step-00000004.12345.ckpt"
-    leftover.write_bytes(b"half")
+    run, mine = tmp_path / "run", tmp_path / "run" / ".my.notes"
+    mine.write_text("mine")
+    leftovers = [run / "checkpoints/.step-00000004.123.ckpt", run / "samples/.a.5.gif", run / ".metrics.77.csv"]
+    for path in leftovers:
+        path.write_bytes(b"half")
+    Path(tempfile.mkdtemp(prefix=".new-", dir=run), "config.json").write_text("half")
     train(tiny(4), tmp_path / "run", resume=True)
-    assert not leftover.exists()
+    assert list(run.rglob(".*")) == [mine]
 
 
 def test_how_a_run_is_carried_out_may_change_on_resume(tmp_path):

@@ -24,6 +24,7 @@ from stochvid.metrics.lpips import LPIPS
 from stochvid.models.pretrained import find_model
 from stochvid.models.svg import SVG
 from stochvid.plots import plot_curves
+from stochvid.team import Team
 
 GIB = 1 << 30
 MEMORY = {"cpu": 0.5, "cuda": 4.0}  # GiB; more makes nothing faster
@@ -55,6 +56,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Scores futures against what really happened, and writes `results.json`, `curves.csv`, `curves.png`, `best.gif`.
 
+    Processes that `torchrun` started share the clips; the numbers are those of one process.
+
     Args:
         model: as `SVG.from_pretrained` takes it, or a baseline: copy-last, mean-of-context. None with `predictions`.
         out: folder of the results.
@@ -79,12 +82,12 @@ def evaluate(
         overwrite: replace earlier results.
 
     Returns:
-        What `results.json` holds.
+        What `results.json` holds; nothing in all but the main process of several.
 
     Raises:
         InputError: something that does not exist or does not fit.
     """
-    begun = time.monotonic()
+    begun, team = time.monotonic(), Team()
     rules, place = find_protocol(protocol), pick_device(device)
     for what, value in (
         ("samples", samples), ("clips", clips), ("context", context), ("horizon", horizon), ("memory", memory),
@@ -119,10 +122,21 @@ def evaluate(
     if resume and not overwrite and (done := _done(Path(out), evaluation.identity())):
         print(f"{out} is done already.\n\n{evaluation_table(done)}")
         return done
-    with Journal(Path(out), evaluation.identity(), resume=resume, overwrite=overwrite) as journal:
+    with team:
+        if not team.main:
+            evaluation.assist(team)
+            return {}
+        return _carry_out(evaluation, Path(out), team, begun, resume=resume, overwrite=overwrite)
+
+
+def _carry_out(
+    evaluation: Evaluation, out: Path, team: Team, begun: float, *, resume: bool, overwrite: bool
+) -> dict[str, Any]:
+    """Scores what is not scored yet and writes the results."""
+    with Journal(out, evaluation.identity(), resume=resume, overwrite=overwrite) as journal:
         evaluation.chunk = journal.keep("chunk", evaluation.chunk)
         print(evaluation, flush=True)
-        done = evaluation.run(journal)
+        done = evaluation.run(journal, team)
         results = evaluation.results(journal, time.monotonic() - begun, done)
         with replacing_folder(out) as folder:
             write_results(folder / RESULTS, results)
@@ -131,7 +145,7 @@ def evaluate(
                 plot_curves(folder / "curves.png", [results])
                 evaluation.draw_best(folder / "best.gif", results)
         journal.remove()
-    print(f"\n{evaluation_table(results)}\n\n{out}: {', '.join(sorted(path.name for path in Path(out).iterdir()))}")
+    print(f"\n{evaluation_table(results)}\n\n{out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
     return results
 
 

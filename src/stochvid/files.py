@@ -1,6 +1,7 @@
 """Writing files so that nothing is ever left half-written."""
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -8,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from stochvid.errors import InputError
+
+LEFTOVER = re.compile(r"\.(?:.+\.\d+\.[a-z]+|(?:new|old)-.{8})")  # temporary names
 
 
 @contextmanager
@@ -55,6 +58,13 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
             os.replace(aside, path)
         for leftover in (temporary, aside):
             shutil.rmtree(leftover, ignore_errors=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Deletes what `replacing` and `replacing_folder` had begun to write anywhere in a folder when they were killed."""
+    for path in folder.rglob(".*"):
+        if LEFTOVER.fullmatch(path.name):
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
 
 
 def check_free(path: str | Path, marker: str, overwrite: bool) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 
 from stochvid.config import CLIPS, TRAINING, TrainConfig, load_config
 from stochvid.errors import InputError
-from stochvid.files import replacing, replacing_folder, writable_folder
+from stochvid.files import remove_leftovers, replacing, replacing_folder, writable_folder
 
 CONFIG = "config.yaml"
 CONTENTS = (CONFIG, "metrics.csv", "checkpoints", "samples", "tensorboard", "model", "best")
@@ -144,8 +144,7 @@ class Run:
         """Writes a continued run's config, once it does continue; comments stay. Clears away what is of no use."""
         for path in self.refused:
             path.replace(path.with_name(f"{path.name}.refused"))
-        for leftover in (self.folder / "checkpoints").glob(".step-*.ckpt"):  # of a process that was killed
-            leftover.unlink()
+        remove_leftovers(self.folder)
         path = self.folder / CONFIG
         if load_config(path) == config:
             return

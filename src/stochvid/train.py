@@ -17,7 +17,7 @@ import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from torch import Tensor
+from torch import Tensor, distributed
 from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn
 
 from stochvid.callbacks import Checkpoints, RunLog, Samples
@@ -98,6 +98,9 @@ def train(
             log.close()
         if run.main:
             run.save_model(module.final, data.seen)
+        if distributed.is_initialized():  # a process that just ends can take the others down with it
+            distributed.barrier()
+            distributed.destroy_process_group()
     return run
 
 

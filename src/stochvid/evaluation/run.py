@@ -23,6 +23,7 @@ from stochvid.metrics.fvd import LEAST_CLIPS, frechet_distance
 from stochvid.philox import Streams
 from stochvid.pictures import FuturesPicture
 from stochvid.progress import Progress
+from stochvid.team import Team
 
 RANDOM_SHOWN = 3  # random samples in best.gif
 
@@ -83,18 +84,37 @@ class Evaluation:
             },
         }
 
-    def run(self, journal: Journal) -> int:
+    def run(self, journal: Journal, team: Team) -> int:
         """Scores all clips that the journal does not have yet; gives how many those were."""
-        fitting = max(1, self.chunk // max(self.drawn, self.task.context))  # clips that are encoded and drawn together
-        together = self.forecaster.together or fitting
-        journal.cut(len(journal.records) // together * together)
+        journal.cut(len(journal.records) // self._together * self._together)
         before = len(journal.records)
+        team.share((self.chunk, before))
         with Progress(self.count, "clips", before) as progress:
-            for first in range(before, self.count, together):
-                for record in self._score(range(first, min(first + together, self.count))):
+            for records in self._rounds(before, team):
+                for record in records:
                     journal.add(record)
                 progress.show(len(journal.records))
         return self.count - before
+
+    def assist(self, team: Team) -> None:
+        """Scores this process's share for the main one."""
+        self.chunk, before = team.share()
+        for _ in self._rounds(before, team):
+            pass
+
+    @property
+    def _together(self) -> int:
+        """Clips that are encoded and drawn together."""
+        return self.forecaster.together or max(1, self.chunk // max(self.drawn, self.task.context))
+
+    def _rounds(self, before: int, team: Team) -> Iterator[list[dict[str, Any]]]:
+        """Clips' records in their order, as the main process gets them: each process scores some in every round."""
+        together = self._together
+        for first in range(before, self.count, together * team.size):
+            begin = first + team.rank * together
+            mine = range(begin, min(begin + together, self.count))
+            scored = list(self._score(mine)) if mine else []
+            yield [record for share in team.gather(scored) for record in share]
 
     def results(self, journal: Journal, seconds: float, done: int) -> dict[str, Any]:
         """What `results.json` holds."""
