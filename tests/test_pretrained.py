@@ -30,8 +30,8 @@ def test_a_loaded_model_predicts_what_the_saved_one_did(tmp_path, prior, backbon
     assert torch.equal(loaded.predict(context, 2, 2).frames, model.predict(context, 2, 2).frames)
 
 
-def test_the_folder_holds_two_files_and_no_pickle(folder):
-    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
+def test_the_folder_holds_three_files_and_no_pickle(folder):
+    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "config.json", "model.safetensors"]
 
 
 def test_a_run_folder_stands_for_its_model(folder):

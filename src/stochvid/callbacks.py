@@ -23,7 +23,7 @@ from stochvid.files import replacing
 from stochvid.io.video import to_bytes, write_png
 from stochvid.models.state import Loss
 from stochvid.pictures import FuturesPicture
-from stochvid.runs import Run
+from stochvid.runs import METRICS, Run, read_metrics
 from stochvid.signals import StopSignals
 
 COLUMNS = ("step", "split", "loss", "mse", "kl", "lr", "clips_per_s")
@@ -120,9 +120,10 @@ class RunLog(Callback):
         """On resume, what was logged after the checkpoint is forgotten."""
         if self.file is not None or not trainer.is_global_zero:
             return
-        step, path = self.run.step, self.run.folder / "metrics.csv"
+        step, path = self.run.step, self.run.folder / METRICS
         ends = {"train": step, "val": self.validated}
-        kept = _rows_until(path, ends) if self.run.checkpoint else []
+        rows = read_metrics(path) if self.run.checkpoint else []
+        kept = [row for row in rows if int(row["step"]) <= ends[row["split"]]]
         with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()
@@ -260,19 +261,6 @@ class _Mean:
         *sums, clips = trainer.strategy.reduce(here, reduce_op="sum").tolist()
         self.__init__()
         return {name: total / max(clips, 1) for name, total in zip(("loss", "mse", "kl"), sums, strict=True)}
-
-
-def _rows_until(path: Path, ends: dict[str, int]) -> list[dict[str, str]]:
-    """The rows of an earlier metrics.csv up to the last step of each split."""
-    try:
-        whole = path.read_text(encoding="utf-8").rpartition("\n")[0]  # a last line without an end was cut short
-        return [row for row in csv.DictReader(whole.splitlines()) if int(row["step"]) <= ends[row["split"]]]
-    except FileNotFoundError:
-        return []
-    except (ValueError, TypeError, KeyError):
-        raise InputError(
-            f"{str(path)!r} is not a metrics file of stochvid. Move it away to continue the run."
-        ) from None
 
 
 def _add_gif(writer: SummaryWriter, tag: str, gif: Path, step: int) -> None:

@@ -169,6 +169,14 @@ def import_(options: Namespace) -> int:
     return 0
 
 
+def card(options: Namespace) -> int:
+    """`stochvid card`."""
+    from stochvid.card import write_card
+
+    print(write_card(options.model, options.evaluations, options.name))
+    return 0
+
+
 def _given(options: Namespace) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name != "cmd"}
 
@@ -183,6 +191,7 @@ COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "uncertainty": uncertainty,
     "surprise": surprise,
     "import": import_,
+    "card": card,
 }
 
 
@@ -233,7 +242,7 @@ def main(words: list[str] | None = None) -> int:
 def _plain(error: Exception) -> str:
     """A parser's error in one line, in the words of the command line."""
     text = re.sub(
-        r"\b(?:predict|evaluate|compare|uncertainty|surprise|import)\.(\w+)\b", r"\1", " ".join(str(error).split())
+        r"\b(?:predict|evaluate|compare|uncertainty|surprise|import|card)\.(\w+)\b", r"\1", " ".join(str(error).split())
     )
     text = re.sub(r'Parser key "([\w.]+)":\s*', r"--\1: ", text)
     return re.sub(r"Expected an? <class '(?:\w+\.)*(\w+)'>\. Got value: (.*)", r"expected \1, got \2.", text)

@@ -76,6 +76,12 @@ Turn a checkpoint of the paper's published code into a model, without executing 
   stochvid import svglp_smmnist2.pth models/svglp
   stochvid predict models/svglp moving-mnist:1"""
 
+CARD = """\
+Write a model's card, README.md in its folder, with the numbers of evaluations of it; the Hugging Face Hub shows it.
+
+  stochvid evaluate runs/mine --out evaluations/mine
+  stochvid card runs/mine evaluations/mine"""
+
 FORMATS = ("videos", "arrays", "kth", "bair", "lerobot")
 
 DATA = (
@@ -105,7 +111,7 @@ def make_parser() -> tuple[ArgumentParser, dict[str, set[str]]]:
     )
     commands = parser.add_subcommands(dest="cmd", metavar="COMMAND")
     makers = (_prepare_parser, _train_parser, _predict_parser, _evaluate_parser, _compare_parser)
-    makers += (_uncertainty_parser, _surprise_parser, _import_parser)
+    makers += (_uncertainty_parser, _surprise_parser, _import_parser, _card_parser)
     parts = {make.__name__.split("_")[1]: make(style) for make in makers}
     for name, part in parts.items():
         commands.add_subcommand(name, part, help=part.description.splitlines()[0])
@@ -312,6 +318,16 @@ def _import_parser(style: dict) -> ArgumentParser:
     parser.add_argument("checkpoint", type=str, help="a .pth file of the 2018 code, of any version of PyTorch")
     parser.add_argument("out", type=str, help="folder for the model")
     parser.add_argument("--overwrite", action="store_true", help="replace a model that is there")
+    return parser
+
+
+def _card_parser(style: dict) -> ArgumentParser:
+    parser = ArgumentParser(usage="stochvid card MODEL [EVALUATION ...] [--name NAME]", description=CARD, **style)
+    parser.add_argument("model", type=str, help="the folder of a run or of a model")
+    parser.add_argument(
+        "evaluations", type=str, nargs="*", metavar="evaluation", help="folders that stochvid evaluate made of it"
+    )
+    parser.add_argument("--name", type=str | None, help="what the model is called (default: as its run)")
     return parser
 
 

@@ -5,13 +5,15 @@ metrics.csv     losses over the steps
 checkpoints/    step-NNNNNNNN.ckpt, to continue from: the newest ones, and that of the best validation
 samples/        futures of held-out clips as the model learned
 tensorboard/    the same for TensorBoard
-model/          the trained model: config.json, model.safetensors, training.yaml (the run's config), and clips.json
-                (rate, stride and crop of the store that it was trained on, if it was)
+model/          the trained model: config.json, model.safetensors, README.md (its card), training.yaml (the run's
+                config), and clips.json (rate, stride and crop of the store that it was trained on, if it was)
 best/           likewise, with the weights of the best validation
 """
 
+import csv
 import dataclasses
 import json
+import math
 import re
 import shutil
 import signal
@@ -24,8 +26,8 @@ from stochvid.config import CLIPS, TRAINING, TrainConfig, load_config
 from stochvid.errors import InputError
 from stochvid.files import remove_leftovers, replacing, replacing_folder, writable_folder
 
-CONFIG = "config.yaml"
-CONTENTS = (CONFIG, "metrics.csv", "checkpoints", "samples", "tensorboard", "model", "best")
+CONFIG, METRICS, CARD = "config.yaml", "metrics.csv", "README.md"
+CONTENTS = (CONFIG, METRICS, "checkpoints", "samples", "tensorboard", "model", "best")
 CHECKPOINT = re.compile(r"step-(\d{8})\.ckpt")
 
 # Settings of how a run is carried out. All others are of what is learned, and stay as they were when it began.
@@ -153,12 +155,16 @@ class Run:
             temporary.write_text("".join(comments) + config.to_yaml(), encoding="utf-8")
 
     def save_model(self, model, seen: dict[str, Any] | None = None, name: str = "model") -> None:
-        """Writes a model's folder, with the run's config in it, and what `StoredClips.seen` says."""
+        """Writes a model's folder, with its card, the run's config, and what `StoredClips.seen` says."""
+        config = load_config(self.folder / CONFIG)
+        card = model.generate_model_card(
+            name=folder_name(str(self.folder)), training=config, validation=validation_of(self.folder / name)
+        )
+        model.documents = {CARD: str(card), TRAINING: (self.folder / CONFIG).read_text(encoding="utf-8")}
+        if seen:
+            model.documents[CLIPS] = json.dumps(seen)
         with replacing_folder(self.folder / name) as folder:
             model.save_pretrained(folder)
-            shutil.copyfile(self.folder / CONFIG, folder / TRAINING)
-            if seen:
-                (folder / CLIPS).write_text(json.dumps(seen), encoding="utf-8")
 
     def _remove(self, names: list[str]) -> None:
         try:
@@ -187,6 +193,37 @@ def changed(saved: dict[str, dict[str, Any]], given: TrainConfig) -> str | None:
             if new != old and not longer and name not in CARRYING_OUT.get(group, ()):
                 return f"--{group}.{name} is {old!r} in the run, but {new!r} was given."
     return None
+
+
+def validation_of(model: Path) -> dict[str, str] | None:
+    """The row of `metrics.csv` for the weights in a run's `model` or `best`; None outside of a run.
+
+    Raises:
+        InputError: the file is none of stochvid's.
+    """
+    rows = [row for row in read_metrics(model.parent / METRICS) if row["split"] == "val"]
+    if not rows:
+        return None
+    return min(rows, key=lambda row: float(row["loss"])) if model.name == "best" else rows[-1]
+
+
+def read_metrics(path: Path) -> list[dict[str, str]]:
+    """The rows of a `metrics.csv`; none if it is not there.
+
+    Raises:
+        InputError: the file is none of stochvid's.
+    """
+    try:
+        whole = path.read_text(encoding="utf-8").rpartition("\n")[0]  # a last line without an end was cut short
+        rows = list(csv.DictReader(whole.splitlines()))
+        for row in rows:
+            if int(row["step"]) < 0 or row["split"] not in ("train", "val") or not math.isfinite(float(row["loss"])):
+                raise ValueError(row)
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, TypeError, KeyError, csv.Error):
+        raise InputError(f"{str(path)!r} is not a metrics file of stochvid. Move it away to go on.") from None
+    return rows
 
 
 def seen_clips(model: Path) -> dict[str, Any]:

@@ -1,25 +1,41 @@
-"""Saving and loading a model as a folder: `config.json` + `model.safetensors`, strict and without pickle."""
+"""Saving, loading and sharing a model as a folder: `config.json` + `model.safetensors`, strict and without pickle."""
 
 import dataclasses
 import json
 from pathlib import Path
 from typing import Any, Self
 
+from huggingface_hub import ModelCard, PyTorchModelHubMixin, snapshot_download
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from stochvid.config import CLIPS, TRAINING, ModelConfig, from_dict
 from stochvid.errors import InputError
 from stochvid.files import replacing, writable_folder
+from stochvid.models.card import PAPER, TAGS, TASK, model_card
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
+CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+DOCUMENTS = (CARD, TRAINING, CLIPS)  # what may lie beside the two
+MOST_BYTES = 1 << 20  # of each of these, and of a config
 
 
-class Pretrained:
-    """Gives a model that is built from a `config` the methods `save_pretrained` and `from_pretrained`."""
+class Pretrained(PyTorchModelHubMixin, library_name="stochvid", pipeline_tag=TASK, tags=TAGS, paper_url=PAPER):
+    """Gives a model that is built from a `config` the methods `save_pretrained`, `from_pretrained` and `push_to_hub`.
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Writes `config.json` and `model.safetensors` into a folder, made if missing.
+    Saving and pushing are those of the Hugging Face Hub's mixin. Loading is our own: strict, and in our words.
+
+    Attributes:
+        documents: texts that travel with the weights, by file name: the model card, the run's config, clips' sizes.
+    """
+
+    documents: dict[str, str]
+
+    def save_pretrained(self, folder: str | Path, **options: Any) -> str | None:
+        """Writes `config.json`, `model.safetensors`, a model card and the documents into a folder, made if missing.
+
+        Args:
+            folder: where to.
+            options: of `huggingface_hub.ModelHubMixin.save_pretrained`.
 
         Raises:
             InputError: the folder cannot be written to.
@@ -27,12 +43,22 @@ class Pretrained:
         """
         if getattr(self, "frozen", False):
             raise RuntimeError("a copy for inference has no batch-norm any more. Save the model that it was made from.")
-        folder = writable_folder(folder)
+        return super().save_pretrained(writable_folder(folder), **options)
+
+    def _save_pretrained(self, save_directory: Path) -> None:
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
-        with replacing(folder / WEIGHTS) as path:
+        with replacing(save_directory / WEIGHTS) as path:
             path.write_bytes(save(weights, metadata={"format": "pt"}))
-        with replacing(folder / CONFIG) as path:
-            path.write_text(json.dumps(dataclasses.asdict(self.config), indent=2) + "\n", encoding="utf-8")
+        texts = {CARD: str(self.generate_model_card())} | self.documents
+        texts[CONFIG] = json.dumps(dataclasses.asdict(self.config), indent=2) + "\n"
+        for name, text in texts.items():
+            with replacing(save_directory / name) as path:
+                path.write_text(text, encoding="utf-8")
+
+    def generate_model_card(self, *_: Any, **options: Any) -> ModelCard:
+        """The card of a model that has none yet; options as `card.model_card`."""
+        count = sum(weights.numel() for weights in self.parameters())
+        return ModelCard(model_card(self.config, weights=count, **options), ignore_metadata_errors=True)
 
     @classmethod
     def from_pretrained(cls, model: str | Path, *, device: str = "cpu", **hub_options: Any) -> Self:
@@ -49,6 +75,7 @@ class Pretrained:
         folder = find_model(str(model), **hub_options)
         loaded = cls(_read_config(folder / CONFIG))
         loaded.load_state_dict(_read_weights(folder / WEIGHTS, loaded.state_dict()))
+        loaded.documents = {name: _read_text(folder / name) for name in DOCUMENTS if (folder / name).is_file()}
         return loaded.to(device).eval()
 
 
@@ -77,18 +104,29 @@ def _download(model: str, hub_options: dict[str, Any]) -> Path:
     )
     if model.count("/") != 1 or model.startswith((".", "/")) or model.endswith("/"):
         raise missing
-    from huggingface_hub import snapshot_download
-
     try:
-        return Path(snapshot_download(model, allow_patterns=[CONFIG, WEIGHTS, TRAINING, CLIPS], **hub_options))
+        return Path(snapshot_download(model, allow_patterns=[CONFIG, WEIGHTS, *DOCUMENTS], **hub_options))
     except (OSError, ValueError) as error:  # every error of the hub is one of these
         raise missing from error
 
 
+def _read_text(path: Path) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read(MOST_BYTES + 1)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{str(path)!r} cannot be read as text: {error}.") from None
+    if len(text) > MOST_BYTES:
+        raise InputError(f"{str(path)!r} is larger than 1 MiB, which no such file of a model is.")
+    return text
+
+
 def _read_config(path: Path) -> ModelConfig:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        values = json.loads(_read_text(path))
+    except InputError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{str(path)!r} is not valid JSON: {error}.") from None
     return from_dict(ModelConfig, values, repr(str(path)))
 

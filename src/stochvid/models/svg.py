@@ -43,7 +43,8 @@ class SVG(nn.Module, Pretrained):
 
     def __init__(self, config: ModelConfig):
         super().__init__()
-        self.config = c = config
+        self.config, self.documents = config, {}
+        c = config
         encoder, decoder = BACKBONES[c.backbone]
         self.encoder = encoder(c.image_size, c.channels, c.base_channels, c.g_dim)
         self.decoder = decoder(c.image_size, c.channels, c.base_channels, c.g_dim)

@@ -1,0 +1,154 @@
+"""Model cards: the README.md beside a model's weights, which the Hugging Face Hub shows."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from stochvid.config import ModelConfig, TrainConfig
+
+PAPER = "https://arxiv.org/abs/1802.07687"
+TASK = "video-to-video"
+TAGS = ["pytorch", "stochvid", "video-prediction", "stochastic-video-generation", "uncertainty"]
+
+TEMPLATE = """\
+---
+{{ card_data }}
+---
+
+# {{ name }}
+
+Given the first {{ config.context }} frames of a clip, this model draws as many different futures as you ask for, and
+says how uncertain every step is. It is {{ kind }} of Denton & Fergus,
+[*Stochastic Video Generation with a Learned Prior*]({{ paper }}) (ICML 2018), made with stochvid.
+
+| | |
+|---|---|
+{% for name, value in facts -%}
+| {{ name }} | {{ value }} |
+{% endfor %}
+## Use
+
+```python
+from stochvid import SVG
+
+model = SVG.from_pretrained("THIS FOLDER OR OWNER/NAME")
+futures = model.predict(context, horizon={{ 2 * config.horizon }}, samples=20)  # context: {{ shape }}, [0, 1] or uint8
+futures.frames     # (1, 20, {{ 2 * config.horizon }}, {{ config.channels }}, {{ size }}, {{ size }}) in (0, 1)
+futures.prior_std  # (1, 20, {{ 2 * config.horizon }}, {{ config.z_dim }}): how uncertain each step is
+```
+
+## Numbers
+{% for table in tables %}
+```
+{{ table }}
+```
+{% else %}
+None yet: `stochvid evaluate MODEL --out RESULTS`, then `stochvid card MODEL RESULTS`.
+{% endfor %}
+## How it was made
+{% if training %}
+    stochvid train --config training.yaml
+
+`training.yaml`, beside the weights, holds every setting, the seed included.
+{% else %}
+It comes without the settings of a training run.
+{% endif %}
+## Limits
+
+It knows the kind of clips that it was trained on and no others. Its futures are samples of what it has learned, not
+forecasts that anything should be decided by unseen: compare its uncertainty with what happens (`stochvid evaluate`,
+`stochvid uncertainty`) on clips of your own first.
+"""
+
+KINDS = {
+    "learned": "the model with a learned prior (SVG-LP)",
+    "fixed": "the model with a fixed prior (SVG-FP)",
+    "none": "the deterministic baseline",
+}
+
+
+def model_card(
+    config: ModelConfig,
+    *,
+    name: str | None = None,
+    weights: int,
+    training: TrainConfig | None = None,
+    validation: dict[str, str] | None = None,
+    evaluations: Sequence[tuple[dict[str, Any], str]] = (),
+) -> str:
+    """The text of a card, with the head that the Hub reads.
+
+    Args:
+        config: of the model.
+        name: what it is called; None: what kind it is.
+        weights: how many it has.
+        training: the run that made it, if that is known.
+        validation: row of that run's `metrics.csv` for these weights.
+        evaluations: results of `stochvid evaluate`, and each as a table.
+    """
+    kind = {"learned": "SVG-LP", "fixed": "SVG-FP", "none": "SVG without latents"}[config.prior]
+    data = ModelCardData(
+        library_name="stochvid",
+        pipeline_tag=TASK,
+        tags=TAGS,
+        model_name=name or kind,
+        eval_results=[result for results, _ in evaluations for result in _eval_results(results)] or None,
+    )
+    size, channels = config.image_size, config.channels
+    card = ModelCard.from_template(
+        data,
+        template_str=TEMPLATE,
+        name=name or kind,
+        kind=KINDS[config.prior],
+        config=config,
+        paper=PAPER,
+        size=size,
+        shape=f"(1, {config.context}, {channels}, {size}, {size})",
+        facts=_facts(config, weights, training, validation),
+        tables=[table for _, table in evaluations],
+        training=training is not None,
+    )
+    return str(card)
+
+
+def _facts(
+    config: ModelConfig, weights: int, training: TrainConfig | None, validation: dict[str, str] | None
+) -> list[tuple[str, str]]:
+    c, colour = config, "grey" if config.channels == 1 else f"{config.channels} channels"
+    facts = [
+        ("task", f"video prediction, trained on {c.context} → {c.horizon} frames"),
+        ("frames", f"{c.image_size}×{c.image_size}, {colour}"),
+        ("network", f"{c.backbone.upper()}, {weights:,} weights: G {c.g_dim}, Z {c.z_dim}, LSTMs of {c.rnn_size}"),
+    ]
+    if training is not None:
+        d, t = training.data, training.trainer
+        made = f"Moving MNIST, rules of {d.variant}, {d.num_digits} digit(s) ({d.digits})"
+        facts += [
+            ("trained on", f"a store of clips (`{d.store}`)" if d.store else made),
+            ("trained for", f"{t.max_steps:,} steps of {d.batch_size} clips at most, {t.precision}, seed {t.seed}"),
+        ]
+    if validation is not None:
+        mse, kl = float(validation["mse"]), float(validation["kl"])
+        facts.append(
+            ("held-out clips", f"MSE {mse:.4g} and KL {kl:.3g} nats per step, after {int(validation['step']):,} steps")
+        )
+    return facts
+
+
+def _eval_results(results: dict[str, Any]) -> list[EvalResult]:
+    """The best of all samples by each metric, as the Hub lists it."""
+    setting = f"{results['setting']['context']} → {results['setting']['horizon']} frames"
+    return [
+        EvalResult(
+            task_type=TASK,
+            dataset_type=results["data"].get("data_set") or results["data"].get("source", "clips"),
+            dataset_name=results["data"]["name"],
+            metric_type=metric,
+            metric_name=f"{metric.upper()}, best of {results['sampling']['drawn']}, {results['protocol']['name']}, "
+            f"{setting}",
+            metric_value=round(kinds["best"]["mean"], 4),
+        )
+        for metric, kinds in results["metrics"].items()
+        if kinds["best"]["mean"] is not None
+    ]
