@@ -1,13 +1,13 @@
 """The options of every command, and what `--help` says of them. Imports no torch."""
 
-import re
-from argparse import SUPPRESS, RawDescriptionHelpFormatter
+from argparse import SUPPRESS
 from importlib.metadata import version
 
-from jsonargparse import ArgumentParser, DefaultHelpFormatter
+from jsonargparse import ArgumentParser
 
 from stochvid.config import GROUPS, shipped_configs
 from stochvid.evaluation.protocols import BASELINES, CLIPS, PROTOCOLS, SAMPLES
+from stochvid.formatters import Formatter, PlainFormatter
 
 DESCRIPTION = """\
 Draw many sharp, different, plausible futures of a video, and say how uncertain each step is.
@@ -82,18 +82,6 @@ DATA = (
     "a store, STORE:SPLIT, a config (laptop, mine.yaml), or a run, for the held-out clips of what it trains on "
     "(default: what the model was trained on)"
 )
-
-
-class Formatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
-    """jsonargparse's help, with the examples of the descriptions as they are written."""
-
-
-class PlainFormatter(Formatter):
-    """For options that are left out rather than set to null: says nothing of null."""
-
-    def _expand_help(self, action) -> str:
-        text = re.sub(r" \(default: null\)|, default: null(?=\))| \| null", "", super()._expand_help(action))
-        return re.sub(r"(\(default: .*\)) \((?:(type: \w+), )?default: .*\)$", r"\1", text)  # said once is enough
 
 
 def make_parser() -> tuple[ArgumentParser, dict[str, set[str]]]:
