@@ -76,6 +76,14 @@ Turn a checkpoint of the paper's published code into a model, without executing 
   stochvid import svglp_smmnist2.pth models/svglp
   stochvid predict models/svglp moving-mnist:1"""
 
+EXPORT = """\
+Write a model as two graphs that run without stochvid, one for the given frames and one for each step of the future.
+
+  stochvid export runs/laptop exported                            ONNX; needs pip install 'stochvid[export]'
+  stochvid export runs/laptop exported --format torch-export      for torch alone, without this package
+
+docs/export.md has the inputs and outputs, and a whole program around them."""
+
 FORMATS = ("videos", "arrays", "kth", "bair", "lerobot")
 
 DATA = (
@@ -93,7 +101,7 @@ def make_parser() -> tuple[ArgumentParser, dict[str, set[str]]]:
     )
     commands = parser.add_subcommands(dest="cmd", metavar="COMMAND")
     makers = (_prepare_parser, _train_parser, _predict_parser, _evaluate_parser, _compare_parser)
-    makers += (_uncertainty_parser, _surprise_parser, _import_parser)
+    makers += (_uncertainty_parser, _surprise_parser, _import_parser, _export_parser)
     parts = {make.__name__.split("_")[1]: make(style) for make in makers}
     for name, part in parts.items():
         commands.add_subcommand(name, part, help=part.description.splitlines()[0])
@@ -300,6 +308,18 @@ def _import_parser(style: dict) -> ArgumentParser:
     parser.add_argument("checkpoint", type=str, help="a .pth file of the 2018 code, of any version of PyTorch")
     parser.add_argument("out", type=str, help="folder for the model")
     parser.add_argument("--overwrite", action="store_true", help="replace a model that is there")
+    return parser
+
+
+def _export_parser(style: dict) -> ArgumentParser:
+    parser = ArgumentParser(usage="stochvid export MODEL OUT [options]", description=EXPORT, **style)
+    parser.add_argument("model", type=str, help="folder of a run or of a model, or owner/name on the Hugging Face Hub")
+    parser.add_argument("out", type=str, help="folder for the graphs")
+    parser.add_argument(
+        "--format", choices=["onnx", "torch-export"], default="onnx", help="of the graphs (default: %(default)s)"
+    )
+    parser.add_argument("--context", type=int | None, help="frames to give, fixed in the graph (default: as trained)")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier export")
     return parser
 
 
