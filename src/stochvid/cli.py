@@ -177,6 +177,21 @@ def card(options: Namespace) -> int:
     return 0
 
 
+def export(options: Namespace) -> int:
+    """`stochvid export`."""
+    from stochvid.io.export import export_model
+
+    values = _given(options)
+    model, out = values.pop("model"), values.pop("out")
+    written = export_model(model, out, **values)
+    print(f"{model} → {out}: {written.summary}, as {options.format}")
+    for name, size in written.sizes.items():
+        print(f"  {name:14}{size / 1e6:8.2f} MB")
+    print(f"Run on random clips, the graphs differ from the model by {written.difference:.1e} at most.")
+    print("A loop that needs neither stochvid nor (with ONNX) torch is in docs/export.md.")
+    return 0
+
+
 def _given(options: Namespace) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name != "cmd"}
 
@@ -191,6 +206,7 @@ COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "uncertainty": uncertainty,
     "surprise": surprise,
     "import": import_,
+    "export": export,
     "card": card,
 }
 
@@ -242,7 +258,9 @@ def main(words: list[str] | None = None) -> int:
 def _plain(error: Exception) -> str:
     """A parser's error in one line, in the words of the command line."""
     text = re.sub(
-        r"\b(?:predict|evaluate|compare|uncertainty|surprise|import|card)\.(\w+)\b", r"\1", " ".join(str(error).split())
+        r"\b(?:predict|evaluate|compare|uncertainty|surprise|import|export|card)\.(\w+)\b",
+        r"\1",
+        " ".join(str(error).split()),
     )
     text = re.sub(r'Parser key "([\w.]+)":\s*', r"--\1: ", text)
     return re.sub(r"Expected an? <class '(?:\w+\.)*(\w+)'>\. Got value: (.*)", r"expected \1, got \2.", text)

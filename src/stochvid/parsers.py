@@ -1,13 +1,13 @@
 """The options of every command, and what `--help` says of them. Imports no torch."""
 
-import re
-from argparse import SUPPRESS, RawDescriptionHelpFormatter
+from argparse import SUPPRESS
 from importlib.metadata import version
 
-from jsonargparse import ArgumentParser, DefaultHelpFormatter
+from jsonargparse import ArgumentParser
 
 from stochvid.config import GROUPS, shipped_configs
 from stochvid.evaluation.protocols import BASELINES, CLIPS, PROTOCOLS, SAMPLES
+from stochvid.formatters import Formatter, PlainFormatter
 
 DESCRIPTION = """\
 Draw many sharp, different, plausible futures of a video, and say how uncertain each step is.
@@ -82,24 +82,20 @@ Write a model's card, README.md in its folder, with the numbers of evaluations o
   stochvid evaluate runs/mine --out evaluations/mine
   stochvid card runs/mine evaluations/mine"""
 
+EXPORT = """\
+Write a model as two graphs that run without stochvid, one for the given frames and one for each step of the future.
+
+  stochvid export runs/laptop exported                            ONNX; needs pip install 'stochvid[export]'
+  stochvid export runs/laptop exported --format torch-export      for torch alone, without this package
+
+docs/export.md has the inputs and outputs, and a whole program around them."""
+
 FORMATS = ("videos", "arrays", "kth", "bair", "lerobot")
 
 DATA = (
     "a store, STORE:SPLIT, a config (laptop, mine.yaml), or a run, for the held-out clips of what it trains on "
     "(default: what the model was trained on)"
 )
-
-
-class Formatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
-    """jsonargparse's help, with the examples of the descriptions as they are written."""
-
-
-class PlainFormatter(Formatter):
-    """For options that are left out rather than set to null: says nothing of null."""
-
-    def _expand_help(self, action) -> str:
-        text = re.sub(r" \(default: null\)|, default: null(?=\))| \| null", "", super()._expand_help(action))
-        return re.sub(r"(\(default: .*\)) \((?:(type: \w+), )?default: .*\)$", r"\1", text)  # said once is enough
 
 
 def make_parser() -> tuple[ArgumentParser, dict[str, set[str]]]:
@@ -111,7 +107,7 @@ def make_parser() -> tuple[ArgumentParser, dict[str, set[str]]]:
     )
     commands = parser.add_subcommands(dest="cmd", metavar="COMMAND")
     makers = (_prepare_parser, _train_parser, _predict_parser, _evaluate_parser, _compare_parser)
-    makers += (_uncertainty_parser, _surprise_parser, _import_parser, _card_parser)
+    makers += (_uncertainty_parser, _surprise_parser, _import_parser, _export_parser, _card_parser)
     parts = {make.__name__.split("_")[1]: make(style) for make in makers}
     for name, part in parts.items():
         commands.add_subcommand(name, part, help=part.description.splitlines()[0])
@@ -328,6 +324,18 @@ def _card_parser(style: dict) -> ArgumentParser:
         "evaluations", type=str, nargs="*", metavar="evaluation", help="folders that stochvid evaluate made of it"
     )
     parser.add_argument("--name", type=str | None, help="what the model is called (default: as its run)")
+    return parser
+
+
+def _export_parser(style: dict) -> ArgumentParser:
+    parser = ArgumentParser(usage="stochvid export MODEL OUT [options]", description=EXPORT, **style)
+    parser.add_argument("model", type=str, help="folder of a run or of a model, or owner/name on the Hugging Face Hub")
+    parser.add_argument("out", type=str, help="folder for the graphs")
+    parser.add_argument(
+        "--format", choices=["onnx", "torch-export"], default="onnx", help="of the graphs (default: %(default)s)"
+    )
+    parser.add_argument("--context", type=int | None, help="frames to give, fixed in the graph (default: as trained)")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier export")
     return parser
 
 

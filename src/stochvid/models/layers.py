@@ -131,6 +131,15 @@ class ConvFromPoint(nn.ConvTranspose2d):
         return _channels_first(y if self.bias is None else y + self.bias.to(y.dtype))
 
 
+def make_plain(part: nn.Module) -> None:
+    """Makes the convolutions above, wherever in `part` they are, the plain ones that they equal: for export."""
+    for layer in part.modules():  # they have the weights and attributes of plain ones: only `forward` is another
+        if isinstance(layer, DownConv | ConvToPoint):
+            layer.__class__ = nn.Conv2d
+        elif isinstance(layer, UpConv | ConvFromPoint):
+            layer.__class__ = nn.ConvTranspose2d
+
+
 # ------------------------------------------------------------------------------------------------- skip connections
 
 
@@ -163,6 +172,8 @@ def add_skips(d: Tensor, skips: Tensor, rows: tuple[int, int, int]) -> Tensor:
     """
     if torch.is_grad_enabled() and (d.requires_grad or skips.requires_grad):
         return AddSkips.apply(d, skips, rows)
+    if skips.shape[0] == d.shape[0]:
+        return d.add_(skips)  # every row has its own: one plain sum, also in an exported graph
     own = skips.shape[0] // rows[1]
     by_step, skips = d.unflatten(0, rows), skips.unflatten(0, (own, rows[1]))[:, :, None]
     by_step[:own].add_(skips)

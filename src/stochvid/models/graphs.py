@@ -1,0 +1,131 @@
+"""A model cut in two for export: `ContextGraph` reads the given frames, `StepGraph` draws the next one.
+
+Dictionaries of tensors go in and come out, and every tensor has its rows first, so that whoever runs the graphs can
+repeat and choose rows of all of them alike. What `StepGraph` calls `next_x` is what it takes as `x` in the step after.
+
+Axes: `B` clips, `N` rows of a rollout (clips × samples), `K` context frames, `C H W` image, `G` features, `Z` latents.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from stochvid.models.layers import make_plain
+from stochvid.models.recurrent import LSTMState
+from stochvid.models.svg import SVG
+
+NEXT = "next_"
+
+
+class Graph(nn.Module):
+    """What both graphs share.
+
+    Args:
+        model: a copy `for_inference`, which is then the graph's own: its layers become plain ones.
+
+    Attributes:
+        name: of the graph.
+        rows: name of the first axis of everything that goes in and comes out.
+    """
+
+    name: str
+    rows: str
+
+    def __init__(self, model: SVG):
+        super().__init__()
+        make_plain(model)
+        self.model = model.to(memory_format=torch.contiguous_format)  # which runtimes and files expect
+
+    def _state(self, prior: LSTMState | None, predictor: LSTMState, features: Tensor) -> dict[str, Tensor]:
+        """What every step hands on: features (N, G) and, of each LSTM, hidden and cell state (N, layers, hidden)."""
+        state = {"features": features}
+        for part, lstm in (("prior", prior), ("predictor", predictor)):
+            if lstm is not None:
+                state |= {_name(part, i): x.transpose(0, 1) for i, x in enumerate(lstm)}
+        return state
+
+    def _maps(self, skips: list[Tensor]) -> dict[str, Tensor]:
+        """Skips → the maps that the decoder adds, (N, …, size, size) each, named by their size, coarsest first."""
+        return {f"skip_{x.shape[-1]}": x for x in self.model.decoder.hoist(skips)}
+
+
+class ContextGraph(Graph):
+    """The given frames under the posterior → the state that the first step takes."""
+
+    name, rows = "context", "B"
+
+    def __init__(self, model: SVG):
+        super().__init__(model)
+        model.decoder.head = None  # of the decoder it takes the skips' halves alone: files hold no weights in vain
+        for stage in model.decoder.stages:
+            stage.d = stage.then = None
+
+    def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """As `SVG.observe` without reconstruction.
+
+        Args:
+            inputs: `frames` (B, K, C, H, W) in [0, 1]; and, unless K is 1 or the model has no latents, `noise`
+                (B, K − 1, Z) for z = μ_φ + σ_φ · noise.
+        """
+        noise = inputs.get("noise")
+        state = self.model.observe(inputs["frames"], None if noise is None else noise[:, None], decode=False).state
+        return self._state(state.prior, state.predictor, state.features) | self._maps(state.future_skips)
+
+    def example(self, context: int, batch: int = 2) -> dict[str, Tensor]:
+        """Inputs for so many frames of so many clips, uniform frames and normal noise, always the same."""
+        c, generator = self.model.config, torch.Generator().manual_seed(0)
+        inputs = {"frames": torch.rand(batch, context, c.channels, c.image_size, c.image_size, generator=generator)}
+        if self.model.z_dim and context > 1:
+            inputs["noise"] = torch.randn(batch, context - 1, c.z_dim, generator=generator)
+        return inputs
+
+
+class StepGraph(Graph):
+    """A state and noise → the next frame, the prior that it was drawn from, and the next state."""
+
+    name, rows = "step", "N"
+
+    def __init__(self, model: SVG):
+        super().__init__(model)
+        model.posterior = None
+        if model.config.future_skip != "previous":
+            for stage in model.decoder.stages:
+                stage.skip = stage.bias = None
+
+    def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """As a step of `SVG.imagine`, with the drawn frame read back.
+
+        Args:
+            inputs: the state; and, unless the model has no latents, `noise` (N, Z) for z = μ_ψ + σ_ψ · noise.
+
+        Returns:
+            `frame` (N, C, H, W) in (0, 1), `prior_mean` and `prior_std` (N, Z) of a model with latents, and `next_x`
+            for every x of the state that changes.
+        """
+        features = inputs["features"]
+        noise = inputs.get("noise", features.new_zeros(features.shape[0], 0))
+        hoisted = [x for name, x in inputs.items() if name.startswith("skip_")]
+        frame, prior, *lstms = self.model._step(
+            features, noise, hoisted, _lstm(inputs, "prior"), _lstm(inputs, "predictor")
+        )
+        features, skips, _ = self.model._encode(frame)
+        after = self._state(*lstms, features)
+        if self.model.config.future_skip == "previous":
+            after |= self._maps(skips)
+        outputs = {"frame": frame}
+        if self.model.z_dim:
+            outputs |= {"prior_mean": prior.mean, "prior_std": prior.std}
+        return outputs | {NEXT + name: x for name, x in after.items()}
+
+    def example(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Inputs for a state of `ContextGraph`, with normal noise, always the same."""
+        noise = torch.randn(len(state["features"]), self.model.z_dim, generator=torch.Generator().manual_seed(0))
+        return ({"noise": noise} if self.model.z_dim else {}) | state
+
+
+def _name(part: str, i: int) -> str:
+    return f"{part}_{'hc'[i]}"
+
+
+def _lstm(inputs: dict[str, Tensor], part: str) -> LSTMState | None:
+    names = (_name(part, 0), _name(part, 1))
+    return tuple(inputs[name].transpose(0, 1) for name in names) if names[0] in inputs else None
