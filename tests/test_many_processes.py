@@ -115,3 +115,20 @@ def test_a_killed_process_is_restarted_and_the_run_ends_as_if_undisturbed(tmp_pa
     assert 0 < len(done) - 20 <= 3, done  # at most a checkpoint's interval was done again
     run([*TORCHRUN, "-m", "stochvid", *words, tmp_path / "whole"])
     assert outcome(tmp_path / "killed") == outcome(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_processes_that_slurm_started_train_together(tmp_path):
+    """SLURM itself is not here: its variables are, as `srun` sets them for two tasks on a node."""
+    config = write_config(tmp_path / "config.yaml", 20, 3)
+    words = [sys.executable, "-m", "stochvid", "train", "--config", str(config), "--trainer.devices", "2", "--out"]
+    job = {"JOB_ID": "4711", "JOB_NAME": "svg", "NTASKS": "2", "NTASKS_PER_NODE": "2", "NODELIST": "localhost"}
+    tasks = []
+    for rank in range(2):
+        task = job | {"PROCID": str(rank), "LOCALID": str(rank), "NODEID": "0"}
+        environment = ENVIRONMENT | {f"SLURM_{name}": value for name, value in task.items()}
+        tasks.append(subprocess.Popen([*words, str(tmp_path / "slurm")], env=environment, stdout=subprocess.PIPE))
+    assert [task.communicate(timeout=300)[0].count(b"2 processes") for task in tasks] == [1, 0]
+    assert [task.returncode for task in tasks] == [0, 0]
+    run([*TORCHRUN, *words[1:], tmp_path / "torchrun"])
+    assert outcome(tmp_path / "slurm") == outcome(tmp_path / "torchrun")
