@@ -22,6 +22,7 @@ PARTS = {  # name → the module that holds its function; loaded when it runs, f
     "sampling": "models",
     "recompute": "models",
     "compiling": "models",
+    "export": "exported",
     "metrics": "metrics",
     "moving-mnist": "moving_mnist",
     "commands": "commands",
