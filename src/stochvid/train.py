@@ -235,6 +235,7 @@ class Training(LightningModule):
             InputError: it is damaged, of another run, or of other data.
         """
         checkpoint, what = AtomicCheckpointIO().load_checkpoint(path), f"checkpoint {str(path)!r}"
+        checkpoint["config"]["trainer"].pop("max_steps", None)  # the run's config knows how far it goes
         if difference := changed(checkpoint["config"], self.config):
             raise InputError(f"{what} is of another run: {difference}")
         if checkpoint["data"] != data:
