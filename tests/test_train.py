@@ -20,7 +20,7 @@ from stochvid.config import shipped_configs
 from stochvid.data.digits import MNIST_FILES
 from stochvid.io.checkpoint import AtomicCheckpointIO
 from stochvid.runs import Run
-from stochvid.train import Diverged, learning_rate_scale, train
+from stochvid.train import Diverged, learning_rate_scale, moving_average, train
 
 
 def tiny(steps=6, seed=0, **groups) -> TrainConfig:
@@ -194,6 +194,15 @@ def test_averaged_weights_are_what_is_saved(tmp_path):
     train(tiny(4, optim={"ema": 0.5}), tmp_path / "averaged")
     assert rows(tmp_path / "plain", "train")[-1]["loss"] == rows(tmp_path / "averaged", "train")[-1]["loss"]
     assert not same_weights(tmp_path / "plain", tmp_path / "averaged")
+
+
+def test_the_average_forgets_where_the_weights_began():
+    """Of values 0, 1, 2, … the average is a tenth or so behind; a constant decay would still hold to the first ones."""
+    average = torch.zeros(())
+    for count in range(1, 300):
+        average = moving_average(average, torch.tensor(float(count)), torch.tensor(count), 0.9999)
+    assert 0.85 * 300 < average < 0.95 * 300
+    assert moving_average(torch.zeros(()), torch.ones(()), torch.tensor(10**9), 0.999) == pytest.approx(0.001)
 
 
 def test_a_longer_run_takes_its_learning_rate_from_the_longer_schedule(tmp_path):

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from stochvid.config import TrainConfig
 from stochvid.data.clips import VAL_SEED, open_clips
+from stochvid.devices import machine
 from stochvid.errors import InputError
 from stochvid.files import replacing
 from stochvid.io.video import to_bytes, write_png
@@ -227,7 +228,7 @@ class Checkpoints(Callback):
         """Saves the best model, and the checkpoint of this step."""
         best = self.run_log.best[0] == trainer.global_step
         if best and trainer.is_global_zero:
-            self.run.save_model(pl_module.final, trainer.datamodule.seen, "best")
+            self.run.save_model(pl_module.final, machine(pl_module.device), trainer.datamodule.seen, "best")
         if trainer.state.fn == TrainerFn.FITTING and (best or self._is_due(trainer)):
             self._save(trainer)
 

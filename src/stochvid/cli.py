@@ -23,6 +23,14 @@ from stochvid.signals import Interrupted, interruptible
 MOVING_MNIST = "moving-mnist"
 
 
+def demo(options: Namespace) -> int:
+    """`stochvid demo`."""
+    from stochvid.demo import demo
+
+    demo(**_given(options))
+    return 0
+
+
 def prepare(options: Namespace) -> int:
     """`stochvid prepare`."""
     values = {name: value for name, value in options.items() if name != "cmd" and value is not None}
@@ -173,7 +181,7 @@ def card(options: Namespace) -> int:
     """`stochvid card`."""
     from stochvid.card import write_card
 
-    print(write_card(options.model, options.evaluations, options.name))
+    print(write_card(options.model, options.evaluations))
     return 0
 
 
@@ -196,8 +204,9 @@ def _given(options: Namespace) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name != "cmd"}
 
 
-COMPUTING = ("train", "predict", "evaluate", "uncertainty", "surprise")
+COMPUTING = ("demo", "train", "predict", "evaluate", "uncertainty", "surprise")
 COMMANDS: dict[str, Callable[[Namespace], int]] = {
+    "demo": demo,
     "prepare": prepare,
     "train": train,
     "predict": predict,
@@ -258,7 +267,7 @@ def main(words: list[str] | None = None) -> int:
 def _plain(error: Exception) -> str:
     """A parser's error in one line, in the words of the command line."""
     text = re.sub(
-        r"\b(?:predict|evaluate|compare|uncertainty|surprise|import|export|card)\.(\w+)\b",
+        r"\b(?:demo|predict|evaluate|compare|uncertainty|surprise|import|export|card)\.(\w+)\b",
         r"\1",
         " ".join(str(error).split()),
     )

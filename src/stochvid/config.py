@@ -166,7 +166,8 @@ class OptimConfig:
         decay: how the learning rate falls to 0 at the last step: none or cosine.
         decay_start: fraction of the steps after which the decay begins.
         clip_norm: largest norm of the whole gradient (null: no clipping).
-        ema: decay of an exponential moving average of the weights, which is then validated and saved (null: none).
+        ema: decay of an exponential moving average of the weights, less in the first steps, which is then validated and
+            saved (null: none).
     """
 
     lr: float = 2e-3

@@ -12,12 +12,18 @@ from stochvid.formatters import Formatter, PlainFormatter
 DESCRIPTION = """\
 Draw many sharp, different, plausible futures of a video, and say how uncertain each step is.
 
+  stochvid demo                                          what it does, in seconds
   stochvid train --config laptop                         train a small model in minutes (no data needed)
   stochvid prepare my-videos data/videos                 decode your videos once, to train on them
   stochvid predict runs/laptop moving-mnist:1 my.mp4     draw futures of clips
   stochvid evaluate runs/laptop                          score them as the papers do
   stochvid uncertainty runs/laptop                       is it uncertain where the motion is?
   stochvid surprise runs/laptop long.mp4                 when does a video do what nobody expects?"""
+
+DEMO = """\
+Draw futures of moving digits with a model that comes along: no data, no network, seconds.
+
+  stochvid demo"""
 
 TRAIN = """\
 Train a model; the run folder gets config.yaml, metrics.csv, checkpoints/, samples/ and model/.
@@ -77,7 +83,7 @@ Turn a checkpoint of the paper's published code into a model, without executing 
   stochvid predict models/svglp moving-mnist:1"""
 
 CARD = """\
-Write a model's card, README.md in its folder, with the numbers of evaluations of it; the Hugging Face Hub shows it.
+Put the numbers of evaluations into a model's card, README.md in its folder, which the Hugging Face Hub shows.
 
   stochvid evaluate runs/mine --out evaluations/mine
   stochvid card runs/mine evaluations/mine"""
@@ -106,7 +112,7 @@ def make_parser() -> tuple[ArgumentParser, dict[str, set[str]]]:
         "--version", action="version", version=f"stochvid {version('stochvid')}", help="print the version and exit"
     )
     commands = parser.add_subcommands(dest="cmd", metavar="COMMAND")
-    makers = (_prepare_parser, _train_parser, _predict_parser, _evaluate_parser, _compare_parser)
+    makers = (_demo_parser, _prepare_parser, _train_parser, _predict_parser, _evaluate_parser, _compare_parser)
     makers += (_uncertainty_parser, _surprise_parser, _import_parser, _export_parser, _card_parser)
     parts = {make.__name__.split("_")[1]: make(style) for make in makers}
     for name, part in parts.items():
@@ -114,6 +120,15 @@ def make_parser() -> tuple[ArgumentParser, dict[str, set[str]]]:
         if name != "train":
             part.formatter_class = PlainFormatter
     return parser, {name: set(part._option_string_actions) for name, part in parts.items()}
+
+
+def _demo_parser(style: dict) -> ArgumentParser:
+    parser = ArgumentParser(usage="stochvid demo [options]", description=DEMO, **style)
+    parser.add_argument("--samples", type=int, default=5, help="futures of each clip (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="another seed, other futures (default: %(default)s)")
+    parser.add_argument("--out", type=str, default="demo", help="folder of the results (default: %(default)s)")
+    parser.add_argument("--overwrite", action="store_true", help="replace earlier results")
+    return parser
 
 
 def _prepare_parser(style: dict) -> ArgumentParser:
@@ -318,12 +333,11 @@ def _import_parser(style: dict) -> ArgumentParser:
 
 
 def _card_parser(style: dict) -> ArgumentParser:
-    parser = ArgumentParser(usage="stochvid card MODEL [EVALUATION ...] [--name NAME]", description=CARD, **style)
+    parser = ArgumentParser(usage="stochvid card MODEL EVALUATION [EVALUATION ...]", description=CARD, **style)
     parser.add_argument("model", type=str, help="the folder of a run or of a model")
     parser.add_argument(
-        "evaluations", type=str, nargs="*", metavar="evaluation", help="folders that stochvid evaluate made of it"
+        "evaluations", type=str, nargs="+", metavar="evaluation", help="folders that stochvid evaluate made of it"
     )
-    parser.add_argument("--name", type=str | None, help="what the model is called (default: as its run)")
     return parser
 
 

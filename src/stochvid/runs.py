@@ -19,6 +19,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -154,11 +155,24 @@ class Run:
         with replacing(path) as temporary:
             temporary.write_text("".join(comments) + config.to_yaml(), encoding="utf-8")
 
-    def save_model(self, model, seen: dict[str, Any] | None = None, name: str = "model") -> None:
-        """Writes a model's folder, with its card, the run's config, and what `StoredClips.seen` says."""
-        config = load_config(self.folder / CONFIG)
+    def save_model(self, model, place: str, seen: dict[str, Any] | None = None, name: str = "model") -> None:
+        """Writes a model's folder.
+
+        Args:
+            model: to save.
+            place: what it was trained on, for its card.
+            seen: what `StoredClips.seen` says.
+            name: of the folder.
+        """
+        config, rows = load_config(self.folder / CONFIG), read_metrics(self.folder / METRICS)
+        held_out = [row for row in rows if row["split"] == "val"]
+        best = min(held_out, key=lambda row: float(row["loss"]), default=None)
+        hours = _seconds([row for row in rows if row["split"] == "train"], config.data.batch_size) / 3600
         card = model.generate_model_card(
-            name=folder_name(str(self.folder)), training=config, validation=validation_of(self.folder / name)
+            name=folder_name(str(self.folder)),
+            training=config,
+            validation=best if name == "best" else held_out[-1] if held_out else None,
+            effort=f"{hours:.2g} hours on {config.processes} × {place}",
         )
         model.documents = {CARD: str(card), TRAINING: (self.folder / CONFIG).read_text(encoding="utf-8")}
         if seen:
@@ -195,18 +209,6 @@ def changed(saved: dict[str, dict[str, Any]], given: TrainConfig) -> str | None:
     return None
 
 
-def validation_of(model: Path) -> dict[str, str] | None:
-    """The row of `metrics.csv` for the weights in a run's `model` or `best`; None outside of a run.
-
-    Raises:
-        InputError: the file is none of stochvid's.
-    """
-    rows = [row for row in read_metrics(model.parent / METRICS) if row["split"] == "val"]
-    if not rows:
-        return None
-    return min(rows, key=lambda row: float(row["loss"])) if model.name == "best" else rows[-1]
-
-
 def read_metrics(path: Path) -> list[dict[str, str]]:
     """The rows of a `metrics.csv`; none if it is not there.
 
@@ -217,13 +219,21 @@ def read_metrics(path: Path) -> list[dict[str, str]]:
         whole = path.read_text(encoding="utf-8").rpartition("\n")[0]  # a last line without an end was cut short
         rows = list(csv.DictReader(whole.splitlines()))
         for row in rows:
-            if int(row["step"]) < 0 or row["split"] not in ("train", "val") or not math.isfinite(float(row["loss"])):
+            numbers = [float(row["loss"]), float(row["clips_per_s"]) if row["split"] == "train" else 1.0]
+            if int(row["step"]) < 0 or row["split"] not in ("train", "val") or not all(map(math.isfinite, numbers)):
                 raise ValueError(row)
     except FileNotFoundError:
         return []
     except (OSError, ValueError, TypeError, KeyError, csv.Error):
         raise InputError(f"{str(path)!r} is not a metrics file of stochvid. Move it away to go on.") from None
     return rows
+
+
+def _seconds(rows: list[dict[str, str]], batch: int) -> float:
+    """How long the steps of training rows took, validations left out."""
+    steps = [0, *(int(row["step"]) for row in rows)]
+    clips = [batch * (step - before) for before, step in pairwise(steps)]
+    return sum(count / max(float(row["clips_per_s"]), 1e-9) for count, row in zip(clips, rows, strict=True))
 
 
 def seen_clips(model: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from importlib import resources
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,9 +18,11 @@ from stochvid.models.card import PAPER, TAGS, TASK, model_card
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 DOCUMENTS = (CARD, TRAINING, CLIPS)  # what may lie beside the two
 MOST_BYTES = 1 << 20  # of each of these, and of a config
+WITHIN = Path(str(resources.files("stochvid") / "weights"))
+PACKAGED = tuple(name for name in ("two-digits", "one-digit") if (WITHIN / name).is_dir())  # models that come along
 
 
-class Pretrained(PyTorchModelHubMixin, library_name="stochvid", pipeline_tag=TASK, tags=TAGS, paper_url=PAPER):
+class Pretrained(PyTorchModelHubMixin, library_name="stochvid", pipeline_tag=TASK, tags=[*TAGS], paper_url=PAPER):
     """Gives a model that is built from a `config` the methods `save_pretrained`, `from_pretrained` and `push_to_hub`.
 
     Saving and pushing are those of the Hugging Face Hub's mixin. Loading is our own: strict, and in our words.
@@ -58,14 +61,15 @@ class Pretrained(PyTorchModelHubMixin, library_name="stochvid", pipeline_tag=TAS
     def generate_model_card(self, *_: Any, **options: Any) -> ModelCard:
         """The card of a model that has none yet; options as `card.model_card`."""
         count = sum(weights.numel() for weights in self.parameters())
-        return ModelCard(model_card(self.config, weights=count, **options), ignore_metadata_errors=True)
+        return model_card(self.config, weights=count, **options)
 
     @classmethod
     def from_pretrained(cls, model: str | Path, *, device: str = "cpu", **hub_options: Any) -> Self:
         """Loads a model in eval mode.
 
         Args:
-            model: folder of a model, folder of a finished run, or a repository `owner/name` of the Hugging Face Hub.
+            model: folder of a model, folder of a finished run, a model that comes along (one of `PACKAGED`), or a
+                repository `owner/name` of the Hugging Face Hub.
             device: where to put it.
             hub_options: options of `huggingface_hub.snapshot_download`, such as `revision`.
 
@@ -83,7 +87,7 @@ def find_model(model: str, **hub_options: Any) -> Path:
     """The folder that holds the two files of a model; arguments and errors as `Pretrained.from_pretrained`."""
     folder = Path(model)
     if not folder.is_dir():
-        folder = _download(model, hub_options)
+        folder = WITHIN / model if model in PACKAGED else _download(model, hub_options)
     if not (folder / CONFIG).is_file() and (folder / "model" / CONFIG).is_file():
         folder = folder / "model"  # the folder of a run
     if (folder / "checkpoints").is_dir() and not (folder / CONFIG).is_file():
@@ -100,7 +104,7 @@ def find_model(model: str, **hub_options: Any) -> Path:
 def _download(model: str, hub_options: dict[str, Any]) -> Path:
     missing = InputError(
         f"model {model!r} is neither a folder here nor a repository of the Hugging Face Hub that can be reached. "
-        "Give the folder of a finished run or of a model, or owner/name."
+        f"Give the folder of a finished run or of a model, one that comes along ({', '.join(PACKAGED)}), or owner/name."
     )
     if model.count("/") != 1 or model.startswith((".", "/")) or model.endswith("/"):
         raise missing
