@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from safetensors.torch import load_file
 
 from conftest import STOCHVID
@@ -326,7 +327,18 @@ def test_what_a_killed_process_left_is_cleared_away(tmp_path):
         path.write_bytes(b"half")
     Path(tempfile.mkdtemp(prefix=".new-", dir=run), "config.json").write_text("half")
     train(tiny(4), tmp_path / "run", resume=True)
-    assert list(run.rglob(".*")) == [mine]
+    assert sorted(run.rglob(".*")) == [run / ".lock", mine]
+
+
+def test_two_processes_do_not_train_in_one_folder(tmp_path):
+    train(tiny(2), tmp_path / "run")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*") if path.name != ".lock"}
+    with FileLock(tmp_path / "run" / ".lock"):
+        for options in ({"resume": True}, {"overwrite": True}):
+            with pytest.raises(InputError, match="another process is training in"):
+                train(tiny(4), tmp_path / "run", **options)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    train(tiny(4), tmp_path / "run", resume=True)
 
 
 def test_how_a_run_is_carried_out_may_change_on_resume(tmp_path):

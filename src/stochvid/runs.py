@@ -21,13 +21,15 @@ import sys
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+
+from filelock import FileLock, Timeout
 
 from stochvid.config import CLIPS, TRAINING, TrainConfig, load_config
 from stochvid.errors import InputError
 from stochvid.files import remove_leftovers, replacing, replacing_folder, writable_folder
 
-CONFIG, METRICS, CARD = "config.yaml", "metrics.csv", "README.md"
+CONFIG, METRICS, CARD, LOCK = "config.yaml", "metrics.csv", "README.md", ".lock"
 CONTENTS = (CONFIG, METRICS, "checkpoints", "samples", "tensorboard", "model", "best")
 CHECKPOINT = re.compile(r"step-(\d{8})\.ckpt")
 
@@ -42,7 +44,7 @@ CARRYING_OUT = {
 
 
 class Run:
-    """A run folder.
+    """A run folder. A context: from `open_new` or `open_again` to its end, no other process may train in the folder.
 
     Attributes:
         folder: where it is.
@@ -58,6 +60,14 @@ class Run:
         self.refused: list[Path] = []
         self.stopped_by: signal.Signals | None = None
         self.main = True
+        self._lock: FileLock | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        if self._lock is not None:
+            self._lock.release()
 
     @property
     def step(self) -> int:
@@ -89,9 +99,9 @@ class Run:
                 f"run folder {str(self.folder)!r} already holds {', '.join(there)}. Continue it with --resume "
                 f"{self.folder}, choose another --out, or replace it with --overwrite."
             )
+        self._hold()
         if there:
             self._remove(there)
-        writable_folder(self.folder)
         with replacing(self.folder / CONFIG) as path:
             started = f"# started from --init {init}\n" if init else ""
             path.write_text(started + config.to_yaml(), encoding="utf-8")
@@ -118,7 +128,7 @@ class Run:
                 "with another --out."
             )
         self.find_checkpoint(check)
-        writable_folder(self.folder)
+        self._hold()
 
     def find_checkpoint(self, check: Callable[[Path], None]) -> None:
         """Sets `checkpoint` to the newest one that passes a check, and `refused` to those that were newer.
@@ -179,6 +189,18 @@ class Run:
             model.documents[CLIPS] = json.dumps(seen)
         with replacing_folder(self.folder / name) as folder:
             model.save_pretrained(folder)
+
+    def _hold(self) -> None:
+        lock = FileLock(writable_folder(self.folder) / LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise InputError(
+                f"another process is training in {str(self.folder)!r}. Wait for it to end, or choose another --out."
+            ) from None
+        except NotImplementedError:  # a file system without locks
+            return
+        self._lock = lock
 
     def _remove(self, names: list[str]) -> None:
         try:

@@ -70,8 +70,7 @@ def train(
     if config.trainer.compile:
         check_compiler(device, "--trainer.compile")
     prefer_speed(device)
-    run = Run(out)
-    with _quiet_lightning(), StopSignals() as signals:
+    with _quiet_lightning(), StopSignals() as signals, Run(out) as run:
         seed_everything(config.trainer.seed, verbose=False)
         module, data, log = Training(config, init), ClipData(config), RunLog(config, run)
         trainer = make_trainer(config, run, [log, Samples(config, run, log), Checkpoints(config, run, log, signals)])
