@@ -20,6 +20,7 @@ from typing import Any
 from stochvid.config import CLIPS, TRAINING, TrainConfig, load_config
 from stochvid.errors import InputError
 from stochvid.files import replacing, replacing_folder, writable_folder
+from stochvid.untrusted import read_json, shown
 
 CONFIG = "config.yaml"
 CONTENTS = (CONFIG, "metrics.csv", "checkpoints", "samples", "tensorboard", "model")
@@ -157,10 +158,10 @@ def seen_clips(model: Path) -> dict[str, Any]:
     path = model / CLIPS
     if path.is_file():
         try:
-            seen |= json.loads(path.read_text(encoding="utf-8"))
-            right = seen["stride"] >= 1 and (seen["fps"] is None or 0 < seen["fps"] < 1e4)
-            if not right or type(seen["stride"]) is not int:
-                raise ValueError(f"{seen}")
+            seen |= read_json(path)
+            right = 1 <= seen["stride"] < 1e6 and (seen["fps"] is None or 0 < seen["fps"] < 1e4)
+            if not right or type(seen["stride"]) is not int or seen["crop"] not in ("none", "centre"):
+                raise ValueError(shown(seen))
         except (OSError, ValueError, TypeError) as error:
             raise InputError(
                 f"{str(path)!r} is not as it should be: {error!s:.100}. Delete it, or train again."

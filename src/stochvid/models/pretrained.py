@@ -5,12 +5,14 @@ import json
 from pathlib import Path
 from typing import Any, Self
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from stochvid.config import CLIPS, TRAINING, ModelConfig, from_dict
 from stochvid.errors import InputError
 from stochvid.files import replacing, writable_folder
+from stochvid.untrusted import read_json, shown
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
@@ -47,8 +49,12 @@ class Pretrained:
             InputError: there is no such model, or its config and weights are broken or do not fit each other.
         """
         folder = find_model(str(model), **hub_options)
-        loaded = cls(_read_config(folder / CONFIG))
-        loaded.load_state_dict(_read_weights(folder / WEIGHTS, loaded.state_dict()))
+        config = _read_config(folder / CONFIG)
+        with torch.device("meta"):  # shapes alone: a config that does not fit its weights shall take no memory
+            expected = cls(config).state_dict()
+        weights = _read_weights(folder / WEIGHTS, expected)
+        loaded = cls(config)
+        loaded.load_state_dict(weights)
         return loaded.to(device).eval()
 
 
@@ -87,9 +93,9 @@ def _download(model: str, hub_options: dict[str, Any]) -> Path:
 
 def _read_config(path: Path) -> ModelConfig:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{str(path)!r} is not valid JSON: {error}.") from None
+        values = read_json(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{str(path)!r} is not valid JSON: {error!s:.200}.") from None
     return from_dict(ModelConfig, values, repr(str(path)))
 
 
@@ -97,9 +103,9 @@ def _read_weights(path: Path, expected: dict) -> dict:
     try:
         weights = load_file(str(path))
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{str(path)!r} is not a readable safetensors file: {error}.") from None
+        raise InputError(f"{str(path)!r} is not a readable safetensors file: {error!s:.200}.") from None
     problems = [f"{name!r} is missing" for name in expected if name not in weights]
-    problems += [f"{name!r} has no place" for name in weights if name not in expected]
+    problems += [f"{shown(name)} has no place" for name in weights if name not in expected]
     problems += [
         f"{name!r} is {tuple(weights[name].shape)} instead of {tuple(tensor.shape)}"
         for name, tensor in expected.items()
