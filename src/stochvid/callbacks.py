@@ -23,6 +23,7 @@ from stochvid.models.state import Loss
 from stochvid.pictures import FuturesPicture
 from stochvid.runs import Run
 from stochvid.signals import StopSignals
+from stochvid.untrusted import MOST_CSV, read_text
 
 COLUMNS = ("step", "split", "loss", "mse", "kl", "lr", "clips_per_s")
 
@@ -215,11 +216,14 @@ class _Mean:
 def _rows_until(path: Path, step: int) -> list[dict[str, str]]:
     """The rows of an earlier metrics.csv up to a step."""
     try:
-        with open(path, newline="", encoding="utf-8") as file:
-            return [row for row in csv.DictReader(file) if int(row["step"]) <= step]
+        lines = read_text(path, MOST_CSV).splitlines()
+        rows = [row for row in csv.DictReader(lines, strict=True) if int(row["step"]) <= step]
+        if any(tuple(row) != COLUMNS for row in rows):
+            raise ValueError("other columns")
+        return rows
     except FileNotFoundError:
         return []
-    except (ValueError, TypeError, KeyError):
+    except (OSError, csv.Error, ValueError, TypeError, KeyError):
         raise InputError(
             f"{str(path)!r} is not a metrics file of stochvid. Move it away to continue the run."
         ) from None
