@@ -2,6 +2,7 @@
 
 import csv
 import math
+import os
 import re
 import shutil
 import struct
@@ -99,7 +100,10 @@ def test_loader_processes_change_nothing(tmp_path):
     train(tiny(4), tmp_path / "again")
     assert same_weights(tmp_path / "alone", tmp_path / "again")
     workers = [*STOCHVID, "train", "--config", str(tmp_path / "alone" / "config.yaml"), "--data.workers", "2"]
-    subprocess.run([*workers, "--out", str(tmp_path / "workers")], check=True, capture_output=True, timeout=200)
+    environment = os.environ | {"OMP_NUM_THREADS": "2"}  # as here
+    subprocess.run(
+        [*workers, "--out", str(tmp_path / "workers")], env=environment, check=True, capture_output=True, timeout=200
+    )
     assert same_weights(tmp_path / "alone", tmp_path / "workers")
 
 

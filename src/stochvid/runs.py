@@ -28,9 +28,11 @@ from filelock import FileLock, Timeout
 from stochvid.config import CLIPS, TRAINING, TrainConfig, load_config
 from stochvid.errors import InputError
 from stochvid.files import remove_leftovers, replacing, replacing_folder, writable_folder
+from stochvid.untrusted import MOST_CSV, read_json, read_text, shown
 
 CONFIG, METRICS, CARD, LOCK = "config.yaml", "metrics.csv", "README.md", ".lock"
 CONTENTS = (CONFIG, METRICS, "checkpoints", "samples", "tensorboard", "model", "best")
+COLUMNS = ("step", "split", "loss", "mse", "kl", "lr", "clips_per_s")  # of metrics.csv
 CHECKPOINT = re.compile(r"step-(\d{8})\.ckpt")
 
 # Settings of how a run is carried out. All others are of what is learned, and stay as they were when it began.
@@ -238,11 +240,12 @@ def read_metrics(path: Path) -> list[dict[str, str]]:
         InputError: the file is none of stochvid's.
     """
     try:
-        whole = path.read_text(encoding="utf-8").rpartition("\n")[0]  # a last line without an end was cut short
-        rows = list(csv.DictReader(whole.splitlines()))
+        whole = read_text(path, MOST_CSV).rpartition("\n")[0]  # a last line without an end was cut short
+        rows = list(csv.DictReader(whole.splitlines(), strict=True))
         for row in rows:
             numbers = [float(row["loss"]), float(row["clips_per_s"]) if row["split"] == "train" else 1.0]
-            if int(row["step"]) < 0 or row["split"] not in ("train", "val") or not all(map(math.isfinite, numbers)):
+            right = tuple(row) == COLUMNS and int(row["step"]) >= 0 and row["split"] in ("train", "val")
+            if not right or not all(map(math.isfinite, numbers)):
                 raise ValueError(row)
     except FileNotFoundError:
         return []
@@ -268,10 +271,10 @@ def seen_clips(model: Path) -> dict[str, Any]:
     path = model / CLIPS
     if path.is_file():
         try:
-            seen |= json.loads(path.read_text(encoding="utf-8"))
-            right = seen["stride"] >= 1 and (seen["fps"] is None or 0 < seen["fps"] < 1e4)
-            if not right or type(seen["stride"]) is not int:
-                raise ValueError(f"{seen}")
+            seen |= read_json(path)
+            right = 1 <= seen["stride"] < 1e6 and (seen["fps"] is None or 0 < seen["fps"] < 1e4)
+            if not right or type(seen["stride"]) is not int or seen["crop"] not in ("none", "centre"):
+                raise ValueError(shown(seen))
         except (OSError, ValueError, TypeError) as error:
             raise InputError(
                 f"{str(path)!r} is not as it should be: {error!s:.100}. Delete it, or train again."

@@ -20,7 +20,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor, distributed
 from torch.optim.swa_utils import AveragedModel
 
-from stochvid.callbacks import Checkpoints, RunLog, Samples
+from stochvid.callbacks import Checkpoints, RunLog, Samples, check_log
 from stochvid.config import OptimConfig, TrainConfig
 from stochvid.data.datamodule import ClipData
 from stochvid.devices import check_compiler, machine, pick_precision, prefer_speed
@@ -233,8 +233,13 @@ class Training(LightningModule):
             InputError: it is damaged, of another run, or of other data.
         """
         checkpoint, what = AtomicCheckpointIO().load_checkpoint(path), f"checkpoint {str(path)!r}"
-        checkpoint["config"]["trainer"].pop("max_steps", None)  # the run's config knows how far it goes
-        if difference := changed(checkpoint["config"], self.config):
+        try:
+            checkpoint["config"]["trainer"].pop("max_steps", None)  # the run's config knows how far it goes
+            difference = changed(checkpoint["config"], self.config)
+            check_log(checkpoint["log"])
+        except (LookupError, AttributeError, TypeError, ValueError):
+            raise InputError(f"{what} is damaged, or of another version of stochvid.") from None
+        if difference:
             raise InputError(f"{what} is of another run: {difference}")
         if checkpoint["data"] != data:
             raise InputError(f"{what} was trained on other clips than --data.* names now. Give those of its run.")

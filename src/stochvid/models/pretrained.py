@@ -6,6 +6,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Self
 
+import torch
 from huggingface_hub import ModelCard, PyTorchModelHubMixin, snapshot_download
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
@@ -14,10 +15,10 @@ from stochvid.config import CLIPS, TRAINING, ModelConfig, from_dict
 from stochvid.errors import InputError
 from stochvid.files import replacing, writable_folder
 from stochvid.models.card import PAPER, TAGS, TASK, model_card
+from stochvid.untrusted import MOST_JSON, read_json, read_text, shown
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 DOCUMENTS = (CARD, TRAINING, CLIPS)  # what may lie beside the two
-MOST_BYTES = 1 << 20  # of each of these, and of a config
 WITHIN = Path(str(resources.files("stochvid") / "weights"))
 PACKAGED = tuple(name for name in ("two-digits", "one-digit") if (WITHIN / name).is_dir())  # models that come along
 
@@ -77,8 +78,12 @@ class Pretrained(PyTorchModelHubMixin, library_name="stochvid", pipeline_tag=TAS
             InputError: there is no such model, or its config and weights are broken or do not fit each other.
         """
         folder = find_model(str(model), **hub_options)
-        loaded = cls(_read_config(folder / CONFIG))
-        loaded.load_state_dict(_read_weights(folder / WEIGHTS, loaded.state_dict()))
+        config = _read_config(folder / CONFIG)
+        with torch.device("meta"):  # shapes alone: a config that does not fit its weights shall take no memory
+            expected = cls(config).state_dict()
+        weights = _read_weights(folder / WEIGHTS, expected)
+        loaded = cls(config)
+        loaded.load_state_dict(weights)
         loaded.documents = {name: _read_text(folder / name) for name in DOCUMENTS if (folder / name).is_file()}
         return loaded.to(device).eval()
 
@@ -116,22 +121,16 @@ def _download(model: str, hub_options: dict[str, Any]) -> Path:
 
 def _read_text(path: Path) -> str:
     try:
-        with open(path, encoding="utf-8") as file:
-            text = file.read(MOST_BYTES + 1)
-    except (OSError, UnicodeDecodeError) as error:
+        return read_text(path, MOST_JSON)
+    except (OSError, ValueError) as error:
         raise InputError(f"{str(path)!r} cannot be read as text: {error}.") from None
-    if len(text) > MOST_BYTES:
-        raise InputError(f"{str(path)!r} is larger than 1 MiB, which no such file of a model is.")
-    return text
 
 
 def _read_config(path: Path) -> ModelConfig:
     try:
-        values = json.loads(_read_text(path))
-    except InputError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{str(path)!r} is not valid JSON: {error}.") from None
+        values = read_json(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{str(path)!r} is not valid JSON: {error!s:.200}.") from None
     return from_dict(ModelConfig, values, repr(str(path)))
 
 
@@ -139,9 +138,9 @@ def _read_weights(path: Path, expected: dict) -> dict:
     try:
         weights = load_file(str(path))
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{str(path)!r} is not a readable safetensors file: {error}.") from None
+        raise InputError(f"{str(path)!r} is not a readable safetensors file: {error!s:.200}.") from None
     problems = [f"{name!r} is missing" for name in expected if name not in weights]
-    problems += [f"{name!r} has no place" for name in weights if name not in expected]
+    problems += [f"{shown(name)} has no place" for name in weights if name not in expected]
     problems += [
         f"{name!r} is {tuple(weights[name].shape)} instead of {tuple(tensor.shape)}"
         for name, tensor in expected.items()
