@@ -15,6 +15,7 @@ from stochvid.untrusted import MOST_CLIPS, MOST_RECORDS, read_json, shown
 
 INFO = Path("meta") / "info.json"
 LONGEST = 500  # letters of a path's pattern and of a camera's name: file systems take names of 255
+AT_ONCE = 10_000  # episodes
 MOST_EPISODE_BYTES = 64 << 20  # unpacked: 48 for each of the most clips that a source may have
 PLACE = re.compile(r"\{(video_key|chunk_index|file_index)(?::0?(\d)d)?\}")
 
@@ -141,10 +142,8 @@ class LeRobot(Source):
         for path in files:
             try:
                 regular(path)
-                table = _read_table(parquet.ParquetFile(path), names, MOST_CLIPS - len(rows))
-                rows += [
-                    {n.removeprefix(prefix): kind(row[n]) for n, kind in names.items()} for row in table.to_pylist()
-                ]
+                read = _read_rows(parquet.ParquetFile(path), names, MOST_CLIPS - len(rows))
+                rows += [{n.removeprefix(prefix): kind(row[n]) for n, kind in names.items()} for row in read]
             except InputError:
                 raise
             except (ArrowException, OSError, KeyError, TypeError, ValueError, OverflowError) as error:
@@ -162,19 +161,21 @@ class LeRobot(Source):
         return path
 
 
-def _read_table(file: Any, columns: Collection[str], most: int) -> Any:
-    """Some columns of a parquet file, if they are small: a few packed bytes can stand for any number of values.
+def _read_rows(file: Any, columns: Collection[str], most: int) -> list[dict[str, Any]]:
+    """Some columns of a parquet file, piece by piece: a few packed bytes can stand for any number of values.
 
     Raises:
-        ValueError: it says that it has more.
+        ValueError: it has too many of them.
     """
-    about = file.metadata
-    groups = [about.row_group(number) for number in range(about.num_row_groups)]
-    held = [group.column(place) for group in groups for place in range(group.num_columns)]
-    size = sum(column.total_uncompressed_size for column in held if column.path_in_schema in columns)
-    if about.num_rows > most or size > MOST_EPISODE_BYTES:
-        raise ValueError(f"it claims {about.num_rows:,} episodes in {size:,} bytes")
-    return file.read(columns=list(columns))
+    if file.metadata.num_rows > most:
+        raise ValueError(f"it claims {file.metadata.num_rows:,} episodes")
+    rows, size = [], 0
+    for batch in file.iter_batches(AT_ONCE, columns=list(columns), use_threads=False):
+        size += batch.nbytes
+        if size > MOST_EPISODE_BYTES or len(rows) > most:
+            raise ValueError(f"its first {len(rows):,} episodes take {size:,} bytes already")
+        rows += batch.to_pylist()
+    return rows
 
 
 class _Ahead:

@@ -140,7 +140,7 @@ def _is_whole(record: dict[str, Any]) -> bool:
     metrics = [value for value in record.values() if isinstance(value, dict) and "best" in value]
     numbers = [metric[f"{kind}_sample"] for metric in metrics for kind in ("best", "worst")]
     numbers += [record.get("clipped", 0), *record["not_finite"]]
-    return type(record["digest"]) is str and all(type(number) is int for number in numbers)
+    return type(record["digest"]) is str and all(type(number) is int and number >= 0 for number in numbers)
 
 
 def difference(old: Any, new: Any, name: str = "") -> str:
