@@ -197,6 +197,12 @@ def _predict_parser(style: dict) -> ArgumentParser:
     parser.add_argument("--samples", type=int, default=5, help="futures of each clip (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="another seed, other futures (default: %(default)s)")
     parser.add_argument(
+        "--temperature",
+        type=float,
+        default=1.0,
+        help="scale of σ: 0 the likeliest, 1 as trained (default: %(default)s)",
+    )
+    parser.add_argument(
         "--fit", choices=["squash", "crop", "pad"], help="how frames become square (default: as trained, else squash)"
     )
     parser.add_argument(
