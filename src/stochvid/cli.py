@@ -151,6 +151,14 @@ def surprise(options: Namespace) -> int:
     return 0
 
 
+def app(options: Namespace) -> int:
+    """`stochvid app`."""
+    from stochvid.app.server import serve
+
+    serve(options.model, host=options.host, port=options.port, device=options.device)
+    return 0
+
+
 def import_(options: Namespace) -> int:
     """`stochvid import`."""
     from stochvid.files import check_free, replacing_folder
@@ -196,7 +204,7 @@ def _given(options: Namespace) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name != "cmd"}
 
 
-COMPUTING = ("train", "predict", "evaluate", "uncertainty", "surprise")
+COMPUTING = ("train", "predict", "evaluate", "uncertainty", "surprise", "app")
 COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "prepare": prepare,
     "train": train,
@@ -205,6 +213,7 @@ COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "compare": compare,
     "uncertainty": uncertainty,
     "surprise": surprise,
+    "app": app,
     "import": import_,
     "export": export,
     "card": card,
@@ -258,7 +267,7 @@ def main(words: list[str] | None = None) -> int:
 def _plain(error: Exception) -> str:
     """A parser's error in one line, in the words of the command line."""
     text = re.sub(
-        r"\b(?:predict|evaluate|compare|uncertainty|surprise|import|export|card)\.(\w+)\b",
+        r"\b(?:predict|evaluate|compare|uncertainty|surprise|app|import|export|card)\.(\w+)\b",
         r"\1",
         " ".join(str(error).split()),
     )

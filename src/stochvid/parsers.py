@@ -17,7 +17,8 @@ Draw many sharp, different, plausible futures of a video, and say how uncertain 
   stochvid predict runs/laptop moving-mnist:1 my.mp4     draw futures of clips
   stochvid evaluate runs/laptop                          score them as the papers do
   stochvid uncertainty runs/laptop                       is it uncertain where the motion is?
-  stochvid surprise runs/laptop long.mp4                 when does a video do what nobody expects?"""
+  stochvid surprise runs/laptop long.mp4                 when does a video do what nobody expects?
+  stochvid app runs/laptop                               all of this on a web page, on this machine"""
 
 TRAIN = """\
 Train a model; the run folder gets config.yaml, metrics.csv, checkpoints/, samples/ and model/.
@@ -70,6 +71,16 @@ How much each frame of a video surprises the model: KL(q ‖ p) in nats and reco
 
   stochvid surprise runs/mine camera.mp4 --out surprise/camera"""
 
+APP = """\
+Show a model on a web page, on this machine: futures to play, to scrub and to branch, and surprise along a video.
+
+  stochvid app runs/laptop                      then open http://127.0.0.1:7860; needs pip install 'stochvid[app]'
+  stochvid app runs/laptop --port 8000
+
+Nothing is loaded from elsewhere. There is no login: docs/app.md says how to let others in."""
+
+APP_MODEL = "runs/laptop"  # where `stochvid train --config laptop` leaves its model
+
 IMPORT = """\
 Turn a checkpoint of the paper's published code into a model, without executing anything in it.
 
@@ -107,7 +118,7 @@ def make_parser() -> tuple[ArgumentParser, dict[str, set[str]]]:
     )
     commands = parser.add_subcommands(dest="cmd", metavar="COMMAND")
     makers = (_prepare_parser, _train_parser, _predict_parser, _evaluate_parser, _compare_parser)
-    makers += (_uncertainty_parser, _surprise_parser, _import_parser, _export_parser, _card_parser)
+    makers += (_uncertainty_parser, _surprise_parser, _app_parser, _import_parser, _export_parser, _card_parser)
     parts = {make.__name__.split("_")[1]: make(style) for make in makers}
     for name, part in parts.items():
         commands.add_subcommand(name, part, help=part.description.splitlines()[0])
@@ -312,6 +323,23 @@ def _surprise_parser(style: dict) -> ArgumentParser:
     _add_device(parser)
     parser.add_argument("--out", type=str | None, help="folder of the results (default: surprise/NAME)")
     parser.add_argument("--overwrite", action="store_true", help="replace earlier results")
+    return parser
+
+
+def _app_parser(style: dict) -> ArgumentParser:
+    parser = ArgumentParser(usage="stochvid app [MODEL] [options]", description=APP, **style)
+    parser.add_argument(
+        "model",
+        type=str,
+        nargs="?",
+        default=APP_MODEL,
+        help="folder of a run or of a model, or owner/name on the Hugging Face Hub (default: %(default)s)",
+    )
+    parser.add_argument("--port", type=int, default=7860, help="of the page (default: %(default)s)")
+    parser.add_argument(
+        "--host", type=str, default="127.0.0.1", help="address to listen on (default: %(default)s, this machine alone)"
+    )
+    _add_device(parser)
     return parser
 
 
