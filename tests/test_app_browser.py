@@ -260,6 +260,18 @@ def test_who_waits_can_stop_waiting_and_is_not_in_the_way(page, browser, server)
     other.context.close()
 
 
+def test_a_full_queue_is_said(page, server):
+    from gradio_client import Client
+
+    client = Client(server.url, verbose=False)
+    jobs = [client.submit(futures=16, horizon=100, api_name="/futures") for _ in range(20)]
+    time.sleep(1)
+    page.press("Draw futures")
+    page.wait_for("too many people are waiting")
+    for job in jobs:
+        job.cancel()
+
+
 def test_surprise_along_a_video(page):
     page.page.get_by_role("tab", name="Surprise").click()
     page.press("Watch")

@@ -44,6 +44,8 @@ BEGUN = f"""() => {{
   const may = (interactive) => ({{__type__: 'update', interactive}});
   return [may(false), may(true), {json.dumps(say("Waiting for its turn"))}];
 }}"""
+TOO_MANY = "That did not work: too many people are waiting, or the connection broke. Please try again in a while."
+REFUSED = f"() => {json.dumps(say(TOO_MANY, 'error'))}"
 ENDED = """() => {
   delete document.body.dataset.busy;
   return [true, false].map((interactive) => ({__type__: 'update', interactive}));
@@ -252,6 +254,7 @@ class _Controls(NamedTuple):
         """Lets an event start an action that can be stopped, also while it waits for its turn."""
         event(None, None, list(self), js=BEGUN, **AT_ONCE)
         run = event(action, inputs, [*outputs, self.status], trigger_mode="multiple", **COMPUTING)
+        run.failure(None, None, self.status, js=REFUSED, **AT_ONCE)
         run.then(None, None, [self.go, self.stop], js=ENDED, **AT_ONCE)
         return run
 

@@ -18,7 +18,7 @@ MNIST_FILES = {"train": "train-images-idx3-ubyte", "test": "t10k-images-idx3-uby
 IDX_IMAGES = 0x0803  # magic: unsigned bytes, three axes
 SIDE = 28
 MOST_BYTES = 1 << 30  # a broken header shall not ask for all memory
-BOX, PEN, FINE = 18, 2.4, 10  # a drawn digit: its size and its lines, in pixels; how much finer it is drawn
+BOX, PEN, FINE = 18, 3.4, 10  # a drawn digit: its size and its lines, in pixels; how much finer it is drawn
 BUILTIN_TRAIN = 1_500  # of scikit-learn's 1,797 digits; the others are for testing
 
 
