@@ -16,6 +16,7 @@ from stochvid.app.studio import Studio
 from stochvid.errors import InputError
 
 PORTS_TRIED = 20
+NEEDED = ("gradio", "fastapi", "uvicorn")  # the last two come with the first
 BODY_BYTES = MIB  # of a request that uploads nothing
 FORM_BYTES = 64 * 1024  # around an uploaded file
 GRACE = 1  # seconds that open pages get when the server ends
@@ -49,7 +50,7 @@ def serve(model: str, *, host: str = "127.0.0.1", port: int = 7860, device: str 
     Raises:
         InputError: gradio is missing, the port is busy or none, or the model cannot be loaded.
     """
-    if find_spec("gradio") is None:
+    if not all(map(find_spec, NEEDED)):
         raise InputError("the web page needs gradio. Install it: pip install 'stochvid[app]'.")
     with open_port(host, port) as listener, tempfile.TemporaryDirectory(prefix="stochvid-app-") as folder:
         studio = Studio.open(model, device)
