@@ -1,4 +1,4 @@
-# make demo   train a small model on two cores in minutes and draw futures from it
+# make demo   draw futures of moving digits with the model that comes along, in seconds
 # make test   lint and the tests (under 10 minutes on two cores)
 # make bench  what is timed (half an hour on two cores)
 
@@ -17,12 +17,7 @@ TORCH := torch==$(shell sed -n 's/^torch==//p' constraints.txt)
 	@touch $@
 
 demo: .venv/ready
-	$(BIN)/stochvid train --config laptop --out demo/run --resume auto
-	$(BIN)/stochvid predict demo/run moving-mnist:4 moving-mnist:8 moving-mnist:12 --out demo/futures --overwrite
-	@echo
-	@echo "Open demo/futures/moving-mnist-12/futures.gif, and uncertainty.png beside it."
-	@echo "How good is it? $(BIN)/stochvid evaluate demo/run --clips 32; $(BIN)/stochvid uncertainty demo/run"
-	@echo "Try your own: $(BIN)/stochvid predict demo/run moving-mnist:7 --samples 11 --seed 1"
+	$(BIN)/stochvid demo --overwrite
 
 test: lint
 	$(BIN)/python -m pytest -m "not slow"

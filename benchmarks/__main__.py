@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.race import Row
+from stochvid.devices import machine
 
 PARTS = {  # name → the module that holds its function; loaded when it runs, for what it needs may not be there
     "training": "models",
@@ -74,7 +75,7 @@ def keep(path: Path, name: str, rows: list[Row], seconds: float, options: argpar
     """Puts a part's rows into the file, in place of earlier ones."""
     results = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     results[name] = {
-        "machine": machine(options.device),
+        "machine": f"{machine(torch.device(options.device))}; Python {platform.python_version()}",
         "date": date.today().isoformat(),
         "command": f"python -m benchmarks {name.split(': ')[1]} --device {options.device} --rounds {options.rounds}",
         "minutes": round(seconds / 60, 1),
@@ -90,16 +91,6 @@ def kept(path: Path) -> str:
         ran = f"`{part['command']}`, {part['date']}, {part['minutes']:g} minutes on {part['machine']}"
         texts.append(f"### {name}\n\n{ran}:\n\n{table([Row(**row) for row in part['rows']])}\n")
     return "\n".join(texts)
-
-
-def machine(device: str) -> str:
-    """What it ran on."""
-    versions = f"Python {platform.python_version()}, torch {torch.__version__}"
-    if device == "cuda":
-        return f"{torch.cuda.get_device_name()}; {versions}"
-    isa = torch.backends.cpu.get_cpu_capability()
-    amx = ", AMX" if getattr(torch.cpu, "_is_amx_tile_supported", bool)() else ""
-    return f"{platform.machine()}, {torch.get_num_threads()} threads, {isa}{amx}; {versions}"
 
 
 COLUMNS = {

@@ -28,6 +28,8 @@ from stochvid.app.studio import Futures, Studio, Watched
 from stochvid.cli import main
 from stochvid.io.video import write_gif, write_mp4
 from stochvid.models.noise import Branch
+from stochvid.models.pretrained import PACKAGED
+from stochvid.parsers import APP_MODEL
 
 SEVEN = [[[0.2, 0.2], [0.8, 0.2], [0.4, 0.9]]]
 NUMBERS = (3, 6, 4, 0, 1.0)  # context, horizon, futures, seed, temperature
@@ -464,7 +466,7 @@ def test_the_page_may_load_nothing_from_elsewhere(server):
 def test_what_is_too_large_is_refused_before_it_is_read(server):
     status, _, text = server.get("/gradio_api/upload", b"x", **{"Content-Length": str(UPLOAD_BYTES * 2)})
     assert (status, text) == (413, "The file is too large: at most 64 MB.")
-    status, _, _ = server.get("/gradio_api/queue/join", b"[" * (1 << 21))
+    status, _, _ = server.get("/gradio_api/queue/join", b"[", **{"Content-Length": str(1 << 21)})
     assert status == 413
     assert server.get("/")[0] == 200
 
@@ -517,3 +519,7 @@ def test_a_missing_extra_is_named(monkeypatch, model):
 def test_a_model_that_is_not_there_is_said_before_gradio_loads(capsys, tmp_path):
     assert main(["app", str(tmp_path / "none"), "--port", str(free_port())]) == 2
     assert "is neither a folder here nor a repository" in capsys.readouterr().err
+
+
+def test_the_model_that_is_shown_unless_told_otherwise_comes_along():
+    assert APP_MODEL in PACKAGED

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 from huggingface_hub import ModelCard
 
 from stochvid import SVG, InputError
@@ -37,6 +38,7 @@ def test_a_trained_model_has_a_card_with_task_data_and_command(run):
         "| frames | 32×32, grey |",
         "| trained on | Moving MNIST, rules of svg2018, 1 digit(s) (builtin) |",
         "after 4 steps |",
+        f"thread(s), {torch.backends.cpu.get_cpu_capability()}",
         "None yet: `stochvid evaluate",
         "stochvid train --config training.yaml",
     ):
@@ -58,10 +60,29 @@ def test_numbers_of_evaluations_come_into_the_card_and_its_head(run, evaluation,
     assert ssim.metric_name == "SSIM, best of 4, srvp2020, 2 → 4 frames"
     assert "best of 4" in card.text
     assert "None yet" not in card.text
+    text = card.text.replace("## Limits", "## Mine\n\nA word of mine.\n\n## Limits")
+    (run / "model" / "README.md").write_text(f"---\n{card.data.to_yaml()}\n---\n{text}")
+    assert main(["card", str(run), str(evaluation), str(evaluation)]) == 0
+    again = ModelCard.load(run / "model" / "README.md")
+    assert again.text.count("best of 4 by each metric") == 2
+    assert "A word of mine." in again.text
+    assert "## Limits" in again.text
+
+
+def test_a_card_without_a_place_for_numbers_gets_one(run, evaluation):
+    readme = run / "best" / "README.md"
+    readme.write_text("---\nlicense: mit\n---\n# A card of mine\n")
+    write_card(str(run / "best"), [evaluation])  # the last validation was the best
+    card = ModelCard.load(readme)
+    assert card.data.license == "mit"
+    assert card.text.index("# A card of mine") < card.text.index("## Numbers") < card.text.index("best of 4")
+    readme.write_text("---\n: [\n---\n")
+    with pytest.raises(InputError, match=r"is no model card: .* Delete it for a new one"):
+        write_card(str(run / "best"), [evaluation])
 
 
 def test_a_card_stays_with_its_model_when_that_is_saved_or_pushed(run, evaluation, tmp_path, monkeypatch):
-    write_card(str(run), [evaluation], name="best of all")
+    write_card(str(run), [evaluation])
     model = SVG.from_pretrained(run)
     pushed = {}
 
@@ -85,7 +106,7 @@ def test_a_card_stays_with_its_model_when_that_is_saved_or_pushed(run, evaluatio
     for name, content in pushed.items():
         assert (run / "model" / name).read_bytes() == content, name
         assert (tmp_path / "copy" / name).read_bytes() == content, name
-    assert b"# best of all" in pushed["README.md"]
+    assert b"best of 4 by each metric" in pushed["README.md"]
 
 
 def test_an_evaluation_of_other_weights_is_refused(run, evaluation, tmp_path):

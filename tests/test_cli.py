@@ -34,6 +34,9 @@ def run(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess:
     return subprocess.run([*STOCHVID, *words], capture_output=True, text=True, cwd=cwd, timeout=300, check=False)
 
 
+MODEL_FILES = ("README.md", "config.json", "model.safetensors", "training.yaml")
+
+
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
     folder = tmp_path_factory.mktemp("trained") / "run"
@@ -46,7 +49,7 @@ def test_training_leaves_a_run_folder_and_says_where(trained):
     found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert {name for name in found if not name.startswith("tensorboard")} == {
         "config.yaml", "metrics.csv", "checkpoints/step-00000004.ckpt", "checkpoints/step-00000006.ckpt",
-        "model/config.json", "model/model.safetensors", "model/training.yaml",
+        *(f"{model}/{name}" for model in ("model", "best") for name in MODEL_FILES),
         "samples/step-00000004.gif", "samples/step-00000004.png",
         "samples/step-00000006.gif", "samples/step-00000006.png",
     }  # fmt: skip

@@ -89,7 +89,7 @@ def test_a_run_killed_while_it_writes_a_checkpoint_continues_exactly(tmp_path):
 @pytest.mark.slow
 def test_thirty_kills_at_random_moments_change_nothing(tmp_path):
     """With a checkpoint at every step, so that many a kill hits one that is being written."""
-    config, out = write_config(tmp_path / "config.yaml", 2500, 1), tmp_path / "killed"
+    config, out = write_config(tmp_path / "config.yaml", 1200, 1), tmp_path / "killed"
     subprocess.run(command(config, tmp_path / "whole"), env=ENVIRONMENT, check=True, capture_output=True, timeout=600)
     moments, in_writing, steps = random.Random(0), 0, []
     for kill in range(KILLS):

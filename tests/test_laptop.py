@@ -1,4 +1,4 @@
-"""What the shipped `laptop` config learns, trained as `make demo` does it. Minutes; `make test-all` runs it."""
+"""What the shipped `laptop` config learns, trained from the command line. Minutes; `make test-all` runs it."""
 
 import csv
 import json

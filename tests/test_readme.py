@@ -6,7 +6,6 @@ import pytest
 from made_data import write_kth
 
 from conftest import ROOT
-from stochvid import SVG, load_config
 from stochvid.config import shipped_configs
 from stochvid.parsers import make_parser
 from stochvid.prepare import prepare
@@ -17,9 +16,6 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 def test_the_python_example_runs_and_prints_what_it_says(tmp_path, monkeypatch, capsys):
     (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     monkeypatch.chdir(tmp_path)
-    config = load_config(shipped_configs()["laptop"]).model
-    config.base_channels = 2
-    SVG(config).save_pretrained("demo/run/model")
     exec(code, {})
     printed = re.findall(r"\[(.*?)\]", capsys.readouterr().out)
     said = re.findall(r"\((.*?)\)", code.split("#")[1])

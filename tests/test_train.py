@@ -2,6 +2,7 @@
 
 import csv
 import math
+import os
 import re
 import shutil
 import struct
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from safetensors.torch import load_file
 
 from conftest import STOCHVID
@@ -20,7 +22,7 @@ from stochvid.config import shipped_configs
 from stochvid.data.digits import MNIST_FILES
 from stochvid.io.checkpoint import AtomicCheckpointIO
 from stochvid.runs import Run
-from stochvid.train import Diverged, learning_rate_scale, train
+from stochvid.train import Diverged, learning_rate_scale, moving_average, train
 
 
 def tiny(steps=6, seed=0, **groups) -> TrainConfig:
@@ -98,7 +100,10 @@ def test_loader_processes_change_nothing(tmp_path):
     train(tiny(4), tmp_path / "again")
     assert same_weights(tmp_path / "alone", tmp_path / "again")
     workers = [*STOCHVID, "train", "--config", str(tmp_path / "alone" / "config.yaml"), "--data.workers", "2"]
-    subprocess.run([*workers, "--out", str(tmp_path / "workers")], check=True, capture_output=True, timeout=200)
+    environment = os.environ | {"OMP_NUM_THREADS": "2"}  # as here
+    subprocess.run(
+        [*workers, "--out", str(tmp_path / "workers")], env=environment, check=True, capture_output=True, timeout=200
+    )
     assert same_weights(tmp_path / "alone", tmp_path / "workers")
 
 
@@ -194,6 +199,15 @@ def test_averaged_weights_are_what_is_saved(tmp_path):
     train(tiny(4, optim={"ema": 0.5}), tmp_path / "averaged")
     assert rows(tmp_path / "plain", "train")[-1]["loss"] == rows(tmp_path / "averaged", "train")[-1]["loss"]
     assert not same_weights(tmp_path / "plain", tmp_path / "averaged")
+
+
+def test_the_average_forgets_where_the_weights_began():
+    """Of values 0, 1, 2, … the average is a tenth or so behind; a constant decay would still hold to the first ones."""
+    average = torch.zeros(())
+    for count in range(1, 300):
+        average = moving_average(average, torch.tensor(float(count)), torch.tensor(count), 0.9999)
+    assert 0.85 * 300 < average < 0.95 * 300
+    assert moving_average(torch.zeros(()), torch.ones(()), torch.tensor(10**9), 0.999) == pytest.approx(0.001)
 
 
 def test_a_longer_run_takes_its_learning_rate_from_the_longer_schedule(tmp_path):
@@ -317,7 +331,18 @@ def test_what_a_killed_process_left_is_cleared_away(tmp_path):
         path.write_bytes(b"half")
     Path(tempfile.mkdtemp(prefix=".new-", dir=run), "config.json").write_text("half")
     train(tiny(4), tmp_path / "run", resume=True)
-    assert list(run.rglob(".*")) == [mine]
+    assert sorted(run.rglob(".*")) == [run / ".lock", mine]
+
+
+def test_two_processes_do_not_train_in_one_folder(tmp_path):
+    train(tiny(2), tmp_path / "run")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*") if path.name != ".lock"}
+    with FileLock(tmp_path / "run" / ".lock"):
+        for options in ({"resume": True}, {"overwrite": True}):
+            with pytest.raises(InputError, match="another process is training in"):
+                train(tiny(4), tmp_path / "run", **options)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    train(tiny(4), tmp_path / "run", resume=True)
 
 
 def test_how_a_run_is_carried_out_may_change_on_resume(tmp_path):

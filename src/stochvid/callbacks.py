@@ -18,15 +18,14 @@ from tqdm import tqdm
 
 from stochvid.config import TrainConfig
 from stochvid.data.clips import VAL_SEED, open_clips
+from stochvid.devices import machine
 from stochvid.errors import InputError
 from stochvid.files import replacing
 from stochvid.io.video import to_bytes, write_png
 from stochvid.models.state import Loss
 from stochvid.pictures import FuturesPicture
-from stochvid.runs import METRICS, Run, read_metrics
+from stochvid.runs import COLUMNS, METRICS, Run, read_metrics
 from stochvid.signals import StopSignals
-
-COLUMNS = ("step", "split", "loss", "mse", "kl", "lr", "clips_per_s")
 
 
 class RunLog(Callback):
@@ -227,7 +226,7 @@ class Checkpoints(Callback):
         """Saves the best model, and the checkpoint of this step."""
         best = self.run_log.best[0] == trainer.global_step
         if best and trainer.is_global_zero:
-            self.run.save_model(pl_module.final, trainer.datamodule.seen, "best")
+            self.run.save_model(pl_module.final, machine(pl_module.device), trainer.datamodule.seen, "best")
         if trainer.state.fn == TrainerFn.FITTING and (best or self._is_due(trainer)):
             self._save(trainer)
 
@@ -261,6 +260,14 @@ class _Mean:
         *sums, clips = trainer.strategy.reduce(here, reduce_op="sum").tolist()
         self.__init__()
         return {name: total / max(clips, 1) for name, total in zip(("loss", "mse", "kl"), sums, strict=True)}
+
+
+def check_log(log: dict[str, Any]) -> None:
+    """Checks what `RunLog` put into a checkpoint; raises nearly anything if it is not as it should be."""
+    step, loss = log["best"]
+    sums = torch.tensor(log["sums"])
+    if sums.ndim != 2 or sums.shape[1] != 4 or {type(step), type(log["validated"])} != {int} or type(loss) is not float:
+        raise ValueError(log)
 
 
 def _add_gif(writer: SummaryWriter, tag: str, gif: Path, step: int) -> None:

@@ -4,33 +4,33 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from stochvid.config import TRAINING, load_config
+from huggingface_hub import ModelCard
+from yaml import YAMLError
+
 from stochvid.errors import InputError
 from stochvid.evaluation.results import read_results
 from stochvid.evaluation.tables import evaluation_table
 from stochvid.files import replacing
-from stochvid.models.card import model_card
+from stochvid.models.card import put_numbers
 from stochvid.models.pretrained import CARD, WEIGHTS, find_model
 from stochvid.models.svg import SVG
-from stochvid.runs import folder_name, validation_of
 
 
-def write_card(model: str, evaluations: Sequence[str | Path], name: str | None = None) -> Path:
-    """Writes the README.md of a model's folder.
+def write_card(model: str, evaluations: Sequence[str | Path]) -> Path:
+    """Puts the numbers of evaluations into a model's card, the README.md in its folder; what else it says stays.
 
     Args:
         model: the folder of a run or a model.
-        evaluations: folders that `stochvid evaluate` made of it.
-        name: what the model is called; None: as its run.
+        evaluations: folders that `stochvid evaluate` made of it, at least one.
 
     Returns:
         The file.
 
     Raises:
-        InputError: there is no such model or evaluation, or an evaluation is of other weights.
+        InputError: there is no such model or evaluation, an evaluation is of other weights, or the card is none.
     """
     if not Path(model).is_dir():
-        raise InputError(f"there is no folder {model!r} here to put a card into. Give that of a run or a model.")
+        raise InputError(f"there is no folder {model!r} here that has a card. Give that of a run or a model.")
     folder = find_model(model)
     network = SVG.from_pretrained(folder)
     with open(folder / WEIGHTS, "rb") as file:
@@ -44,15 +44,13 @@ def write_card(model: str, evaluations: Sequence[str | Path], name: str | None =
                 "one of this model."
             )
         scored.append((results, evaluation_table(results)))
-    training = load_config(folder / TRAINING) if (folder / TRAINING).is_file() else None
-    card = model_card(
-        network.config,
-        name=name or folder_name(model),
-        weights=sum(p.numel() for p in network.parameters()),
-        training=training,
-        validation=validation_of(folder),
-        evaluations=scored,
-    )
+    try:
+        text = network.documents.get(CARD)
+        card = network.generate_model_card() if text is None else ModelCard(text)
+    except (ValueError, TypeError, YAMLError) as error:
+        why = " ".join(str(error).split())
+        raise InputError(f"{str(folder / CARD)!r} is no model card: {why:.100}. Delete it for a new one.") from None
+    put_numbers(card, scored)
     with replacing(folder / CARD) as temporary:
-        temporary.write_text(card, encoding="utf-8")
+        temporary.write_text(str(card), encoding="utf-8")
     return folder / CARD

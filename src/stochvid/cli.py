@@ -23,6 +23,14 @@ from stochvid.signals import Interrupted, interruptible
 MOVING_MNIST = "moving-mnist"
 
 
+def demo(options: Namespace) -> int:
+    """`stochvid demo`."""
+    from stochvid.demo import demo
+
+    demo(**_given(options))
+    return 0
+
+
 def prepare(options: Namespace) -> int:
     """`stochvid prepare`."""
     values = {name: value for name, value in options.items() if name != "cmd" and value is not None}
@@ -181,7 +189,7 @@ def card(options: Namespace) -> int:
     """`stochvid card`."""
     from stochvid.card import write_card
 
-    print(write_card(options.model, options.evaluations, options.name))
+    print(write_card(options.model, options.evaluations))
     return 0
 
 
@@ -204,8 +212,9 @@ def _given(options: Namespace) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name != "cmd"}
 
 
-COMPUTING = ("train", "predict", "evaluate", "uncertainty", "surprise", "app")
+COMPUTING = ("demo", "train", "predict", "evaluate", "uncertainty", "surprise", "app")
 COMMANDS: dict[str, Callable[[Namespace], int]] = {
+    "demo": demo,
     "prepare": prepare,
     "train": train,
     "predict": predict,
@@ -267,7 +276,7 @@ def main(words: list[str] | None = None) -> int:
 def _plain(error: Exception) -> str:
     """A parser's error in one line, in the words of the command line."""
     text = re.sub(
-        r"\b(?:predict|evaluate|compare|uncertainty|surprise|app|import|export|card)\.(\w+)\b",
+        r"\b(?:demo|predict|evaluate|compare|uncertainty|surprise|app|import|export|card)\.(\w+)\b",
         r"\1",
         " ".join(str(error).split()),
     )

@@ -110,7 +110,7 @@ def _write_table(
             row |= {name: value["mean"], f"{name}_ci95": value["ci95"]}
         row["fvd"] = (result.get("fvd") or {}).get("value")
         rows.append(row)
-    with open(path, "w", newline="", encoding="utf-8") as file:
+    with open(path, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:  # names are any bytes
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(

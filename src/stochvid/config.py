@@ -5,48 +5,21 @@
 """
 
 import dataclasses
-import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal
 
 import yaml
 
+from stochvid.config_checks import check_types, require
 from stochvid.errors import InputError, nearest
+from stochvid.untrusted import MOST_YAML, parse_yaml, read_text, shown
 
 TRAINING = "training.yaml"  # beside a model's weights: the config of the run that trained it
 IMAGE_SIZES = (32, 64, 128, 256)
 CLIPS = "clips.json"  # likewise: rate, stride and crop of the store that it was trained on
-
-
-def _require(ok: bool, what: str, got: Any, expected: str) -> None:
-    if not ok:
-        raise InputError(f"{what} must be {expected}, got {got!r}.")
-
-
-def _is_number(value: Any) -> bool:
-    try:
-        return isinstance(value, str) and math.isfinite(float(value))
-    except ValueError:
-        return False
-
-
-def _check_types(config: Any, group: str) -> None:
-    """Checks each field against its annotation, so that a config read from JSON or YAML is as safe as one typed."""
-    for spec in dataclasses.fields(config):
-        value, kind = getattr(config, spec.name), spec.type
-        name = f"{group}.{spec.name}"
-        if get_origin(kind) is Literal:
-            choices = get_args(kind)
-            _require(value in choices, name, value, f"one of {', '.join(map(repr, choices))}")
-            continue
-        kinds = get_args(kind) or (kind,)
-        if float in kinds and (type(value) is int or _is_number(value)):  # YAML reads 2e-3 as text
-            setattr(config, spec.name, float(value))
-            continue
-        readable = " or ".join("null" if k is type(None) else k.__name__ for k in kinds)
-        _require(type(value) in kinds, name, value, f"of type {readable}")
 
 
 @dataclass
@@ -94,16 +67,16 @@ class ModelConfig:
     beta: float = 1e-4
 
     def __post_init__(self) -> None:
-        _check_types(self, "model")
-        _require(self.image_size in IMAGE_SIZES, "model.image_size", self.image_size, "32, 64, 128 or 256")
+        check_types(self, "model")
+        require(self.image_size in IMAGE_SIZES, "model.image_size", self.image_size, "32, 64, 128 or 256")
         for name in (
             "channels", "base_channels", "g_dim", "z_dim", "rnn_size", "predictor_layers", "posterior_layers",
             "prior_layers", "context", "horizon",
         ):  # fmt: skip
-            _require(getattr(self, name) >= 1, f"model.{name}", getattr(self, name), "at least 1")
-        _require(self.beta >= 0, "model.beta", self.beta, "at least 0")
+            require(getattr(self, name) >= 1, f"model.{name}", getattr(self, name), "at least 1")
+        require(self.beta >= 0, "model.beta", self.beta, "at least 0")
         if self.future_skip == "second_last":
-            _require(self.context >= 2, "model.context", self.context, "at least 2 with future_skip second_last")
+            require(self.context >= 2, "model.context", self.context, "at least 2 with future_skip second_last")
 
     @property
     def frames(self) -> int:
@@ -147,11 +120,11 @@ class DataConfig:
     val_clips: int = 100
 
     def __post_init__(self) -> None:
-        _check_types(self, "data")
+        check_types(self, "data")
         for name in ("stride", "num_digits", "max_speed", "batch_size", "val_clips"):
-            _require(getattr(self, name) >= 1, f"data.{name}", getattr(self, name), "at least 1")
-        _require((self.digit_size or 1) >= 1, "data.digit_size", self.digit_size, "at least 1 or null")
-        _require((self.workers or 0) >= 0, "data.workers", self.workers, "at least 0 or null")
+            require(getattr(self, name) >= 1, f"data.{name}", getattr(self, name), "at least 1")
+        require((self.digit_size or 1) >= 1, "data.digit_size", self.digit_size, "at least 1 or null")
+        require((self.workers or 0) >= 0, "data.workers", self.workers, "at least 0 or null")
 
 
 @dataclass
@@ -166,7 +139,8 @@ class OptimConfig:
         decay: how the learning rate falls to 0 at the last step: none or cosine.
         decay_start: fraction of the steps after which the decay begins.
         clip_norm: largest norm of the whole gradient (null: no clipping).
-        ema: decay of an exponential moving average of the weights, which is then validated and saved (null: none).
+        ema: decay of an exponential moving average of the weights, less in the first steps, which is then validated and
+            saved (null: none).
     """
 
     lr: float = 2e-3
@@ -179,15 +153,15 @@ class OptimConfig:
     ema: float | None = None
 
     def __post_init__(self) -> None:
-        _check_types(self, "optim")
-        _require(self.lr > 0, "optim.lr", self.lr, "above 0")
+        check_types(self, "optim")
+        require(self.lr > 0, "optim.lr", self.lr, "above 0")
         for name in ("beta1", "beta2", "decay_start"):
-            _require(0 <= getattr(self, name) < 1, f"optim.{name}", getattr(self, name), "in [0, 1)")
-        _require(self.warmup_steps >= 0, "optim.warmup_steps", self.warmup_steps, "at least 0")
+            require(0 <= getattr(self, name) < 1, f"optim.{name}", getattr(self, name), "in [0, 1)")
+        require(self.warmup_steps >= 0, "optim.warmup_steps", self.warmup_steps, "at least 0")
         if self.clip_norm is not None:
-            _require(self.clip_norm > 0, "optim.clip_norm", self.clip_norm, "above 0 or null")
+            require(self.clip_norm > 0, "optim.clip_norm", self.clip_norm, "above 0 or null")
         if self.ema is not None:
-            _require(0 < self.ema < 1, "optim.ema", self.ema, "between 0 and 1, or null")
+            require(0 < self.ema < 1, "optim.ema", self.ema, "between 0 and 1, or null")
 
 
 @dataclass
@@ -227,17 +201,15 @@ class TrainerConfig:
     sample_clips: int = 4
 
     def __post_init__(self) -> None:
-        _check_types(self, "trainer")
+        check_types(self, "trainer")
         for name in (
             "max_steps", "devices", "num_nodes", "log_every", "validate_every", "checkpoint_every",
             "keep_checkpoints",
         ):  # fmt: skip
-            _require(getattr(self, name) >= 1, f"trainer.{name}", getattr(self, name), "at least 1")
-        _require(0 <= self.seed < 1 << 32, "trainer.seed", self.seed, "from 0 to 4294967295")
-        _require(
-            not (self.recompute and self.compile), "trainer.recompute", True, "false where trainer.compile is true"
-        )
-        _require(self.sample_clips >= 0, "trainer.sample_clips", self.sample_clips, "at least 0")
+            require(getattr(self, name) >= 1, f"trainer.{name}", getattr(self, name), "at least 1")
+        require(0 <= self.seed < 1 << 32, "trainer.seed", self.seed, "from 0 to 4294967295")
+        require(not (self.recompute and self.compile), "trainer.recompute", True, "false where trainer.compile is true")
+        require(self.sample_clips >= 0, "trainer.sample_clips", self.sample_clips, "at least 0")
 
 
 @dataclass
@@ -260,9 +232,9 @@ class TrainConfig:
         processes = self.processes
         for name in ("batch_size", "val_clips"):
             value = getattr(self.data, name)
-            _require(value >= processes, f"data.{name}", value, f"at least the {processes} processes")
+            require(value >= processes, f"data.{name}", value, f"at least the {processes} processes")
         multiple = self.data.batch_size % processes == 0
-        _require(multiple, "data.batch_size", self.data.batch_size, f"a multiple of the {processes} processes")
+        require(multiple, "data.batch_size", self.data.batch_size, f"a multiple of the {processes} processes")
 
     @property
     def processes(self) -> int:
@@ -294,11 +266,15 @@ def from_dict(kind: type, values: Any, where: str) -> Any:
 
 def _check_names(kind: type, values: Any, where: str) -> None:
     if not isinstance(values, dict):
-        raise InputError(f"{where} must hold fields and values, got {values!r:.60}.")
+        raise InputError(f"{where} must hold fields and values, got {shown(values)}.")
     known = [spec.name for spec in dataclasses.fields(kind)]
     for name in values:
         if name not in known:
-            raise InputError(f"{where} has an unknown field {name!r}. {nearest(str(name), known)}")
+            raise InputError(f"{where} has an unknown field {shown(name)}. {_nearest(name, known)}")
+
+
+def _nearest(name: Any, known: Iterable[str]) -> str:
+    return nearest(name[:80] if isinstance(name, str) else "", known)
 
 
 def read_yaml(path: str | Path) -> dict:
@@ -309,17 +285,16 @@ def read_yaml(path: str | Path) -> dict:
     """
     path = Path(path)
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = parse_yaml(read_text(path, MOST_YAML))
     except OSError as error:
         raise InputError(f"config {str(path)!r} cannot be read: {error.strerror}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        line = str(error).replace("\n", " ")
-        raise InputError(f"config {str(path)!r} is not valid YAML: {line}") from None
+    except ValueError as error:
+        raise InputError(f"config {str(path)!r} is not valid YAML: {error!s:.400}") from None
     if not isinstance(values, dict):
-        raise InputError(f"config {str(path)!r} must hold the groups {', '.join(GROUPS)}, got {values!r:.60}.")
+        raise InputError(f"config {str(path)!r} must hold the groups {', '.join(GROUPS)}, got {shown(values)}.")
     for group, fields in values.items():
         if group not in GROUPS:
-            raise InputError(f"config {str(path)!r} has an unknown group {group!r}. {nearest(str(group), GROUPS)}")
+            raise InputError(f"config {str(path)!r} has an unknown group {shown(group)}. {_nearest(group, GROUPS)}")
         _check_names(GROUPS[group], fields, f"config {str(path)!r}, group {group!r},")
     return values
 

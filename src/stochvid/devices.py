@@ -1,6 +1,7 @@
 """Where and how precisely to compute."""
 
 import os
+import platform
 import shutil
 import sys
 from importlib.util import find_spec
@@ -61,3 +62,12 @@ def check_compiler(device: torch.device, option: str) -> None:
         missing = None if shutil.which(compiler) else f"a C++ compiler ({compiler})"
     if missing:
         raise InputError(f"{option} needs {missing}, and there is none. Install it, or leave {option} out.")
+
+
+def machine(device: torch.device) -> str:
+    """What it computes on, in a few words."""
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
+    isa = torch.backends.cpu.get_cpu_capability()
+    amx = ", AMX" if getattr(torch.cpu, "_is_amx_tile_supported", bool)() else ""
+    return f"{platform.machine()}, {torch.get_num_threads()} thread(s), {isa}{amx}, torch {torch.__version__}"

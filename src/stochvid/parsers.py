@@ -12,6 +12,7 @@ from stochvid.formatters import Formatter, PlainFormatter
 DESCRIPTION = """\
 Draw many sharp, different, plausible futures of a video, and say how uncertain each step is.
 
+  stochvid demo                                          what it does, in seconds
   stochvid train --config laptop                         train a small model in minutes (no data needed)
   stochvid prepare my-videos data/videos                 decode your videos once, to train on them
   stochvid predict runs/laptop moving-mnist:1 my.mp4     draw futures of clips
@@ -19,6 +20,11 @@ Draw many sharp, different, plausible futures of a video, and say how uncertain 
   stochvid uncertainty runs/laptop                       is it uncertain where the motion is?
   stochvid surprise runs/laptop long.mp4                 when does a video do what nobody expects?
   stochvid app runs/laptop                               all of this on a web page, on this machine"""
+
+DEMO = """\
+Draw futures of moving digits with a model that comes along: no data, no network, seconds.
+
+  stochvid demo"""
 
 TRAIN = """\
 Train a model; the run folder gets config.yaml, metrics.csv, checkpoints/, samples/ and model/.
@@ -74,12 +80,14 @@ How much each frame of a video surprises the model: KL(q ‖ p) in nats and reco
 APP = """\
 Show a model on a web page, on this machine: futures to play, to scrub and to branch, and surprise along a video.
 
-  stochvid app runs/laptop                      then open http://127.0.0.1:7860; needs pip install 'stochvid[app]'
+  stochvid app                       a model that comes along; open http://127.0.0.1:7860
   stochvid app runs/laptop --port 8000
+
+It needs gradio: pip install 'stochvid[app]'.
 
 Nothing is loaded from elsewhere. There is no login: docs/app.md says how to let others in."""
 
-APP_MODEL = "runs/laptop"  # where `stochvid train --config laptop` leaves its model
+APP_MODEL = "one-digit"  # which comes along
 
 IMPORT = """\
 Turn a checkpoint of the paper's published code into a model, without executing anything in it.
@@ -88,7 +96,7 @@ Turn a checkpoint of the paper's published code into a model, without executing 
   stochvid predict models/svglp moving-mnist:1"""
 
 CARD = """\
-Write a model's card, README.md in its folder, with the numbers of evaluations of it; the Hugging Face Hub shows it.
+Put the numbers of evaluations into a model's card, README.md in its folder, which the Hugging Face Hub shows.
 
   stochvid evaluate runs/mine --out evaluations/mine
   stochvid card runs/mine evaluations/mine"""
@@ -117,7 +125,7 @@ def make_parser() -> tuple[ArgumentParser, dict[str, set[str]]]:
         "--version", action="version", version=f"stochvid {version('stochvid')}", help="print the version and exit"
     )
     commands = parser.add_subcommands(dest="cmd", metavar="COMMAND")
-    makers = (_prepare_parser, _train_parser, _predict_parser, _evaluate_parser, _compare_parser)
+    makers = (_demo_parser, _prepare_parser, _train_parser, _predict_parser, _evaluate_parser, _compare_parser)
     makers += (_uncertainty_parser, _surprise_parser, _app_parser, _import_parser, _export_parser, _card_parser)
     parts = {make.__name__.split("_")[1]: make(style) for make in makers}
     for name, part in parts.items():
@@ -125,6 +133,15 @@ def make_parser() -> tuple[ArgumentParser, dict[str, set[str]]]:
         if name != "train":
             part.formatter_class = PlainFormatter
     return parser, {name: set(part._option_string_actions) for name, part in parts.items()}
+
+
+def _demo_parser(style: dict) -> ArgumentParser:
+    parser = ArgumentParser(usage="stochvid demo [options]", description=DEMO, **style)
+    parser.add_argument("--samples", type=int, default=5, help="futures of each clip (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="another seed, other futures (default: %(default)s)")
+    parser.add_argument("--out", type=str, default="demo", help="folder of the results (default: %(default)s)")
+    parser.add_argument("--overwrite", action="store_true", help="replace earlier results")
+    return parser
 
 
 def _prepare_parser(style: dict) -> ArgumentParser:
@@ -333,7 +350,8 @@ def _app_parser(style: dict) -> ArgumentParser:
         type=str,
         nargs="?",
         default=APP_MODEL,
-        help="folder of a run or of a model, or owner/name on the Hugging Face Hub (default: %(default)s)",
+        help="folder of a run or of a model, owner/name on the Hugging Face Hub, or one that comes along (default: "
+        "%(default)s)",
     )
     parser.add_argument("--port", type=int, default=7860, help="of the page (default: %(default)s)")
     parser.add_argument(
@@ -352,12 +370,11 @@ def _import_parser(style: dict) -> ArgumentParser:
 
 
 def _card_parser(style: dict) -> ArgumentParser:
-    parser = ArgumentParser(usage="stochvid card MODEL [EVALUATION ...] [--name NAME]", description=CARD, **style)
+    parser = ArgumentParser(usage="stochvid card MODEL EVALUATION [EVALUATION ...]", description=CARD, **style)
     parser.add_argument("model", type=str, help="the folder of a run or of a model")
     parser.add_argument(
-        "evaluations", type=str, nargs="*", metavar="evaluation", help="folders that stochvid evaluate made of it"
+        "evaluations", type=str, nargs="+", metavar="evaluation", help="folders that stochvid evaluate made of it"
     )
-    parser.add_argument("--name", type=str | None, help="what the model is called (default: as its run)")
     return parser
 
 

@@ -19,15 +19,20 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+
+from filelock import FileLock, Timeout
 
 from stochvid.config import CLIPS, TRAINING, TrainConfig, load_config
 from stochvid.errors import InputError
 from stochvid.files import remove_leftovers, replacing, replacing_folder, writable_folder
+from stochvid.untrusted import MOST_CSV, read_json, read_text, shown
 
-CONFIG, METRICS, CARD = "config.yaml", "metrics.csv", "README.md"
+CONFIG, METRICS, CARD, LOCK = "config.yaml", "metrics.csv", "README.md", ".lock"
 CONTENTS = (CONFIG, METRICS, "checkpoints", "samples", "tensorboard", "model", "best")
+COLUMNS = ("step", "split", "loss", "mse", "kl", "lr", "clips_per_s")  # of metrics.csv
 CHECKPOINT = re.compile(r"step-(\d{8})\.ckpt")
 
 # Settings of how a run is carried out. All others are of what is learned, and stay as they were when it began.
@@ -41,7 +46,7 @@ CARRYING_OUT = {
 
 
 class Run:
-    """A run folder.
+    """A run folder. A context: from `open_new` or `open_again` to its end, no other process may train in the folder.
 
     Attributes:
         folder: where it is.
@@ -57,6 +62,14 @@ class Run:
         self.refused: list[Path] = []
         self.stopped_by: signal.Signals | None = None
         self.main = True
+        self._lock: FileLock | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        if self._lock is not None:
+            self._lock.release()
 
     @property
     def step(self) -> int:
@@ -88,9 +101,9 @@ class Run:
                 f"run folder {str(self.folder)!r} already holds {', '.join(there)}. Continue it with --resume "
                 f"{self.folder}, choose another --out, or replace it with --overwrite."
             )
+        self._hold()
         if there:
             self._remove(there)
-        writable_folder(self.folder)
         with replacing(self.folder / CONFIG) as path:
             started = f"# started from --init {init}\n" if init else ""
             path.write_text(started + config.to_yaml(), encoding="utf-8")
@@ -117,7 +130,7 @@ class Run:
                 "with another --out."
             )
         self.find_checkpoint(check)
-        writable_folder(self.folder)
+        self._hold()
 
     def find_checkpoint(self, check: Callable[[Path], None]) -> None:
         """Sets `checkpoint` to the newest one that passes a check, and `refused` to those that were newer.
@@ -154,17 +167,42 @@ class Run:
         with replacing(path) as temporary:
             temporary.write_text("".join(comments) + config.to_yaml(), encoding="utf-8")
 
-    def save_model(self, model, seen: dict[str, Any] | None = None, name: str = "model") -> None:
-        """Writes a model's folder, with its card, the run's config, and what `StoredClips.seen` says."""
-        config = load_config(self.folder / CONFIG)
+    def save_model(self, model, place: str, seen: dict[str, Any] | None = None, name: str = "model") -> None:
+        """Writes a model's folder.
+
+        Args:
+            model: to save.
+            place: what it was trained on, for its card.
+            seen: what `StoredClips.seen` says.
+            name: of the folder.
+        """
+        config, rows = load_config(self.folder / CONFIG), read_metrics(self.folder / METRICS)
+        held_out = [row for row in rows if row["split"] == "val"]
+        best = min(held_out, key=lambda row: float(row["loss"]), default=None)
+        hours = _seconds([row for row in rows if row["split"] == "train"], config.data.batch_size) / 3600
         card = model.generate_model_card(
-            name=folder_name(str(self.folder)), training=config, validation=validation_of(self.folder / name)
+            name=folder_name(str(self.folder)),
+            training=config,
+            validation=best if name == "best" else held_out[-1] if held_out else None,
+            effort=f"{hours:.2g} hours on {config.processes} × {place}",
         )
         model.documents = {CARD: str(card), TRAINING: (self.folder / CONFIG).read_text(encoding="utf-8")}
         if seen:
             model.documents[CLIPS] = json.dumps(seen)
         with replacing_folder(self.folder / name) as folder:
             model.save_pretrained(folder)
+
+    def _hold(self) -> None:
+        lock = FileLock(writable_folder(self.folder) / LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise InputError(
+                f"another process is training in {str(self.folder)!r}. Wait for it to end, or choose another --out."
+            ) from None
+        except NotImplementedError:  # a file system without locks
+            return
+        self._lock = lock
 
     def _remove(self, names: list[str]) -> None:
         try:
@@ -195,18 +233,6 @@ def changed(saved: dict[str, dict[str, Any]], given: TrainConfig) -> str | None:
     return None
 
 
-def validation_of(model: Path) -> dict[str, str] | None:
-    """The row of `metrics.csv` for the weights in a run's `model` or `best`; None outside of a run.
-
-    Raises:
-        InputError: the file is none of stochvid's.
-    """
-    rows = [row for row in read_metrics(model.parent / METRICS) if row["split"] == "val"]
-    if not rows:
-        return None
-    return min(rows, key=lambda row: float(row["loss"])) if model.name == "best" else rows[-1]
-
-
 def read_metrics(path: Path) -> list[dict[str, str]]:
     """The rows of a `metrics.csv`; none if it is not there.
 
@@ -214,16 +240,25 @@ def read_metrics(path: Path) -> list[dict[str, str]]:
         InputError: the file is none of stochvid's.
     """
     try:
-        whole = path.read_text(encoding="utf-8").rpartition("\n")[0]  # a last line without an end was cut short
-        rows = list(csv.DictReader(whole.splitlines()))
+        whole = read_text(path, MOST_CSV).rpartition("\n")[0]  # a last line without an end was cut short
+        rows = list(csv.DictReader(whole.splitlines(), strict=True))
         for row in rows:
-            if int(row["step"]) < 0 or row["split"] not in ("train", "val") or not math.isfinite(float(row["loss"])):
+            numbers = [float(row["loss"]), float(row["clips_per_s"]) if row["split"] == "train" else 1.0]
+            right = tuple(row) == COLUMNS and int(row["step"]) >= 0 and row["split"] in ("train", "val")
+            if not right or not all(map(math.isfinite, numbers)):
                 raise ValueError(row)
     except FileNotFoundError:
         return []
     except (OSError, ValueError, TypeError, KeyError, csv.Error):
         raise InputError(f"{str(path)!r} is not a metrics file of stochvid. Move it away to go on.") from None
     return rows
+
+
+def _seconds(rows: list[dict[str, str]], batch: int) -> float:
+    """How long the steps of training rows took, validations left out."""
+    steps = [0, *(int(row["step"]) for row in rows)]
+    clips = [batch * (step - before) for before, step in pairwise(steps)]
+    return sum(count / max(float(row["clips_per_s"]), 1e-9) for count, row in zip(clips, rows, strict=True))
 
 
 def seen_clips(model: Path) -> dict[str, Any]:
@@ -236,10 +271,10 @@ def seen_clips(model: Path) -> dict[str, Any]:
     path = model / CLIPS
     if path.is_file():
         try:
-            seen |= json.loads(path.read_text(encoding="utf-8"))
-            right = seen["stride"] >= 1 and (seen["fps"] is None or 0 < seen["fps"] < 1e4)
-            if not right or type(seen["stride"]) is not int:
-                raise ValueError(f"{seen}")
+            seen |= read_json(path)
+            right = 1 <= seen["stride"] < 1e6 and (seen["fps"] is None or 0 < seen["fps"] < 1e4)
+            if not right or type(seen["stride"]) is not int or seen["crop"] not in ("none", "centre"):
+                raise ValueError(shown(seen))
         except (OSError, ValueError, TypeError) as error:
             raise InputError(
                 f"{str(path)!r} is not as it should be: {error!s:.100}. Delete it, or train again."

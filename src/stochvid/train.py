@@ -18,12 +18,12 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor, distributed
-from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
-from stochvid.callbacks import Checkpoints, RunLog, Samples
+from stochvid.callbacks import Checkpoints, RunLog, Samples, check_log
 from stochvid.config import OptimConfig, TrainConfig
 from stochvid.data.datamodule import ClipData
-from stochvid.devices import check_compiler, pick_precision, prefer_speed
+from stochvid.devices import check_compiler, machine, pick_precision, prefer_speed
 from stochvid.errors import InputError
 from stochvid.io.checkpoint import AtomicCheckpointIO
 from stochvid.models.state import Loss
@@ -70,8 +70,7 @@ def train(
     if config.trainer.compile:
         check_compiler(device, "--trainer.compile")
     prefer_speed(device)
-    run = Run(out)
-    with _quiet_lightning(), StopSignals() as signals:
+    with _quiet_lightning(), StopSignals() as signals, Run(out) as run:
         seed_everything(config.trainer.seed, verbose=False)
         module, data, log = Training(config, init), ClipData(config), RunLog(config, run)
         trainer = make_trainer(config, run, [log, Samples(config, run, log), Checkpoints(config, run, log, signals)])
@@ -97,7 +96,7 @@ def train(
         finally:
             log.close()
         if run.main:
-            run.save_model(module.final, data.seen)
+            run.save_model(module.final, machine(device), data.seen)
         if distributed.is_initialized():  # a process that just ends can take the others down with it
             distributed.barrier()
             distributed.destroy_process_group()
@@ -165,9 +164,8 @@ class Training(LightningModule):
             self._start_from(init)
         self.average = None
         if config.optim.ema is not None:
-            self.average = AveragedModel(
-                self.model, avg_fn=get_ema_avg_fn(config.optim.ema), use_buffers=True
-            ).requires_grad_(False)
+            average = partial(moving_average, decay=config.optim.ema)
+            self.average = AveragedModel(self.model, avg_fn=average, use_buffers=True).requires_grad_(False)
         for part in (self.model.encoder, self.model.decoder):
             part.recompute = config.trainer.recompute
         self.loss = torch.compile(self.model.loss) if config.trainer.compile else self.model.loss
@@ -235,7 +233,13 @@ class Training(LightningModule):
             InputError: it is damaged, of another run, or of other data.
         """
         checkpoint, what = AtomicCheckpointIO().load_checkpoint(path), f"checkpoint {str(path)!r}"
-        if difference := changed(checkpoint["config"], self.config):
+        try:
+            checkpoint["config"]["trainer"].pop("max_steps", None)  # the run's config knows how far it goes
+            difference = changed(checkpoint["config"], self.config)
+            check_log(checkpoint["log"])
+        except (LookupError, AttributeError, TypeError, ValueError):
+            raise InputError(f"{what} is damaged, or of another version of stochvid.") from None
+        if difference:
             raise InputError(f"{what} is of another run: {difference}")
         if checkpoint["data"] != data:
             raise InputError(f"{what} was trained on other clips than --data.* names now. Give those of its run.")
@@ -265,6 +269,12 @@ class Training(LightningModule):
                 raise InputError(
                     f"{what} does not fit the model to train: {name!r} should be {needed}, got {got}. {fix}"
                 )
+
+
+def moving_average(average: Tensor, new: Tensor, count: Tensor, decay: float) -> Tensor:
+    """An exponential moving average that forgets its start: of `count` values it remembers the last tenth at most."""
+    decay = min(decay, (1 + int(count)) / (10 + int(count)))
+    return decay * average + (1 - decay) * new
 
 
 def learning_rate_scale(step: int, optim: OptimConfig, max_steps: int) -> float:

@@ -46,9 +46,7 @@ class Arrays(Source):
         array = ArrayFile(task.path, self.options.axes)
         for number in range(len(task.items)):
             try:
-                clip = array.clip(number)
+                yield from ((number, frame) for frame in array.frames(number))
+                yield number, None
             except InputError as error:
                 yield number, error
-                continue
-            yield from ((number, frame) for frame in clip)
-            yield number, None

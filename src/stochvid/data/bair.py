@@ -20,6 +20,8 @@ SUFFIXES = {".tfrecord", ".tfrecords"}
 SIDE, FRAMES = 64, 30
 FEATURE = b"%d/image_aux1/encoded"
 HEADER, FOOTER = 12, 4
+MOST_RECORD = 64 << 20  # bytes: BAIR's have 1.5 million
+MOST_RECORDS = 100_000  # of a file: BAIR's have 256
 
 
 class BAIR(Source):
@@ -45,6 +47,8 @@ class BAIR(Source):
         items, size, offset = [], path.stat().st_size, 0
         with open(path, "rb") as file:
             while offset < size:
+                if len(items) == MOST_RECORDS:
+                    raise InputError(f"{str(path)!r} has more than {MOST_RECORDS:,} records. Get the file again.")
                 items.append(Item(f"{self.name(path)}#{len(items)}", FRAMES, split))
                 try:
                     offset += HEADER + _read_length(file, path, offset, size) + FOOTER
@@ -113,6 +117,11 @@ def _read_length(file: BinaryIO, path: Path, offset: int, size: int) -> int:
         )
     if offset + HEADER + length + FOOTER > size:
         raise InputError(cut)
+    if length > MOST_RECORD:
+        raise InputError(
+            f"record at byte {offset:,} of {str(path)!r} claims {length:,} bytes; BAIR's have far less than "
+            f"{MOST_RECORD:,}. Get the file again."
+        )
     return length
 
 

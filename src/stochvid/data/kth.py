@@ -21,6 +21,8 @@ VIDEO = re.compile(r"person(\d\d)_([a-z]+)_d([1-4])(?:_uncomp)?\.avi", re.IGNORE
 LINE = re.compile(r"(person\d\d_[a-z]+_d[1-4])(?:_uncomp)?(?:\.avi)?[\s:]+(.*)", re.IGNORECASE)
 NAME = "person{1:02}_{0}_d{2}"
 TRAIN_PEOPLE = 20
+MOST_HELD = 512 << 20  # bytes of a video's frames: the longest of KTH take 60 million
+MOST_LIST = 1 << 20  # bytes of the list of ranges: KTH's has 30,000
 
 SRVP_TEST = "srvp-test"
 SRVP_SEED, SRVP_CLIPS, SRVP_LENGTH = 42, 1_000, 40  # 10 frames given, 30 to predict
@@ -91,7 +93,15 @@ class KTH(Source):
 
     def read(self, task: Task) -> Iterator[Event]:
         """Ranges may overlap, so the video (a few hundred small frames) is held while they are cut out."""
-        frames = [frame.pixels for frame in decode_video(task.path, threads=1)]
+        frames, held = [], 0
+        for frame in decode_video(task.path, threads=1):
+            frames.append(frame.pixels)
+            held += frame.pixels.nbytes
+            if held > MOST_HELD:
+                raise InputError(
+                    f"{str(task.path)!r} is no video of KTH's: its frames take more than {MOST_HELD:,} bytes. Give "
+                    "other videos with --format videos."
+                )
         for number, item in enumerate(task.items):
             clip = frames[int(item.start) : None if item.stop == np.inf else int(item.stop)]
             yield from ((number, frame) for frame in clip)
@@ -107,9 +117,12 @@ class KTH(Source):
             return {}
         regular(lists[0])
         try:
-            text = lists[0].read_text(encoding="utf-8", errors="replace")
+            with open(lists[0], encoding="utf-8", errors="replace") as file:
+                text = file.read(MOST_LIST + 1)
         except OSError as error:
             raise InputError(f"{str(lists[0])!r} cannot be read: {error.strerror}.") from None
+        if len(text) > MOST_LIST:
+            raise InputError(f"{str(lists[0])!r} is longer than {MOST_LIST:,} bytes. Get the file again.")
         ranges = {}
         for line in text.splitlines():
             if match := LINE.match(line.strip()):

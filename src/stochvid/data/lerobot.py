@@ -1,9 +1,8 @@
 """LeRobot datasets, version 3: `meta/info.json`, `meta/episodes/**.parquet`, and MP4 files of many episodes each."""
 
-import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,11 @@ from stochvid.data.source import Event, Item, Source, Task, Walk, regular, unrea
 from stochvid.data.splits import SHIPPED
 from stochvid.errors import InputError
 from stochvid.io.video import Frame, at_rate, decode_video, probe_video
+from stochvid.untrusted import MOST_CLIPS, MOST_RECORDS, read_json, shown
 
 INFO = Path("meta") / "info.json"
+LONGEST = 500  # letters of a path's pattern and of a camera's name: file systems take names of 255
+MOST_EPISODE_BYTES = 64 << 20  # unpacked: 48 for each of the most clips that a source may have
 PLACE = re.compile(r"\{(video_key|chunk_index|file_index)(?::0?(\d)d)?\}")
 
 
@@ -49,7 +51,9 @@ class LeRobot(Source):
             start, stop = row["from_timestamp"], row["to_timestamp"]
             item = Item(f"episode_{row['episode_index']:06}", row["length"], split, start, stop)
             self.episodes.setdefault(path, []).append(item)
-        if set(info.get("splits") or {}) <= {"train"}:  # as recorded: nothing was held out
+        if not isinstance(info.get("splits"), dict) or set(info["splits"]) <= {
+            "train"
+        }:  # as recorded: nothing was held out
             self.notes.append("info.json names no test episodes: one in ten is held out, or as --split says")
             self.episodes = {
                 path: [replace(item, split=None) for item in items] for path, items in self.episodes.items()
@@ -89,23 +93,29 @@ class LeRobot(Source):
     def _info(self) -> dict[str, Any]:
         path = self.root / INFO
         try:
-            info = json.loads(path.read_text(encoding="utf-8"))
+            info = read_json(path, MOST_RECORDS)
         except OSError as error:
             raise unreadable(path, error) from None
         except ValueError as error:
-            raise InputError(f"{str(path)!r} is no JSON: {error}.") from None
-        version = str(info.get("codebase_version")) if isinstance(info, dict) else "none"
-        if not version.startswith("v3."):
-            raise InputError(f"{str(path)!r} is of LeRobot version {version}; version 3 is read. Convert it first.")
+            raise InputError(f"{str(path)!r} is no JSON: {error!s:.200}.") from None
+        version = info.get("codebase_version") if isinstance(info, dict) else None
+        if not isinstance(version, str) or not version.startswith("v3."):
+            said = f"{version:.20}" if isinstance(version, str) else shown(version)
+            raise InputError(f"{str(path)!r} is of LeRobot version {said}; version 3 is read. Convert it first.")
         wanted = {"fps": (int, float), "features": dict, "video_path": str}
         for name, kind in wanted.items():
             value = info.get(name)
-            if not isinstance(value, kind) or (name == "fps" and not 0 < value <= 1000):
-                raise InputError(f"{str(path)!r} has no usable {name!r}: {value!r:.60}.")
+            if (
+                not isinstance(value, kind)
+                or (name == "fps" and not 0 < value <= 1000)
+                or (name == "video_path" and len(value) > LONGEST)
+            ):
+                raise InputError(f"{str(path)!r} has no usable {name!r}: {shown(value)}.")
         return info
 
     def _camera(self, features: dict[str, Any]) -> str:
-        cameras = [name for name, f in features.items() if isinstance(f, dict) and f.get("dtype") == "video"]
+        videos = [name for name, f in features.items() if isinstance(f, dict) and f.get("dtype") == "video"]
+        cameras = [name for name in videos if len(name) <= LONGEST]
         if self.options.camera in cameras:
             return self.options.camera
         if self.options.camera is None and len(cameras) == 1:
@@ -113,7 +123,7 @@ class LeRobot(Source):
         if not cameras:
             raise InputError(f"LeRobot dataset {str(self.root)!r} has no videos (no feature of dtype 'video').")
         asked = f"there is no {self.options.camera!r}" if self.options.camera else f"it has {len(cameras)}"
-        raise InputError(f"choose a camera of {str(self.root)!r} ({asked}): --camera {' or '.join(cameras)}.")
+        raise InputError(f"choose a camera of {str(self.root)!r} ({asked}): --camera {' or '.join(cameras[:20])}.")
 
     def _rows(self) -> list[dict[str, Any]]:
         """Episode by episode: where it is."""
@@ -130,12 +140,15 @@ class LeRobot(Source):
         rows = []
         for path in files:
             try:
-                table = parquet.read_table(path, columns=list(names))
+                regular(path)
+                table = _read_table(parquet.ParquetFile(path), names, MOST_CLIPS - len(rows))
                 rows += [
                     {n.removeprefix(prefix): kind(row[n]) for n, kind in names.items()} for row in table.to_pylist()
                 ]
+            except InputError:
+                raise
             except (ArrowException, OSError, KeyError, TypeError, ValueError, OverflowError) as error:
-                raise InputError(f"{str(path)!r} does not say where the episodes are: {error}.") from None
+                raise InputError(f"{str(path)!r} does not say where the episodes are: {error!s:.200}.") from None
         if not all(row["length"] > 0 and math.isfinite(row["from_timestamp"] + row["to_timestamp"]) for row in rows):
             raise InputError(f"an episode of {str(self.root)!r} has no frames, or no times.")
         return sorted(rows, key=lambda row: row["episode_index"])
@@ -147,6 +160,21 @@ class LeRobot(Source):
         if not path.is_relative_to(self.root) or ".." in path.parts:  # a link to elsewhere is the owner's own doing
             raise InputError(f"{str(self.root / INFO)!r} points outside of the dataset: {template!r:.80}.")
         return path
+
+
+def _read_table(file: Any, columns: Collection[str], most: int) -> Any:
+    """Some columns of a parquet file, if they are small: a few packed bytes can stand for any number of values.
+
+    Raises:
+        ValueError: it says that it has more.
+    """
+    about = file.metadata
+    groups = [about.row_group(number) for number in range(about.num_row_groups)]
+    held = [group.column(place) for group in groups for place in range(group.num_columns)]
+    size = sum(column.total_uncompressed_size for column in held if column.path_in_schema in columns)
+    if about.num_rows > most or size > MOST_EPISODE_BYTES:
+        raise ValueError(f"it claims {about.num_rows:,} episodes in {size:,} bytes")
+    return file.read(columns=list(columns))
 
 
 class _Ahead:

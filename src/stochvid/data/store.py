@@ -8,7 +8,6 @@
 """
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 
 from stochvid.data.splits import SPLITS
 from stochvid.errors import InputError
+from stochvid.untrusted import MOST_PIXELS, MOST_RECORDS, check_npy, read_json, shown
 
 INDEX = "index.json"
 WORK = ".preparing"  # ends the name of the folder in which a store is made
@@ -83,7 +83,7 @@ class Store:
             self.about = index
             self._check_index()
         except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise self._broken(f"{INDEX} is not as it should be ({error})") from None
+            raise self._broken(f"{INDEX} is not as it should be ({error!s:.200})") from None
         self._arrays = {name: self._map(name) for name in self.splits}
 
     def clip(self, split: str, number: int, limit: int | None = None) -> dict[str, np.ndarray]:
@@ -147,9 +147,11 @@ class Store:
         try:
             if not file.is_file():
                 raise FileNotFoundError("there is no such file")
+            with open(file, "rb") as opened:
+                check_npy(opened)
             array = np.lib.format.open_memmap(file, mode="r")
         except Exception as error:  # NumPy raises nearly anything on broken files
-            raise self._broken(f"{name}.npy cannot be opened ({error})") from None
+            raise self._broken(f"{name}.npy cannot be opened ({error!s:.200})") from None
         expected = (self.splits[name].frames, self.channels, self.size, self.size)
         if array.dtype != np.uint8 or array.shape != expected or not array.flags.c_contiguous:
             raise self._broken(
@@ -162,13 +164,17 @@ class Store:
     def _check_index(self) -> None:
         for name, value in (("size", self.size), ("channels", self.channels)):
             if type(value) is not int or value < 1:
-                raise ValueError(f"{name} is {value!r}")
+                raise ValueError(f"{name} is {shown(value)}")
+        if self.size**2 * self.channels > MOST_PIXELS:
+            raise ValueError(f"frames of {shown(self.size)}×{shown(self.size)} are too large")
+        if not self.splits:
+            raise ValueError("it has no splits")
         for name, split in self.splits.items():
             columns = (split.names, split.offsets, split.lengths, split.fps, split.bounces)
             if name not in SPLITS or not split.names or len({len(column) for column in columns}) != 1:
                 raise ValueError(f"split {name!r} is incomplete")
-            rates = all(fps is None or (type(fps) in (int, float) and fps > 0) for fps in split.fps)
-            turns = all(b is None or (type(b) is list and {type(frame) for frame in b} <= {int}) for b in split.bounces)
+            rates = all(fps is None or (type(fps) in (int, float) and 0 < fps < 1e6) for fps in split.fps)
+            turns = all(b is None or (type(b) is list and all(map(_is_frame, b))) for b in split.bounces)
             if not rates or not turns or {type(clip) for clip in split.names} != {str}:
                 raise ValueError(f"names, fps or bounces of {name!r} are of the wrong kind")
             offsets, lengths = np.array(split.offsets), np.array(split.lengths)
@@ -181,6 +187,10 @@ class Store:
 
     def _broken(self, why: str) -> InputError:
         return InputError(f"store {str(self.path)!r} is broken: {why}. Prepare it again with --overwrite.")
+
+
+def _is_frame(number: Any) -> bool:
+    return type(number) is int and 0 <= number < 1 << 62
 
 
 def bounces_at(bounces: Sequence[int], first: int, length: int, stride: int) -> np.ndarray:
@@ -258,18 +268,18 @@ def checksum(path: Path) -> str:
 def _read_index(folder: Path) -> dict[str, Any]:
     path = folder / INDEX
     try:
-        index = json.loads(path.read_text(encoding="utf-8"))
+        index = read_json(path, MOST_RECORDS)
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(
             f"there is no store in {str(folder)!r} (no {INDEX} there). Make one: stochvid prepare SOURCE {folder}."
         ) from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"store {str(folder)!r} is broken: {INDEX} cannot be read ({error}).") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"store {str(folder)!r} is broken: {INDEX} cannot be read ({error!s:.200}).") from None
     if not isinstance(index, dict) or index.get("format") != FORMAT:
         raise InputError(f"{str(path)!r} is not the index of a store of stochvid.")
     if index.get("version") != VERSION:
         raise InputError(
-            f"store {str(folder)!r} is of version {index.get('version')!r}; this stochvid reads version {VERSION}. "
-            "Prepare it again with --overwrite, or update stochvid."
+            f"store {str(folder)!r} is of version {shown(index.get('version'))}; this stochvid reads version "
+            f"{VERSION}. Prepare it again with --overwrite, or update stochvid."
         )
     return index

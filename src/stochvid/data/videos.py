@@ -4,11 +4,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from PIL import Image
-
 from stochvid.data.source import Event, Item, Source, Task, Walk, regular
 from stochvid.errors import InputError
-from stochvid.io.clip import IMAGE_SUFFIXES, frame_paths, read_images
+from stochvid.io.clip import IMAGE_SUFFIXES, frame_paths, open_image, read_images
 from stochvid.io.video import as_stored, at_rate, decode_video, probe_video
 
 VIDEO_SUFFIXES = {
@@ -48,8 +46,10 @@ class Videos(Source):
         if path.is_dir():
             frames = frame_paths(path)
             try:
-                with Image.open(frames[0]) as image:
+                with open_image(frames[0]) as image:
                     size, channels = image.size, 1 if image.mode in ("1", "L", "I", "I;16", "I;16B") else 3
+            except InputError:
+                raise
             except Exception as error:  # so do Pillow's
                 raise InputError(f"frame {str(frames[0])!r} cannot be read as an image: {error}.") from None
             return self._task(path, len(frames), size, channels, None)

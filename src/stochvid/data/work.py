@@ -17,10 +17,12 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 
 from stochvid.data.crew import Part, cannot_write
+from stochvid.data.splits import SPLITS
 from stochvid.data.store import WORK, SplitIndex, difference, is_store
 from stochvid.data.store_writer import StoreWriter
 from stochvid.errors import InputError
 from stochvid.files import replacing, sync_folder, writable_folder
+from stochvid.untrusted import parse_json, read_json
 
 PLAN, JOURNAL, LOCK = "plan.json", "journal.jsonl", "lock"
 
@@ -88,17 +90,19 @@ class Work:
             The journal's entries, one for each of the tasks that are done.
         """
         path = self.folder / JOURNAL
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines(True) if path.is_file() else []
         entries, splits = [], {}
         for line, task in zip(lines, tasks, strict=False):
             try:
-                entry = json.loads(line)
-            except ValueError:
-                break  # it was killed while it wrote this line
-            if entry["task"] != task:
-                break  # from here on, the files or their splits are others
+                entry = parse_json(line)
+                if entry["task"] != task:
+                    break  # from here on, the files or their splits are others
+                clips = [_checked(*clip) for clip in entry["clips"]]
+                entry["wrong"] = [str(fault) for fault in entry["wrong"]]
+            except (ValueError, TypeError, LookupError):
+                break  # it was killed while it wrote this line, or somebody else wrote in it
             entries.append(entry)
-            for split, name, length, fps in entry["clips"]:
+            for split, name, length, fps in clips:
                 splits.setdefault(split, SplitIndex()).add(name, length, fps)
         if len(entries) < len(lines):
             with replacing(path) as temporary:
@@ -172,7 +176,7 @@ class Work:
         plan = self.plan
         if path.is_file():
             try:
-                plan = json.loads(path.read_text(encoding="utf-8"))
+                plan = read_json(path)
             except (OSError, ValueError):
                 plan = None
         # other files are no other plan: the journal says from which on they differ
@@ -197,3 +201,15 @@ class Work:
                 shutil.rmtree(self._aside)
             else:
                 os.replace(self._aside, self.out)
+
+
+def _checked(split: str, name: str, length: int, fps: float | None) -> tuple[str, str, int, float | None]:
+    """A clip of the journal.
+
+    Raises:
+        ValueError: it is none that this program wrote.
+    """
+    rate = fps is None or (type(fps) in (int, float) and 0 < fps < 1e6)
+    if split not in SPLITS or type(name) is not str or type(length) is not int or length < 1 or not rate:
+        raise ValueError("no clip")
+    return split, name, length, fps

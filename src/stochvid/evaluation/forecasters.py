@@ -18,6 +18,7 @@ from stochvid.errors import InputError
 from stochvid.models.pretrained import WEIGHTS
 from stochvid.models.svg import SVG
 from stochvid.runs import folder_name
+from stochvid.untrusted import check_archive, check_frame, check_npy
 
 BATCH = 100  # clips whose batch-norm statistics are taken together: the batch of the published code
 STRAY = 0.5  # values may stray so far from [0, 1] and are clipped; farther, they are on another scale
@@ -170,6 +171,7 @@ class Predictions(Forecaster):
         wanted = "(clips, samples, T, H, W, C)" if axes == 6 else "(clips, T, H, W, C)"
         if array.ndim != axes or 0 in array.shape:
             raise InputError(f"'{name}' in {str(self.path)!r} has shape {array.shape}; expected {wanted}.")
+        check_frame(f"'{name}' in {str(self.path)!r}", array.shape[-2], array.shape[-3] * array.shape[-1])
         if array.dtype != np.uint8 and array.dtype.kind != "f":
             raise InputError(
                 f"'{name}' in {str(self.path)!r} has dtype {array.dtype}; expected uint8 or float in [0, 1]."
@@ -210,13 +212,17 @@ def _load(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise InputError(f"there are no predictions {str(path)!r}. Give an .npy or .npz file.")
     try:
+        with open(path, "rb") as file:
+            if file.peek(6).startswith(b"\x93NUMPY"):
+                check_npy(file)
         loaded = np.load(path, mmap_mode="r", allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             return {"predictions": loaded}
         with loaded:
+            check_archive(loaded.zip, path)
             if "predictions" not in loaded.files:
                 raise InputError(
-                    f"predictions {str(path)!r} holds {', '.join(loaded.files) or 'nothing'}; name the array "
+                    f"predictions {str(path)!r} holds {', '.join(loaded.files[:6]) or 'nothing':.200}; name the array "
                     "'predictions' (and the true frames, if they are in the file, 'truth')."
                 )
             return {name: loaded[name] for name in ("predictions", "truth", "context") if name in loaded.files}

@@ -8,8 +8,9 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 
 from stochvid.errors import InputError
-from stochvid.evaluation.results import RESULTS
+from stochvid.evaluation.results import RESULTS, summarise
 from stochvid.files import check_free, replacing, writable_folder
+from stochvid.untrusted import MOST_RECORDS, parse_json, read_json, read_text
 
 WORK = ".evaluating"  # ends the name of the folder in which an evaluation is kept until it is whole
 
@@ -110,18 +111,17 @@ class Journal:
     def _read(self) -> bool:
         """Takes up what is there; false if that is of another evaluation, and may be replaced."""
         try:
-            self._about = json.loads((self.folder / "about.json").read_text(encoding="utf-8"))
-            lines = self._lines.read_text(encoding="utf-8").split("\n")[:-1] if self._lines.exists() else []
-            self.records = [json.loads(line) for line in lines]  # a last line without an end was cut short
+            self._about = read_json(self.folder / "about.json")
+            lines = read_text(self._lines, MOST_RECORDS).split("\n")[:-1] if self._lines.exists() else []
+            self.records = [parse_json(line) for line in lines]  # a last line without an end was cut short
             began, chunk = self._about["identity"], self._about.get("chunk", 1)
             if type(chunk) is not int or chunk < 1:
                 raise ValueError(f"chunk is {chunk!r}")
             kinds = {frozenset(record) for record in self.records if "psnr" in record}
-            if len(kinds) > 1 or not all(
-                type(r["digest"]) is str and r["not_finite"] is not None for r in self.records
-            ):
+            if len(kinds) > 1 or not all(map(_is_whole, self.records)):
                 raise ValueError("its records are not alike")
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            summarise(self.records)  # what cannot be summed up now would fail after hours
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
             if self._overwrite:
                 return False
             raise InputError(
@@ -133,6 +133,14 @@ class Journal:
                 "with the same, choose another --out, or begin again with --overwrite."
             )
         return began == self._identity
+
+
+def _is_whole(record: dict[str, Any]) -> bool:
+    """Whether a clip's record has values of the right kinds where `summarise` does not look at them."""
+    metrics = [value for value in record.values() if isinstance(value, dict) and "best" in value]
+    numbers = [metric[f"{kind}_sample"] for metric in metrics for kind in ("best", "worst")]
+    numbers += [record.get("clipped", 0), *record["not_finite"]]
+    return type(record["digest"]) is str and all(type(number) is int for number in numbers)
 
 
 def difference(old: Any, new: Any, name: str = "") -> str:

@@ -13,10 +13,13 @@ import numpy as np
 
 from stochvid.errors import InputError
 from stochvid.evaluation.protocols import METRICS
+from stochvid.untrusted import MOST_RECORDS, read_json, shown
 
 FORMAT, VERSION = "stochvid evaluation", 1
 RESULTS, CURVES = "results.json", "curves.csv"
 KINDS = ("best", "mean", "worst")
+LONGEST = 5_000  # letters of a name: paths have up to 4,096
+MOST_COUNTED, LARGEST = 1 << 40, 1e100  # of clips, frames and samples; of any metric: its square is a number still
 
 
 def interval(values: np.ndarray) -> float:
@@ -120,15 +123,15 @@ def read_results(run: str | Path) -> dict[str, Any]:
             f"there are no results in {str(run)!r} (no {RESULTS}). Make them: stochvid evaluate … --out {run}."
         )
     try:
-        results = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
-    except (OSError, ValueError, RecursionError) as error:
+        results = read_json(path, MOST_RECORDS, parse_constant=_refuse)
+    except (OSError, ValueError) as error:
         raise InputError(f"results {str(path)!r} are cut short or broken: {error!s:.100}. Evaluate again.") from None
     if not isinstance(results, dict) or results.get("format") != FORMAT:
         raise InputError(f"{str(path)!r} holds no results of stochvid evaluate.")
     if type(results.get("version")) is not int or results["version"] != VERSION:
         raise InputError(
-            f"results {str(path)!r} are of version {results.get('version')!r}; this stochvid reads version {VERSION}. "
-            "Evaluate again, or update stochvid."
+            f"results {str(path)!r} are of version {shown(results.get('version'))}; this stochvid reads version "
+            f"{VERSION}. Evaluate again, or update stochvid."
         )
     try:
         _check_whole(results)
@@ -146,6 +149,8 @@ def _check_whole(results: dict[str, Any]) -> None:
     texts += [results["protocol"]["name"], results["protocol"]["best_by"]]
     if {type(count) for count in counts} != {int} or {type(text) for text in texts} != {str}:
         raise ValueError("names or counts are of the wrong kind")
+    if not all(0 <= count <= MOST_COUNTED for count in counts) or max(map(len, texts)) > LONGEST:
+        raise ValueError("a count or a name is out of range")
     if len(results["clips"]) != setting["clips"] or not results["weights"].keys() >= {"lpips", "fvd"}:
         raise ValueError(f"{len(results['clips'])} clips are not the {setting['clips']} of the setting")
     numbers: list[Any] = []
@@ -158,11 +163,16 @@ def _check_whole(results: dict[str, Any]) -> None:
     if results["metrics"]:
         for name in ("diversity", "mse", "sharpness", "crps"):
             numbers += [results["samples"][name]["mean"], results["samples"][name]["ci95"]]
-        numbers += [clip[name]["best"] for clip in results["clips"] for name in results["metrics"] if name in clip]
+        bests = [clip[name]["best"] for clip in results["clips"] for name in results["metrics"] if name in clip]
+        if None in bests:
+            raise ValueError("a clip has no score")
+        numbers += bests
     if results.get("fvd"):
         numbers.append(results["fvd"]["value"])
     if not {type(number) for number in numbers} <= {float, int, type(None)}:
         raise ValueError("a number is none")
+    if not all(number is None or -LARGEST < number < LARGEST for number in numbers):
+        raise ValueError("a number is out of range")
 
 
 def _refuse(constant: str) -> None:

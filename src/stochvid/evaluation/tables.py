@@ -62,7 +62,7 @@ def comparison_table(runs: Sequence[dict[str, Any]], differences: Sequence[dict[
         best = [_number(name, run["metrics"].get(name, {}).get("best", {})) for name in names]
         video = [_number("fvd", {"mean": run["fvd"]["value"]} if run.get("fvd") else {})] if fvd else []
         s = run["samples"]
-        rest = [f"{s['diversity']['mean']:.5f}", _plain(s["sharpness"]["mean"], 3), f"{s['crps']['mean']:.5f}"]
+        rest = [_plain(s[name]["mean"], 3 if name == "sharpness" else 5) for name in ("diversity", "sharpness", "crps")]
         rows.append([run["name"], *best, *video, *rest])
     lines = [
         f"{protocol['name']}, {setting['clips']:,} clips, {setting['context']} → {setting['horizon']} frames, best of "

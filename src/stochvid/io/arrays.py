@@ -12,6 +12,7 @@ from typing import IO
 import numpy as np
 
 from stochvid.errors import InputError
+from stochvid.untrusted import MOST_CLIPS, check_archive, check_frame, check_npy
 
 KEYS = ("frames", "clip", "video", "sequences")  # sequences: the public test sets of Franceschi et al. (2020)
 CHANNELS = (1, 3, 4)
@@ -52,24 +53,24 @@ class ArrayFile:
             raise InputError(f"clip {str(path)!r} has shape {shape}; expected {wanted}.")
         sides = dict(zip(self.axes, shape, strict=True))
         self.shape = tuple(sides.get(axis, 1) for axis in "NTHWC")
+        check_frame(f"clip {str(path)!r}", self.shape[3], self.shape[2] * self.shape[4])
+        if self.shape[0] > MOST_CLIPS:
+            raise InputError(
+                f"{str(path)!r} claims {self.shape[0]:,} clips; at most {MOST_CLIPS:,} of a file are read."
+            )
         if 0 in self.shape:
             raise InputError(f"clip {str(path)!r} has no frames{' with pixels' if 0 not in self.shape[:2] else ''}.")
 
-    def clip(self, number: int) -> np.ndarray:
-        """Clip `number`: (T, H, W, C) uint8.
+    def frames(self, number: int) -> Iterator[np.ndarray]:
+        """The frames of clip `number`, read one by one: (H, W, C) uint8 each.
 
         Raises:
             InputError: the file is broken, or has values outside [0, 1].
         """
         if self._array is None:
             self._array = self._load()
-        return _pixels(self._array[number], f"{self.path}#{number}" if "N" in self.axes else str(self.path))
-
-    def frames(self, number: int) -> Iterator[np.ndarray]:
-        """The frames of clip `number`, read one by one: (H, W, C) uint8 each; errors as `clip`."""
-        if self._array is None:
-            self._array = self._load()
-        return (_pixels(frame, str(self.path)) for frame in self._array[number])
+        name = f"{self.path}#{number}" if "N" in self.axes else str(self.path)
+        return (_pixels(frame, name) for frame in self._array[number])
 
     def _load(self) -> np.ndarray:
         try:
@@ -115,16 +116,18 @@ def _header(path: Path) -> tuple[str | None, tuple[int, ...], np.dtype]:
         with open(path, "rb") as file:
             return None, *_npy_header(file, path.stat().st_size)
     with zipfile.ZipFile(path) as archive:
+        check_archive(archive, path)
         keys = [name.removesuffix(".npy") for name in archive.namelist()]
         key = next((key for key in KEYS if key in keys), keys[0] if len(keys) == 1 else None)
         if key is None:
-            held = ", ".join(keys) or "nothing"
+            held = f"{', '.join(keys[:6]):.200}{', …' if len(keys) > 6 else ''}" or "nothing"
             raise InputError(f"clip {str(path)!r} holds {held}; name one array {KEYS[0]!r}.")
         with archive.open(f"{key}.npy") as file:
             return key, *_npy_header(file, archive.getinfo(f"{key}.npy").file_size)
 
 
 def _npy_header(file: IO[bytes], size: int) -> tuple[tuple[int, ...], np.dtype]:
+    check_npy(file)
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(file)
@@ -146,4 +149,4 @@ def _pixels(array: np.ndarray, name: str) -> np.ndarray:
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:
-    return InputError(f"clip {str(path)!r} cannot be read as a NumPy array: {error or type(error).__name__}.")
+    return InputError(f"clip {str(path)!r} cannot be read as a NumPy array: {str(error) or type(error).__name__:.200}.")

@@ -1,6 +1,5 @@
 """Checkpoints of running training: written beside their place, flushed, renamed; read without unpickling objects."""
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +8,12 @@ from lightning.fabric.plugins.io import CheckpointIO
 
 from stochvid.errors import InputError
 from stochvid.files import replacing
+from stochvid.io.torch_files import check_torch_file
 
-NEEDED = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks", "global_step", "config", "data")
+NEEDED = {
+    "state_dict": dict, "optimizer_states": list, "lr_schedulers": list, "loops": dict, "callbacks": dict,
+    "global_step": int, "config": dict, "data": str, "log": dict,
+}  # fmt: skip
 
 
 class AtomicCheckpointIO(CheckpointIO):
@@ -35,9 +38,10 @@ class AtomicCheckpointIO(CheckpointIO):
             InputError: the file is broken or holds anything but tensors and plain values.
         """
         try:
+            check_torch_file(path)
             checkpoint = torch.load(path, map_location=map_location, weights_only=True)
-            missing = [name for name in NEEDED if name not in checkpoint]
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError, KeyError, TypeError) as error:
+            missing = [name for name, kind in NEEDED.items() if not isinstance(checkpoint.get(name), kind)]
+        except Exception as error:  # torch's reader raises nearly anything
             raise InputError(
                 f"checkpoint {str(path)!r} is damaged, or holds more than tensors and plain values "
                 f"({type(error).__name__})."

@@ -1,7 +1,9 @@
 """A clip from whatever a person has: a video, a folder of frames, an array; and in the size that a model wants."""
 
+import io
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,11 +15,14 @@ from PIL import Image
 from stochvid.errors import InputError
 from stochvid.io.arrays import CLIP_AXES, ONE_CLIP, ArrayFile
 from stochvid.io.video import at_rate, decode_video, probe_video
+from stochvid.untrusted import check_frame
 
 Fit = Literal["squash", "crop", "pad"]
 
 ARRAY_SUFFIXES = {".npy", ".npz"}
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
+MOST_IMAGE_BYTES = 400 << 20  # of a file: the most pixels, of 16 bits and 4 channels
+IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF")
 COLOURS = {1: "grey", 3: "RGB", 4: "RGBA"}
 
 
@@ -76,12 +81,19 @@ def open_clip(source: str | Path, fps: float | None = None) -> tuple[str, Iterat
             "moving-mnist:SEED."
         )
     if path.is_dir():
-        return path.resolve().name, read_images(frame_paths(path), path), None
+        return path.resolve().name or "frames", read_images(frame_paths(path), path), None
+    if not path.is_file():
+        raise InputError(f"clip {str(source)!r} is not a regular file. Give a video, a folder of frames, .npy or .npz.")
     if path.suffix.lower() in ARRAY_SUFFIXES:
-        return path.stem, _one_clip(path), None
+        return _stem(path), _one_clip(path), None
     decoded, native = decode_video(path), probe_video(path).fps
     frames = at_rate(decoded, fps, path) if fps else (frame.pixels for frame in decoded)
-    return path.stem, frames, fps or native
+    return _stem(path), frames, fps or native
+
+
+def _stem(path: Path) -> str:
+    """A file's name without its suffix, unless that leads elsewhere: of `...npy`, it would be the folder above."""
+    return path.name if path.stem in (".", "..") else path.stem
 
 
 def frame_paths(folder: Path) -> list[Path]:
@@ -104,8 +116,10 @@ def read_images(paths: Iterable[Path], folder: Path) -> Iterator[np.ndarray]:
     first = None
     for path in paths:
         try:
-            with Image.open(path) as image:
+            with open_image(path) as image:
                 pixels = _image_pixels(image)
+        except InputError:
+            raise
         except Exception as error:  # so do Pillow's
             raise InputError(f"frame {str(path)!r} cannot be read as an image: {error}.") from None
         pixels = pixels.reshape(*pixels.shape[:2], -1)
@@ -120,6 +134,23 @@ def read_images(paths: Iterable[Path], folder: Path) -> Iterator[np.ndarray]:
     if first is None:
         known = ", ".join(sorted(IMAGE_SUFFIXES))
         raise InputError(f"clip folder {str(folder)!r} has no frames. It must hold images ({known}).")
+
+
+@contextmanager
+def open_image(path: Path) -> Iterator[Image.Image]:
+    """An image whose pixels have not been read yet; raises nearly anything where there is none.
+
+    Raises:
+        InputError: it is too large.
+    """
+    size = path.stat().st_size
+    if size > MOST_IMAGE_BYTES:
+        raise InputError(f"frame {str(path)!r} has {size:,} bytes; at most {MOST_IMAGE_BYTES:,} are read.")
+    # what is inside decides on the format, whatever the name says: for some, Pillow would start other programs; and it
+    # takes memory for whatever length a file claims, unless the file is in memory
+    with Image.open(io.BytesIO(path.read_bytes()), formats=IMAGE_FORMATS) as image:
+        check_frame(f"frame {str(path)!r}", *image.size)
+        yield image
 
 
 def fit_frame(frame: np.ndarray, size: int, channels: int, fit: Fit = "squash") -> np.ndarray:

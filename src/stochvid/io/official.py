@@ -12,7 +12,8 @@ import torch
 
 from stochvid.config import ModelConfig
 from stochvid.errors import InputError
-from stochvid.io.torch_files import Inert, StoredTensor, read_torch_file
+from stochvid.io.torch_files import read_torch_file
+from stochvid.io.unpickling import Inert, StoredTensor
 from stochvid.models.svg import SVG
 
 PARTS = ("encoder", "decoder", "frame_predictor", "posterior")  # and `prior`, in SVG-LP alone
@@ -43,21 +44,30 @@ def read_official(path: str | Path) -> SVG:
     for name in PARTS:
         if not isinstance(held.get(name), Inert):
             raise InputError(f"{where} is not a checkpoint of the published SVG code: it has no module {name!r}.")
-    parts = ("encoder", "decoder", "frame_predictor", "posterior", *(["prior"] if held.get("prior") else []))
+    parts = (
+        "encoder",
+        "decoder",
+        "frame_predictor",
+        "posterior",
+        *(["prior"] if isinstance(held.get("prior"), Inert) else []),
+    )
     tensors = {f"{part}.{name}": tensor for part in parts for name, tensor in _tensors(held[part])}
     config = _config(held["opt"].state, held["encoder"].path, tensors, "prior" in parts, where)
+    with torch.device("meta"):  # shapes alone: an 'opt' that does not fit the weights shall take no memory
+        weights = _weights(SVG(config), tensors, numbers, where)
     model = SVG(config)
-    model.load_state_dict(_weights(model, tensors, numbers, where))
+    model.load_state_dict(model.state_dict() | weights)  # not in weights: counts of batches, which old versions lack
     return model.eval()
 
 
 def _tensors(module: Inert, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, StoredTensor]]:
     """Every parameter and buffer of a pickled module, by its dotted name."""
-    for kind in ("_parameters", "_buffers"):
-        for name, tensor in (module.state.get(kind) or {}).items():
-            if isinstance(tensor, StoredTensor):
-                yield f"{prefix}{name}", tensor
-    for name, child in (module.state.get("_modules") or {}).items():
+    held = [module.state.get(kind) for kind in ("_parameters", "_buffers", "_modules")]
+    parameters, buffers, modules = (part if isinstance(part, dict) else {} for part in held)
+    for name, tensor in [*parameters.items(), *buffers.items()]:
+        if isinstance(tensor, StoredTensor):
+            yield f"{prefix}{name}", tensor
+    for name, child in modules.items():
         if isinstance(child, Inert) and depth < 8:
             yield from _tensors(child, f"{prefix}{name}.", depth + 1)
 
@@ -92,7 +102,7 @@ def _config(
         context_latent="sample" if learned else "mean",
         context=option("n_past"),
         horizon=option("n_future"),
-        beta=float(option("beta")),
+        beta=option("beta"),
         batch_statistics=learned,
     )
 
@@ -120,7 +130,7 @@ def _weights(
     stray = [name for name in left if not name.endswith("num_batches_tracked") and ".hidden" not in name]
     if stray:
         raise InputError(f"{where} has {stray[0]!r}, which has no place in a {model.config.backbone} of its 'opt'.")
-    return wanted | weights  # what is left is how many batches were seen, which old versions do not know
+    return weights
 
 
 def _names(model: SVG) -> Iterator[tuple[str, list[str]]]:

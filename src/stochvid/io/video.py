@@ -16,6 +16,7 @@ from PIL import Image
 
 from stochvid.errors import InputError
 from stochvid.files import replacing
+from stochvid.untrusted import MOST_PIXELS, check_frame
 
 if TYPE_CHECKING:
     import torch
@@ -202,10 +203,17 @@ def _opened(path: Path, decoded=lambda: 0) -> Iterator[tuple[Any, Any]]:
                 )
             if c.streams.video[0].codec_context is None:
                 raise InputError(f"clip {str(path)!r} is of a codec that is not known here, or damaged.")
-            yield c, c.streams.video[0]
+            stream = c.streams.video[0]
+            check_frame(f"clip {str(path)!r}", stream.width, stream.height)
+            # frames inside may claim another size than the header: the decoder shall not take memory for far more
+            largest = min(MOST_PIXELS, 2 * stream.width * stream.height + (1 << 16))
+            stream.codec_context.options = {"max_pixels": str(largest)}
+            yield c, stream
     except (av.FFmpegError, OSError) as error:
         where = f" after {decoded()} frames" if decoded() else ""
         reason = getattr(error, "strerror", None) or error
+        if isinstance(error, MemoryError):  # what it says of frames with more than `max_pixels`, too
+            reason = "a frame in it claims to be far larger than the header says, or it is damaged"
         raise InputError(f"clip {str(path)!r} cannot be decoded as video{where}: {reason}.") from None
 
 

@@ -4,7 +4,9 @@ The network is a TorchScript file, as `i3d_torchscript.pt`, the conversion of th
 """
 
 import hashlib
+import re
 import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,9 @@ import torch
 from torch import Tensor
 
 from stochvid.errors import InputError
+from stochvid.untrusted import check_archive
 
+TOUCHES_FILES = re.compile(rb"\b(save|from_file|load_tensor)\b")  # all of torch's operators that take a file's name
 LEAST_CLIPS = 256  # below, the estimate says more about the number of clips than about the model
 LEAST_FRAMES = 10  # I3D halves time three times, and then averages over two
 
@@ -39,10 +43,11 @@ class I3D:
                 f"FVD weights: there is no file {str(path)!r}. Give the TorchScript I3D, i3d_torchscript.pt."
             )
         try:
+            _check_script(self.path)
             with warnings.catch_warnings():  # torch deprecates the format that everybody's I3D comes in
                 warnings.simplefilter("ignore", DeprecationWarning)
                 self._network = torch.jit.load(self.path, map_location=device).eval()
-        except (RuntimeError, ValueError, OSError, EOFError) as error:
+        except Exception as error:  # torch's reader raises nearly anything
             first = str(error).strip().split("\n")[0]
             raise InputError(
                 f"FVD weights: {str(path)!r} is no TorchScript file ({first:.100}). Give i3d_torchscript.pt."
@@ -67,13 +72,30 @@ class I3D:
             features = self._network(x, rescale=True, resize=True, return_features=True)
             if features.ndim != 2 or len(features) != len(videos) or not features.isfinite().all():
                 raise RuntimeError(f"it gave {tuple(features.shape)} for {len(videos)} videos, or values not finite")
-        except (RuntimeError, AttributeError) as error:
+        except Exception as error:  # of a program that is another one
             first = str(error).strip().split("\n")[0]
             raise InputError(
                 f"FVD weights: {str(self.path)!r} is another network ({first:.150}). Give i3d_torchscript.pt, which "
                 "takes (N, 3, T, H, W) and rescale, resize and return_features."
             ) from None
         return features.float().cpu().numpy()
+
+
+def _check_script(path: Path) -> None:
+    """Checks that a TorchScript file asks for no absurd memory, and that its program touches no files.
+
+    TorchScript is a language of its own that can only compute, but for a few operators.
+
+    Raises:
+        ValueError: it does.
+    """
+    with zipfile.ZipFile(path) as archive:
+        check_archive(archive, path)
+        if changed := archive.testzip():
+            raise ValueError(f"the checksum of {changed!r:.60} is wrong")
+        for entry in archive.infolist():
+            if "/code/" in entry.filename and (found := TOUCHES_FILES.search(archive.read(entry))):
+                raise ValueError(f"its program calls {found[0].decode('ascii', 'replace')!r}, which touches files")
 
 
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:

@@ -5,14 +5,16 @@ of the official repository (`lpips/weights/v0.1/alex.pth`). They are loaded with
 """
 
 import hashlib
-import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from stochvid.errors import InputError
+from stochvid.io.torch_files import read_torch_file
+from stochvid.io.unpickling import StoredTensor
 from stochvid.metrics.frames import as_float
 
 WIDTHS = (64, 192, 384, 256, 256)
@@ -144,12 +146,16 @@ class LPIPS(nn.Module):
 def _load(path: Path) -> dict[str, Tensor]:
     """The tensors of a state dict; nothing but tensors is ever unpickled."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of TorchScript archives, which then fail to load
-            loaded = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except Exception as error:  # torch's readers raise nearly anything on broken files
+        if path.suffix == ".safetensors":
+            loaded: Any = load_file(path)
+        else:
+            loaded, numbers = read_torch_file(path)
+            if isinstance(loaded, dict):
+                tensors = {name: value for name, value in loaded.items() if isinstance(value, StoredTensor)}
+                loaded = {name: torch.from_numpy(numbers(tensor)) for name, tensor in tensors.items()}
+    except Exception as error:  # readers raise nearly anything on broken files
         first = str(error).strip().split("\n")[0]
-        raise InputError(f"{path.name} cannot be read as weights ({first:.80})") from None
+        raise InputError(f"{path.name} cannot be read as weights ({first:.160})") from None
     if not isinstance(loaded, dict):
         raise InputError(f"{path.name} holds a {type(loaded).__name__}, not a state dict")
     return {str(name): tensor.float() for name, tensor in loaded.items() if isinstance(tensor, Tensor)}

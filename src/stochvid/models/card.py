@@ -1,5 +1,6 @@
 """Model cards: the README.md beside a model's weights, which the Hugging Face Hub shows."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,13 +40,9 @@ futures.prior_std  # (1, 20, {{ 2 * config.horizon }}, {{ config.z_dim }}): how 
 ```
 
 ## Numbers
-{% for table in tables %}
-```
-{{ table }}
-```
-{% else %}
+
 None yet: `stochvid evaluate MODEL --out RESULTS`, then `stochvid card MODEL RESULTS`.
-{% endfor %}
+
 ## How it was made
 {% if training %}
     stochvid train --config training.yaml
@@ -75,9 +72,9 @@ def model_card(
     weights: int,
     training: TrainConfig | None = None,
     validation: dict[str, str] | None = None,
-    evaluations: Sequence[tuple[dict[str, Any], str]] = (),
-) -> str:
-    """The text of a card, with the head that the Hub reads.
+    effort: str | None = None,
+) -> ModelCard:
+    """A card, with the head that the Hub reads.
 
     Args:
         config: of the model.
@@ -85,35 +82,45 @@ def model_card(
         weights: how many it has.
         training: the run that made it, if that is known.
         validation: row of that run's `metrics.csv` for these weights.
-        evaluations: results of `stochvid evaluate`, and each as a table.
+        effort: how long that run took, and on what.
     """
-    kind = {"learned": "SVG-LP", "fixed": "SVG-FP", "none": "SVG without latents"}[config.prior]
-    data = ModelCardData(
-        library_name="stochvid",
-        pipeline_tag=TASK,
-        tags=TAGS,
-        model_name=name or kind,
-        eval_results=[result for results, _ in evaluations for result in _eval_results(results)] or None,
-    )
-    size, channels = config.image_size, config.channels
-    card = ModelCard.from_template(
-        data,
+    name = name or {"learned": "SVG-LP", "fixed": "SVG-FP", "none": "SVG without latents"}[config.prior]
+    return ModelCard.from_template(
+        ModelCardData(library_name="stochvid", pipeline_tag=TASK, tags=[*TAGS], model_name=name),
         template_str=TEMPLATE,
-        name=name or kind,
+        name=name,
         kind=KINDS[config.prior],
         config=config,
         paper=PAPER,
-        size=size,
-        shape=f"(1, {config.context}, {channels}, {size}, {size})",
-        facts=_facts(config, weights, training, validation),
-        tables=[table for _, table in evaluations],
+        size=config.image_size,
+        shape=f"(1, {config.context}, {config.channels}, {config.image_size}, {config.image_size})",
+        facts=_facts(config, weights, training, validation, effort),
         training=training is not None,
     )
-    return str(card)
+
+
+def put_numbers(card: ModelCard, evaluations: Sequence[tuple[dict[str, Any], str]]) -> None:
+    """Puts evaluations into a card, in place of others: their tables under "Numbers", and numbers into the head.
+
+    Args:
+        card: is changed; what else it says stays.
+        evaluations: results of `stochvid evaluate`, and each as a table.
+    """
+    tables = "\n".join(f"\n```\n{table}\n```\n" for _, table in evaluations)
+    text, found = re.subn(
+        r"(?m)^## Numbers\n.*?(?=^## |\Z)", lambda _: f"## Numbers\n{tables}\n", card.text, flags=re.S
+    )
+    card.text = text if found else f"{card.text}\n## Numbers\n{tables}"
+    card.data.eval_results = [result for results, _ in evaluations for result in _eval_results(results)]
+    card.data.model_name = card.data.model_name or evaluations[0][0]["name"]
 
 
 def _facts(
-    config: ModelConfig, weights: int, training: TrainConfig | None, validation: dict[str, str] | None
+    config: ModelConfig,
+    weights: int,
+    training: TrainConfig | None,
+    validation: dict[str, str] | None,
+    effort: str | None,
 ) -> list[tuple[str, str]]:
     c, colour = config, "grey" if config.channels == 1 else f"{config.channels} channels"
     facts = [
@@ -128,6 +135,8 @@ def _facts(
             ("trained on", f"a store of clips (`{d.store}`)" if d.store else made),
             ("trained for", f"{t.max_steps:,} steps of {d.batch_size} clips at most, {t.precision}, seed {t.seed}"),
         ]
+    if effort is not None:
+        facts.append(("that took", effort))
     if validation is not None:
         mse, kl = float(validation["mse"]), float(validation["kl"])
         facts.append(

@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
+from importlib import resources
 from pathlib import Path
 from typing import Any, Self
 
+import torch
 from huggingface_hub import ModelCard, PyTorchModelHubMixin, snapshot_download
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
@@ -13,13 +15,15 @@ from stochvid.config import CLIPS, TRAINING, ModelConfig, from_dict
 from stochvid.errors import InputError
 from stochvid.files import replacing, writable_folder
 from stochvid.models.card import PAPER, TAGS, TASK, model_card
+from stochvid.untrusted import MOST_JSON, read_json, read_text, shown
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 DOCUMENTS = (CARD, TRAINING, CLIPS)  # what may lie beside the two
-MOST_BYTES = 1 << 20  # of each of these, and of a config
+WITHIN = Path(str(resources.files("stochvid") / "weights"))
+PACKAGED = tuple(name for name in ("two-digits", "one-digit") if (WITHIN / name).is_dir())  # models that come along
 
 
-class Pretrained(PyTorchModelHubMixin, library_name="stochvid", pipeline_tag=TASK, tags=TAGS, paper_url=PAPER):
+class Pretrained(PyTorchModelHubMixin, library_name="stochvid", pipeline_tag=TASK, tags=[*TAGS], paper_url=PAPER):
     """Gives a model that is built from a `config` the methods `save_pretrained`, `from_pretrained` and `push_to_hub`.
 
     Saving and pushing are those of the Hugging Face Hub's mixin. Loading is our own: strict, and in our words.
@@ -58,14 +62,15 @@ class Pretrained(PyTorchModelHubMixin, library_name="stochvid", pipeline_tag=TAS
     def generate_model_card(self, *_: Any, **options: Any) -> ModelCard:
         """The card of a model that has none yet; options as `card.model_card`."""
         count = sum(weights.numel() for weights in self.parameters())
-        return ModelCard(model_card(self.config, weights=count, **options), ignore_metadata_errors=True)
+        return model_card(self.config, weights=count, **options)
 
     @classmethod
     def from_pretrained(cls, model: str | Path, *, device: str = "cpu", **hub_options: Any) -> Self:
         """Loads a model in eval mode.
 
         Args:
-            model: folder of a model, folder of a finished run, or a repository `owner/name` of the Hugging Face Hub.
+            model: folder of a model, folder of a finished run, a model that comes along (one of `PACKAGED`), or a
+                repository `owner/name` of the Hugging Face Hub.
             device: where to put it.
             hub_options: options of `huggingface_hub.snapshot_download`, such as `revision`.
 
@@ -73,8 +78,12 @@ class Pretrained(PyTorchModelHubMixin, library_name="stochvid", pipeline_tag=TAS
             InputError: there is no such model, or its config and weights are broken or do not fit each other.
         """
         folder = find_model(str(model), **hub_options)
-        loaded = cls(_read_config(folder / CONFIG))
-        loaded.load_state_dict(_read_weights(folder / WEIGHTS, loaded.state_dict()))
+        config = _read_config(folder / CONFIG)
+        with torch.device("meta"):  # shapes alone: a config that does not fit its weights shall take no memory
+            expected = cls(config).state_dict()
+        weights = _read_weights(folder / WEIGHTS, expected)
+        loaded = cls(config)
+        loaded.load_state_dict(weights)
         loaded.documents = {name: _read_text(folder / name) for name in DOCUMENTS if (folder / name).is_file()}
         return loaded.to(device).eval()
 
@@ -83,7 +92,7 @@ def find_model(model: str, **hub_options: Any) -> Path:
     """The folder that holds the two files of a model; arguments and errors as `Pretrained.from_pretrained`."""
     folder = Path(model)
     if not folder.is_dir():
-        folder = _download(model, hub_options)
+        folder = WITHIN / model if model in PACKAGED else _download(model, hub_options)
     if not (folder / CONFIG).is_file() and (folder / "model" / CONFIG).is_file():
         folder = folder / "model"  # the folder of a run
     if (folder / "checkpoints").is_dir() and not (folder / CONFIG).is_file():
@@ -100,7 +109,7 @@ def find_model(model: str, **hub_options: Any) -> Path:
 def _download(model: str, hub_options: dict[str, Any]) -> Path:
     missing = InputError(
         f"model {model!r} is neither a folder here nor a repository of the Hugging Face Hub that can be reached. "
-        "Give the folder of a finished run or of a model, or owner/name."
+        f"Give the folder of a finished run or of a model, one that comes along ({', '.join(PACKAGED)}), or owner/name."
     )
     if model.count("/") != 1 or model.startswith((".", "/")) or model.endswith("/"):
         raise missing
@@ -112,22 +121,16 @@ def _download(model: str, hub_options: dict[str, Any]) -> Path:
 
 def _read_text(path: Path) -> str:
     try:
-        with open(path, encoding="utf-8") as file:
-            text = file.read(MOST_BYTES + 1)
-    except (OSError, UnicodeDecodeError) as error:
+        return read_text(path, MOST_JSON)
+    except (OSError, ValueError) as error:
         raise InputError(f"{str(path)!r} cannot be read as text: {error}.") from None
-    if len(text) > MOST_BYTES:
-        raise InputError(f"{str(path)!r} is larger than 1 MiB, which no such file of a model is.")
-    return text
 
 
 def _read_config(path: Path) -> ModelConfig:
     try:
-        values = json.loads(_read_text(path))
-    except InputError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{str(path)!r} is not valid JSON: {error}.") from None
+        values = read_json(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{str(path)!r} is not valid JSON: {error!s:.200}.") from None
     return from_dict(ModelConfig, values, repr(str(path)))
 
 
@@ -135,9 +138,9 @@ def _read_weights(path: Path, expected: dict) -> dict:
     try:
         weights = load_file(str(path))
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{str(path)!r} is not a readable safetensors file: {error}.") from None
+        raise InputError(f"{str(path)!r} is not a readable safetensors file: {error!s:.200}.") from None
     problems = [f"{name!r} is missing" for name in expected if name not in weights]
-    problems += [f"{name!r} has no place" for name in weights if name not in expected]
+    problems += [f"{shown(name)} has no place" for name in weights if name not in expected]
     problems += [
         f"{name!r} is {tuple(weights[name].shape)} instead of {tuple(tensor.shape)}"
         for name, tensor in expected.items()

@@ -1,0 +1,37 @@
+"""The first thing to try: futures of moving digits from a model that comes along, without data or a network."""
+
+from pathlib import Path
+
+from stochvid.models.pretrained import PACKAGED
+from stochvid.predict import predict_clips
+from stochvid.sources import MOVING_MNIST
+
+CLIPS = (4, 8, 12)
+
+
+def demo(out: str | Path = "demo", *, samples: int = 5, seed: int = 0, overwrite: bool = False) -> list[Path]:
+    """Draws futures of three clips with the model that comes along.
+
+    Args:
+        out: folder for the results.
+        samples: futures of each clip.
+        seed: of the futures.
+        overwrite: replace earlier results.
+
+    Returns:
+        The folders written, one for each clip.
+
+    Raises:
+        InputError: a folder that cannot be written, or holds other things.
+    """
+    clips = [f"{MOVING_MNIST}{clip}" for clip in CLIPS]
+    folders = predict_clips(PACKAGED[0], clips, out, samples=samples, seed=seed, overwrite=overwrite)
+    first = folders[-1]
+    print(f"""
+Open {first / "futures.gif"}: the clip as it was given, how it went on, and {samples} ways in which it could have.
+{first / "uncertainty.png"} shows σ of the learned prior: low while the motion is certain, high where a digit turns.
+
+Next: stochvid predict {PACKAGED[0]} moving-mnist:7 --samples 11 --seed 1     other digits, other futures
+      stochvid uncertainty {PACKAGED[0]}                                      the same over 400 clips, as a number
+      stochvid train --config laptop                                      a model of your own, in minutes""")
+    return folders

@@ -1,0 +1,56 @@
+"""The models that come along, and the demo that draws with them: small, whole, offline."""
+
+import subprocess
+import sys
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+from huggingface_hub import ModelCard
+
+from stochvid import SVG, load_config
+from stochvid.models.pretrained import PACKAGED, WITHIN
+
+MOST = {"two-digits": 12e6, "one-digit": 1e6}  # bytes
+
+OFFLINE = """
+import socket, sys
+def refuse(*_):
+    raise AssertionError("the demo talks to the network")
+socket.socket.connect = refuse
+from stochvid.cli import main
+sys.exit(main(["demo", *sys.argv[1:]]))
+"""
+
+
+@pytest.mark.parametrize("name", PACKAGED)
+def test_a_model_that_comes_along_is_small_and_says_how_it_was_made(name):
+    folder = WITHIN / name
+    assert sum(path.stat().st_size for path in folder.iterdir()) < MOST[name]
+    card, config = ModelCard.load(folder / "README.md"), load_config(folder / "training.yaml")
+    assert f"# {name}\n" in card.text
+    assert card.data.eval_results
+    assert config.data.mnist is None  # no folder of ours
+    model = SVG.from_pretrained(name)
+    assert model.config == config.model
+    assert model.predictor.head.weight.dtype.itemsize == 4  # kept in halves, used whole
+
+
+def test_the_demo_draws_different_futures_in_any_folder_without_a_network(tmp_path):
+    words = [sys.executable, "-c", OFFLINE, "--samples", "3"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    folders = sorted((tmp_path / "demo").iterdir())
+    assert [folder.name for folder in folders] == ["moving-mnist-12", "moving-mnist-4", "moving-mnist-8"]
+    names = ["futures.gif", "futures.mp4", "futures.npz", "strip.png", "uncertainty.png"]
+    for folder in folders:
+        assert sorted(path.name for path in folder.iterdir()) == names
+        futures = np.load(folder / "futures.npz")["futures"]
+        assert futures.std(axis=0).max() > 50  # of 255: they part
+        assert len(iio.imread(folder / "futures.gif")) == len(np.load(folder / "futures.npz")["context"]) + 20
+    assert "Open demo/moving-mnist-12/futures.gif" in done.stdout
+    assert "Next: stochvid predict" in done.stdout
+    again = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert again.returncode == 2
+    assert "holds results already" in again.stderr
+    assert "--overwrite" in again.stderr
