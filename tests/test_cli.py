@@ -112,7 +112,7 @@ def test_prediction_writes_every_picture_and_array(trained, tmp_path):
     shapes = {name: arrays[name].shape for name in arrays.files}
     assert shapes == {
         "context": (3, 1, 32, 32), "truth": (7, 1, 32, 32), "futures": (3, 7, 1, 32, 32), "bounces": (10,),
-        "prior_std": (3, 7, 2), "prior_mean": (3, 7, 2), "seed": (),
+        "prior_std": (3, 7, 2), "prior_mean": (3, 7, 2), "latents": (3, 7, 2), "seed": (), "temperature": (),
     }  # fmt: skip
     assert arrays["futures"].dtype == np.uint8
     assert "10 frames of 32×32 grey" in done.stdout

@@ -22,7 +22,7 @@ def test_the_python_example_runs_and_prints_what_it_says(tmp_path, monkeypatch, 
     assert printed == said
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/data.md", "docs/evaluation.md", "docs/export.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/data.md", "docs/evaluation.md", "docs/export.md", "docs/app.md"])
 def test_every_option_config_and_file_that_is_named_exists(name):
     text = (ROOT / name).read_text(encoding="utf-8")
     _, options = make_parser()

@@ -11,6 +11,7 @@ from typing import Any
 __version__ = version("stochvid")
 
 _HOMES = {
+    "Branch": "stochvid.models.noise",
     "DataConfig": "stochvid.config",
     "InputError": "stochvid.errors",
     "ModelConfig": "stochvid.config",

@@ -159,6 +159,14 @@ def surprise(options: Namespace) -> int:
     return 0
 
 
+def app(options: Namespace) -> int:
+    """`stochvid app`."""
+    from stochvid.app.server import serve
+
+    serve(options.model, host=options.host, port=options.port, device=options.device)
+    return 0
+
+
 def import_(options: Namespace) -> int:
     """`stochvid import`."""
     from stochvid.files import check_free, replacing_folder
@@ -204,7 +212,7 @@ def _given(options: Namespace) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name != "cmd"}
 
 
-COMPUTING = ("demo", "train", "predict", "evaluate", "uncertainty", "surprise")
+COMPUTING = ("demo", "train", "predict", "evaluate", "uncertainty", "surprise", "app")
 COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "demo": demo,
     "prepare": prepare,
@@ -214,6 +222,7 @@ COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "compare": compare,
     "uncertainty": uncertainty,
     "surprise": surprise,
+    "app": app,
     "import": import_,
     "export": export,
     "card": card,
@@ -267,7 +276,7 @@ def main(words: list[str] | None = None) -> int:
 def _plain(error: Exception) -> str:
     """A parser's error in one line, in the words of the command line."""
     text = re.sub(
-        r"\b(?:demo|predict|evaluate|compare|uncertainty|surprise|import|export|card)\.(\w+)\b",
+        r"\b(?:demo|predict|evaluate|compare|uncertainty|surprise|app|import|export|card)\.(\w+)\b",
         r"\1",
         " ".join(str(error).split()),
     )

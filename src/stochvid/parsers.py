@@ -18,7 +18,8 @@ Draw many sharp, different, plausible futures of a video, and say how uncertain 
   stochvid predict runs/laptop moving-mnist:1 my.mp4     draw futures of clips
   stochvid evaluate runs/laptop                          score them as the papers do
   stochvid uncertainty runs/laptop                       is it uncertain where the motion is?
-  stochvid surprise runs/laptop long.mp4                 when does a video do what nobody expects?"""
+  stochvid surprise runs/laptop long.mp4                 when does a video do what nobody expects?
+  stochvid app runs/laptop                               all of this on a web page, on this machine"""
 
 DEMO = """\
 Draw futures of moving digits with a model that comes along: no data, no network, seconds.
@@ -76,6 +77,18 @@ How much each frame of a video surprises the model: KL(q ‖ p) in nats and reco
 
   stochvid surprise runs/mine camera.mp4 --out surprise/camera"""
 
+APP = """\
+Show a model on a web page, on this machine: futures to play, to scrub and to branch, and surprise along a video.
+
+  stochvid app                       a model that comes along; open http://127.0.0.1:7860
+  stochvid app runs/laptop --port 8000
+
+It needs gradio: pip install 'stochvid[app]'.
+
+Nothing is loaded from elsewhere. There is no login: docs/app.md says how to let others in."""
+
+APP_MODEL = "one-digit"  # which comes along
+
 IMPORT = """\
 Turn a checkpoint of the paper's published code into a model, without executing anything in it.
 
@@ -113,7 +126,7 @@ def make_parser() -> tuple[ArgumentParser, dict[str, set[str]]]:
     )
     commands = parser.add_subcommands(dest="cmd", metavar="COMMAND")
     makers = (_demo_parser, _prepare_parser, _train_parser, _predict_parser, _evaluate_parser, _compare_parser)
-    makers += (_uncertainty_parser, _surprise_parser, _import_parser, _export_parser, _card_parser)
+    makers += (_uncertainty_parser, _surprise_parser, _app_parser, _import_parser, _export_parser, _card_parser)
     parts = {make.__name__.split("_")[1]: make(style) for make in makers}
     for name, part in parts.items():
         commands.add_subcommand(name, part, help=part.description.splitlines()[0])
@@ -211,6 +224,12 @@ def _predict_parser(style: dict) -> ArgumentParser:
     parser.add_argument("--horizon", type=int | None, help="frames to predict (default: twice as trained)")
     parser.add_argument("--samples", type=int, default=5, help="futures of each clip (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="another seed, other futures (default: %(default)s)")
+    parser.add_argument(
+        "--temperature",
+        type=float,
+        default=1.0,
+        help="scale of σ: 0 the likeliest, 1 as trained (default: %(default)s)",
+    )
     parser.add_argument(
         "--fit", choices=["squash", "crop", "pad"], help="how frames become square (default: as trained, else squash)"
     )
@@ -321,6 +340,24 @@ def _surprise_parser(style: dict) -> ArgumentParser:
     _add_device(parser)
     parser.add_argument("--out", type=str | None, help="folder of the results (default: surprise/NAME)")
     parser.add_argument("--overwrite", action="store_true", help="replace earlier results")
+    return parser
+
+
+def _app_parser(style: dict) -> ArgumentParser:
+    parser = ArgumentParser(usage="stochvid app [MODEL] [options]", description=APP, **style)
+    parser.add_argument(
+        "model",
+        type=str,
+        nargs="?",
+        default=APP_MODEL,
+        help="folder of a run or of a model, owner/name on the Hugging Face Hub, or one that comes along (default: "
+        "%(default)s)",
+    )
+    parser.add_argument("--port", type=int, default=7860, help="of the page (default: %(default)s)")
+    parser.add_argument(
+        "--host", type=str, default="127.0.0.1", help="address to listen on (default: %(default)s, this machine alone)"
+    )
+    _add_device(parser)
     return parser
 
 

@@ -1,7 +1,7 @@
 """Prediction for people: clips in, pictures and arrays of their futures out."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import chain, count
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from stochvid.errors import InputError
 from stochvid.files import check_free, replacing, replacing_folder, writable_folder
 from stochvid.io.clip import Clip, Fit, fit_frames
 from stochvid.io.video import to_bytes, write_png
+from stochvid.models.noise import check_temperature
 from stochvid.models.pretrained import find_model
 from stochvid.models.state import Prediction
 from stochvid.models.svg import SVG
@@ -21,6 +22,7 @@ from stochvid.plots import plot_uncertainty
 from stochvid.runs import seen_clips
 from stochvid.sources import open_source
 
+PICTURES = ("futures.gif", "futures.mp4", "strip.png")
 ARRAYS = "futures.npz"
 SHOWN = 11  # futures in a picture; the arrays hold all
 
@@ -51,6 +53,7 @@ def predict_clips(
     horizon: int | None = None,
     samples: int = 5,
     seed: int = 0,
+    temperature: float = 1.0,
     fit: Fit | None = None,
     fps: float | None = None,
     device: str = "auto",
@@ -72,6 +75,7 @@ def predict_clips(
         horizon: frames to predict; None: twice as trained.
         samples: futures of each clip.
         seed: of the latents.
+        temperature: scale of the latents' σ in the future; 1: as trained.
         fit: how frames of another shape become square; None: as in training, else squash.
         fps: take the frames of videos at this rate; None: as in training, else as they come.
         device: auto, cpu or cuda.
@@ -98,6 +102,7 @@ def predict_clips(
     for name, value in (("--context", context), ("--horizon", horizon), ("--samples", samples)):
         if value < 1:
             raise InputError(f"{name} must be at least 1, got {value}.")
+    check_temperature(temperature)
     if fps is not None and fps <= 0:
         raise InputError(f"--fps must be above 0, got {fps:g}.")
     if not clips:
@@ -112,8 +117,10 @@ def predict_clips(
     for job in jobs:
         check_free(job.folder, ARRAYS, overwrite)
     together = len(jobs) if batch_statistics else 1
-    for job, prediction in _predictions(network, jobs, together, horizon, samples, seed):
-        _write(network, job, prediction, seed)
+    for job, prediction in _predictions(network, jobs, together, horizon, samples, seed, temperature):
+        with replacing_folder(job.folder) as made:
+            for kind in PICTURES + (("uncertainty.png",) if network.z_dim else ()) + (ARRAYS,):
+                write_result(made / kind, job, prediction, seed, temperature)
         print(f"  → {job.folder}: {', '.join(sorted(path.name for path in job.folder.iterdir()))}", flush=True)
     return [job.folder for job in jobs]
 
@@ -151,34 +158,48 @@ def _prepare(
 
 
 def _predictions(
-    network: SVG, jobs: Sequence[Job], together: int, horizon: int, samples: int, seed: int
+    network: SVG, jobs: Sequence[Job], together: int, horizon: int, samples: int, seed: int, temperature: float
 ) -> Iterator[tuple[Job, Prediction]]:
     """Futures of every clip, (1, S, T, C, H, W), of so many clips at a time."""
     device = next(network.parameters()).device
     for first in range(0, len(jobs), together):
         batch = jobs[first : first + together]
         contexts = torch.from_numpy(np.stack([job.context for job in batch])).to(device)
-        drawn = network.predict(contexts, horizon, samples, seed)
+        drawn = network.predict(contexts, horizon, samples, seed, temperature=temperature)
         for i, job in enumerate(batch):
             one = slice(i, i + 1)
-            yield job, Prediction(drawn.frames[one], drawn.prior_mean[one], drawn.prior_std[one])
+            yield job, Prediction(*(getattr(drawn, field.name)[one] for field in fields(Prediction)))
 
 
-def _write(network: SVG, job: Job, prediction: Prediction, seed: int) -> None:
+def write_result(path: Path, job: Job, prediction: Prediction, seed: int, temperature: float) -> Path:
+    """Writes one of the files of a clip's folder, which one the name says.
+
+    Args:
+        path: futures.gif, futures.mp4, strip.png, uncertainty.png or futures.npz, anywhere.
+        job: the clip.
+        prediction: of this clip alone, B = 1.
+        seed: that it was drawn with.
+        temperature: likewise.
+    """
     futures, sigma = to_bytes(prediction.frames[0]), prediction.prior_std[0].float().cpu().numpy()
-    samples = len(futures)
-    title = job.clip.name + (f" ({SHOWN} of {samples} futures)" if samples > SHOWN else "")
-    picture = FuturesPicture(job.context, futures[:SHOWN], job.truth, title=title)
     fps = min(max(job.clip.fps or FPS, 1.0), 30.0)
-    with replacing_folder(job.folder) as folder:
-        picture.write_gif(folder / "futures.gif", fps)
-        picture.write_mp4(folder / "futures.mp4", fps)
-        write_png(folder / "strip.png", picture.strip())
-        if network.z_dim:
-            plot_uncertainty(folder / "uncertainty.png", sigma, len(job.context), job.clip.bounces, job.clip.name)
-        arrays = {"context": job.context, "truth": job.truth, "futures": futures, "prior_std": sigma}
-        arrays["prior_mean"] = prediction.prior_mean[0].float().cpu().numpy()
-        if job.clip.bounces is not None:
-            arrays["bounces"] = job.clip.bounces
-        with replacing(folder / ARRAYS) as path:
-            np.savez_compressed(path, seed=seed, **arrays)
+    if path.name == ARRAYS:
+        return _write_arrays(path, job, prediction, seed=seed, temperature=temperature)
+    if path.name == "uncertainty.png":
+        return plot_uncertainty(path, sigma, len(job.context), job.clip.bounces, job.clip.name)
+    title = job.clip.name + (f" ({SHOWN} of {len(futures)} futures)" if len(futures) > SHOWN else "")
+    picture = FuturesPicture(job.context, futures[:SHOWN], job.truth, title=title)
+    if path.name == "strip.png":
+        return write_png(path, picture.strip())
+    return (picture.write_gif if path.suffix == ".gif" else picture.write_mp4)(path, fps)
+
+
+def _write_arrays(path: Path, job: Job, prediction: Prediction, **numbers: float) -> Path:
+    arrays = {"context": job.context, "truth": job.truth, "futures": to_bytes(prediction.frames[0])}
+    for name in ("prior_mean", "prior_std", "latents"):
+        arrays[name] = getattr(prediction, name)[0].float().cpu().numpy()
+    if job.clip.bounces is not None:
+        arrays["bounces"] = job.clip.bounces
+    with replacing(path) as temporary:
+        np.savez_compressed(temporary, **arrays, **numbers)
+    return path

@@ -72,21 +72,37 @@ def open_source(
     return Source(*open_clip(source, fps))
 
 
+def made_source(
+    name: str, seed: int, model: Path, config: ModelConfig, length: int, digits: np.ndarray | None = None
+) -> Source:
+    """A clip of digits that move as the model was trained to expect.
+
+    Args:
+        name: for files and titles.
+        seed: which clip.
+        model: folder of the model, which says what it was trained on.
+        config: of the model.
+        length: frames.
+        digits: (N, 28, 28) uint8 to take them from; None: held-out ones.
+    """
+    if (model / TRAINING).is_file():
+        data = load_config(model / TRAINING).data
+    else:
+        data = DataConfig()
+        print(f"{name}: {str(model)!r} does not say what it was trained on (no {TRAINING}); showing two digits")
+    if digits is None and data.digits != "builtin" and not Path(data.mnist or "").is_dir():
+        print(f"{name}: the model was trained on MNIST, which is not at {data.mnist!r}; showing built-in digits")
+        data.digits = "builtin"
+    item = MovingMNIST.from_config(data, config, "test", length, seed=seed, digits=digits)[0]
+    return Source(name, iter(item["frames"].transpose(0, 2, 3, 1)), bounces=item["bounces"])
+
+
 def _made(source: str, model: Path, config: ModelConfig, length: int) -> Source:
     """The clip `moving-mnist:SEED`: held-out digits, moving as the model was trained to expect."""
     number = source.removeprefix(MOVING_MNIST)
     if not number.isdecimal():
         raise InputError(f"clip {source!r} must be {MOVING_MNIST}SEED with a whole number, as in {MOVING_MNIST}3.")
-    if (model / TRAINING).is_file():
-        data = load_config(model / TRAINING).data
-    else:
-        data = DataConfig()
-        print(f"{source}: {str(model)!r} does not say what it was trained on (no {TRAINING}); showing two digits")
-    if data.digits != "builtin" and not Path(data.mnist or "").is_dir():
-        print(f"{source}: the model was trained on MNIST, which is not at {data.mnist!r}; showing built-in digits")
-        data.digits = "builtin"
-    item = MovingMNIST.from_config(data, config, "test", length, seed=int(number))[0]
-    return Source(f"moving-mnist-{number}", iter(item["frames"].transpose(0, 2, 3, 1)), bounces=item["bounces"])
+    return made_source(source.replace(":", "-"), int(number), model, config, length)
 
 
 def _stored(source: str, least: int, limit: int | None, stride: int) -> Source:

@@ -6,6 +6,7 @@ Axes: `T` frames, `C H W` image.
 import csv
 import heapq
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from stochvid.devices import pick_device
 from stochvid.errors import InputError
 from stochvid.files import check_free, replacing_folder
 from stochvid.io.clip import Fit, fit_frame
+from stochvid.io.video import to_bytes
 from stochvid.models.pretrained import find_model
 from stochvid.models.svg import SVG
 from stochvid.plots import plot_surprise
@@ -90,7 +92,7 @@ def surprise(
     kl, mse = _observe(network, frames, film, where)
     if len(kl) == 0:
         raise InputError(f"video {video!r} has a single frame. Surprise needs two or more.")
-    series = _series(kl, mse, source.fps, smooth, config.context)
+    series = surprise_series(kl, mse, source.fps, smooth, config.context)
     rate = f", {source.fps:g} frames/s" if source.fps else ""
     _write(out, series, film, f"{source.name}: {len(kl) + 1:,} frames{rate}")
     _report(source.name, series)
@@ -122,29 +124,62 @@ class Film:
         return [(number, kept[number]) for number in numbers if number in kept]
 
 
+@dataclass
+class Piece:
+    """Some frames of a video and what they told, frame by frame; the first frame of all told nothing.
+
+    Attributes:
+        frames: (T, C, H, W) uint8.
+        explained: the frames as the posterior's mean explains them, (T', C, H, W) uint8; T' = T − 1 at the beginning.
+        kl: nats, (T',) float64.
+        mse: reconstruction error, (T',) float64.
+    """
+
+    frames: np.ndarray
+    explained: np.ndarray
+    kl: np.ndarray
+    mse: np.ndarray
+
+
+def observe_pieces(network: SVG, frames: Iterator[np.ndarray], device: torch.device) -> Iterator[Piece]:
+    """Watches frames (C, H, W) uint8, some at once, with the model's state handed on.
+
+    Args:
+        network: with latents.
+        frames: of the video.
+        device: of the network.
+    """
+    state = None
+    while piece := list(islice(frames, AT_ONCE)):
+        with torch.inference_mode():  # not around the yield: it would reach into whoever uses this
+            known = torch.from_numpy(np.stack(piece)).to(device)
+            seen = network.observe(known[None], state=state)
+            nats = seen.posterior.kl(seen.prior)[0].double().cpu().numpy()
+            explained, told = seen.frames[0, 0].float(), known[state is None :]
+            error = (explained - told.float() / 255).square().mean((-1, -2, -3)).double().cpu().numpy()
+            state = seen.state
+        yield Piece(np.stack(piece), to_bytes(explained), nats, error)
+
+
 def _observe(
     network: SVG, frames: Iterator[np.ndarray], film: Film, device: torch.device
 ) -> tuple[np.ndarray, np.ndarray]:
     """KL in nats and reconstruction MSE of frames 2 … T, from (C, H, W) uint8 frames."""
-    kl, mse, state, number = [], [], None, 0
-    with torch.inference_mode():
-        while piece := list(islice(frames, AT_ONCE)):
-            known = torch.from_numpy(np.stack(piece)).to(device)
-            seen = network.observe(known[None], state=state)
-            first = state is None
-            state = seen.state
-            nats = seen.posterior.kl(seen.prior)[0].double().cpu().numpy()
-            error = (seen.frames[0, 0].float() - known[first:].float() / 255).square().mean((-1, -2, -3))
-            kl.append(nats)
-            mse.append(error.double().cpu().numpy())
-            for frame, surprise in zip(piece, [0.0, *nats] if first else nats, strict=True):
-                number += 1
-                film.add(number, frame, float(surprise))
-    return (np.concatenate(kl), np.concatenate(mse)) if kl else (np.empty(0), np.empty(0))
+    kl, mse, number = [np.empty(0)], [np.empty(0)], 0
+    for piece in observe_pieces(network, frames, device):
+        kl.append(piece.kl)
+        mse.append(piece.mse)
+        silent = len(piece.frames) - len(piece.kl)
+        for frame, surprise in zip(piece.frames, [0.0] * silent + piece.kl.tolist(), strict=True):
+            number += 1
+            film.add(number, frame, surprise)
+    return np.concatenate(kl), np.concatenate(mse)
 
 
-def _series(kl: np.ndarray, mse: np.ndarray, rate: float | None, smooth: float, context: int) -> dict[str, np.ndarray]:
-    """The columns of `surprise.csv`, as `surprise` returns them."""
+def surprise_series(
+    kl: np.ndarray, mse: np.ndarray, rate: float | None, smooth: float, context: int
+) -> dict[str, np.ndarray]:
+    """The columns of `surprise.csv`, as `surprise` returns them, from KL and MSE of frames 2 … T."""
     series = {"frame": np.arange(2, len(kl) + 2)}
     series["seconds"] = (series["frame"] - 1) / rate if rate else np.full(len(kl), np.nan)
     for column, values in (("kl", kl), ("mse", mse)):
@@ -177,17 +212,23 @@ def _peaks(kl: np.ndarray, context: int) -> np.ndarray:
     return find_peaks(np.pad(kl, 1, constant_values=-np.inf), height=height, distance=2)[0] - 1
 
 
+def write_table(path: Path, series: dict[str, np.ndarray]) -> Path:
+    """Writes `surprise.csv`."""
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(series)
+        for row in zip(*series.values(), strict=True):
+            frame, seconds, *numbers, peak = row
+            time = "" if np.isnan(seconds) else f"{seconds:.3f}"
+            writer.writerow([frame, time, *(f"{value:.6g}" for value in numbers), int(peak)])
+    return path
+
+
 def _write(out: Path, series: dict[str, np.ndarray], film: Film, title: str) -> None:
     peaks = np.flatnonzero(series["peak"])
     highest = sorted(series["frame"][_highest(series)].tolist())
     with replacing_folder(out) as folder:
-        with open(folder / TABLE, "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(series)
-            for row in zip(*series.values(), strict=True):
-                frame, seconds, *numbers, peak = row
-                time = "" if np.isnan(seconds) else f"{seconds:.3f}"
-                writer.writerow([frame, time, *(f"{value:.6g}" for value in numbers), int(peak)])
+        write_table(folder / TABLE, series)
         plot_surprise(
             folder / PLOT, series, peaks, film.strip[:: max(1, len(film.strip) // STRIP)], film.frames(highest), title
         )

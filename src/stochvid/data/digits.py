@@ -3,11 +3,12 @@
 import gzip
 import math
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from stochvid.errors import InputError
 
@@ -17,6 +18,7 @@ MNIST_FILES = {"train": "train-images-idx3-ubyte", "test": "t10k-images-idx3-uby
 IDX_IMAGES = 0x0803  # magic: unsigned bytes, three axes
 SIDE = 28
 MOST_BYTES = 768 << 20  # a broken header shall not ask for all memory; the largest relative of MNIST has 547 million
+BOX, PEN, FINE = 18, 3.4, 10  # a drawn digit: its size and its lines, in pixels; how much finer it is drawn
 BUILTIN_TRAIN = 1_500  # of scikit-learn's 1,797 digits; the others are for testing
 
 
@@ -52,6 +54,29 @@ def resize_digits(digits: np.ndarray, size: int) -> np.ndarray:
         return digits
     resized = [Image.fromarray(digit).resize((size, size), Image.Resampling.BILINEAR) for digit in digits]
     return np.stack([np.asarray(image) for image in resized])
+
+
+def digit_from_strokes(strokes: Sequence[Sequence[tuple[float, float]]]) -> np.ndarray:
+    """A digit as a pen drew it, as large and as thick as those of MNIST, in the middle of its box.
+
+    Args:
+        strokes: lines of points (x, y) in any unit, y downwards; at least one point in all.
+
+    Returns:
+        (28, 28) uint8, white on black.
+    """
+    points = np.concatenate([np.asarray(stroke, dtype=np.float64) for stroke in strokes])
+    low, high = points.min(axis=0), points.max(axis=0)
+    scale = BOX / max(*(high - low), 1e-6) if len(points) > 1 else 1.0
+    large = SIDE * FINE
+    image = Image.new("L", (large, large))
+    draw, pen = ImageDraw.Draw(image), FINE * PEN / 2
+    for stroke in strokes:
+        ends = ((np.asarray(stroke) - (low + high) / 2) * scale + SIDE / 2) * FINE
+        draw.line([tuple(end) for end in ends], fill=255, width=round(2 * pen))
+        for x, y in ends:  # round joints and ends
+            draw.ellipse((x - pen, y - pen, x + pen, y + pen), fill=255)
+    return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BOX))
 
 
 def read_idx_images(path: str | Path) -> np.ndarray:

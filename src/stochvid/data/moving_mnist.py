@@ -110,7 +110,15 @@ class MovingMNIST:
         self._room = image_size - digits.shape[-1]
 
     @classmethod
-    def from_config(cls, data: DataConfig, model: ModelConfig, split: Split, length: int, seed: int) -> Self:
+    def from_config(
+        cls,
+        data: DataConfig,
+        model: ModelConfig,
+        split: Split,
+        length: int,
+        seed: int,
+        digits: np.ndarray | None = None,
+    ) -> Self:
         """Clips as a config describes them.
 
         Args:
@@ -119,11 +127,13 @@ class MovingMNIST:
             split: whose digits move, train or test.
             length: frames per clip.
             seed: of the clips.
+            digits: (N, 28, 28) uint8 to move in place of the config's.
         """
         native = 32 if data.variant == "svg2018" else 28  # at 64 px, as published
         size = data.digit_size or max(1, native * model.image_size // 64)
+        digits = load_digits(data.digits, split, data.mnist) if digits is None else digits
         return cls(
-            resize_digits(load_digits(data.digits, split, data.mnist), size),
+            resize_digits(digits, size),
             length,
             image_size=model.image_size,
             channels=model.channels,

@@ -83,8 +83,10 @@ class Prediction:
         frames: (B, S, horizon, C, H, W), float in (0, 1).
         prior_mean: μ_ψ, (B, S, horizon, Z); Z is 0 without latents.
         prior_std: σ_ψ, (B, S, horizon, Z): low while the motion is predictable (paper, fig. 3).
+        latents: z, what was drawn from it, (B, S, horizon, Z).
     """
 
     frames: Tensor
     prior_mean: Tensor
     prior_std: Tensor
+    latents: Tensor

@@ -21,7 +21,7 @@ from stochvid.memory import rollout_bytes
 from stochvid.models.backbones import BACKBONES, init_weights
 from stochvid.models.compiling import compiled
 from stochvid.models.folding import fold_batch_norm, keep_batch_statistics
-from stochvid.models.noise import content_ids, latent_noise
+from stochvid.models.noise import Branch, check_temperature, content_ids, rollout_noise
 from stochvid.models.pretrained import Pretrained
 from stochvid.models.recurrent import FramePredictor, Gaussian, GaussianLSTM, LSTMState
 from stochvid.models.state import Imagination, Loss, Observation, Prediction, State
@@ -254,11 +254,14 @@ class SVG(nn.Module, Pretrained):
         clip_ids: Sequence[int] | None = None,
         first_sample: int = 0,
         chunk: int | None = None,
+        temperature: float = 1.0,
+        branch: Branch | None = None,
     ) -> Prediction:
         """Draws `samples` futures of every clip. Batch-norm uses its running statistics.
 
-        A future depends on the weights, the seed, the clip's context and the sample's number alone: not on the other
-        clips, on how many samples there are, on `chunk`, or (in its first frames) on the horizon.
+        A future depends on the weights, the seed, the clip's context, the sample's number, temperature and branch
+        alone: not on the other clips, on how many samples there are, on `chunk`, or (in its first frames) on the
+        horizon.
 
         Args:
             context: (B, K, C, H, W), float in [0, 1] or uint8.
@@ -268,14 +271,18 @@ class SVG(nn.Module, Pretrained):
             clip_ids: B integers that identify the clips to the noise; None: digests of the contexts themselves.
             first_sample: number of the first sample, to draw some of many.
             chunk: samples per clip to roll at once; None: as many as memory is good for.
+            temperature: z = μ_ψ + temperature · σ_ψ · noise in the future: 0 takes the prior's mean, 1 is the model.
+            branch: a future of this clip to follow for its first frames: its latents first, fresh ones after.
 
         Returns:
-            Frames and the prior's mean and standard deviation, on the context's device.
+            Frames, the prior's mean and standard deviation, and the latents drawn from it, on the context's device.
 
         Raises:
-            InputError: a shape that does not fit the model, or a horizon or sample count below 1.
+            InputError: a shape that does not fit the model, a horizon or sample count below 1, or a negative (or
+                infinite) temperature.
         """
         self._check_context(context)
+        check_temperature(temperature)
         for name, value in (("horizon", horizon), ("samples", samples), ("chunk", chunk or 1)):
             if value < 1:
                 raise InputError(f"{name} must be at least 1, got {value}.")
@@ -284,26 +291,26 @@ class SVG(nn.Module, Pretrained):
         drawn = samples if self.z_dim else 1  # without latents all futures are one
         model = self if self.frozen else self.for_inference()
         chunk = 1 if self.batchwise else chunk or self._fitting(context, horizon)
-        parts = []
+        known, parts = context.shape[1] - 1, []
         for first in range(0, drawn, chunk):
             count = min(chunk, drawn - first)
-            parts.append(model._roll(context, horizon, count, seed, clip_ids, first_sample + first))
-        frames, mean, std = (torch.cat(tensors, dim=1) for tensors in zip(*parts, strict=True))
-        if drawn < samples:
-            frames, mean, std = (x.expand(-1, samples, *x.shape[2:]) for x in (frames, mean, std))
-        return Prediction(frames, mean, std)
+            noise = rollout_noise(
+                seed, clip_ids, count, known, horizon, self.z_dim, first_sample + first, temperature, branch
+            )
+            parts.append(model._roll(context, horizon, noise.to(context.device)))
+        together = (torch.cat(tensors, dim=1) for tensors in zip(*parts, strict=True))
+        return Prediction(*(x if drawn == samples else x.expand(-1, samples, *x.shape[2:]) for x in together))
 
     # -------------------------------------------------------------------------------------------------------- private
 
-    def _roll(
-        self, context: Tensor, horizon: int, samples: int, seed: int, clip_ids: Sequence[int], first: int
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _roll(self, context: Tensor, horizon: int, noise: Tensor) -> tuple[Tensor, ...]:
+        """What a prediction holds, of the samples whose noise this is (B, S, K − 1 + horizon, Z)."""
         known = context.shape[1] - 1
-        noise = latent_noise(seed, clip_ids, samples, known + horizon, self.z_dim, first).to(context.device)
         sampled = noise[:, :, :known] if self.config.context_latent == "sample" else None
         state = self.observe(context, sampled, decode=False).state
         future = self.imagine(state, horizon, noise[:, :, known:], go_on=False)
-        return future.frames, future.prior.mean, future.prior.std
+        prior = future.prior
+        return future.frames, prior.mean, prior.std, prior.sample(noise[:, :, known:].to(prior.mean))
 
     def _fitting(self, context: Tensor, horizon: int) -> int:
         """How many samples per clip may be rolled at once."""

@@ -1,0 +1,190 @@
+"""What happens when a visitor presses something: from the page's values to what it shows. Errors become sentences.
+
+Each action is a generator, so that the queue can stop it between two steps.
+"""
+
+import errno
+import tempfile
+import traceback
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from stochvid.app.clips import choose_clip, number_within, read_frames, whole_number
+from stochvid.app.studio import Futures, Studio, Watched, Wish, draw_futures, make_job, watch
+from stochvid.app.views import futures_view, say, surprise_view
+from stochvid.errors import InputError
+from stochvid.models.noise import Branch
+from stochvid.predict import write_result
+from stochvid.surprise import TABLE, write_table
+
+MOST_CONTEXT, MOST_HORIZON, MOST_FUTURES, MOST_TEMPERATURE, MOST_WATCHED = 20, 100, 16, 2.0, 600
+MOST_BRANCHES = 50  # parents that a branch may have
+SMOOTH = 2.0  # of surprise, in frames, as the command's
+FULL_DISK = "The disk of this server is full (or a quota is used up). Free some space there, and try again."
+NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+Step = tuple[Any, Any, str]  # for the player, for the visitor's state, and a sentence; None: stays as it is
+
+
+def explain(error: Exception) -> str:
+    """An error as a sentence for visitors; what only the server's owner can mend goes to its log, too."""
+    if isinstance(error, InputError) and not isinstance(error.__cause__, OSError):
+        return str(error)
+    cause = error.__cause__ or error
+    if isinstance(cause, OSError) and cause.errno in NO_SPACE:
+        return FULL_DISK
+    traceback.print_exception(error)
+    return f"Something went wrong on the server ({type(cause).__name__}); its log says what. Please try something else."
+
+
+def with_sentences(steps: Iterator[Step]) -> Iterator[Step]:
+    """The steps of an action, with an error as the last sentence."""
+    try:
+        yield from steps
+    except Exception as error:
+        yield None, None, say(explain(error), "error")
+
+
+def wish_of(studio: Studio, context: Any, horizon: Any, futures: Any, seed: Any, temperature: Any) -> Wish:
+    """The numbers of the page, checked.
+
+    Raises:
+        InputError: one is missing or out of range.
+    """
+    return Wish(
+        whole_number("number of given frames", context, studio.least_context, MOST_CONTEXT),
+        whole_number("number of predicted frames", horizon, 1, MOST_HORIZON),
+        whole_number("number of futures", futures, 1, MOST_FUTURES),
+        whole_number("seed", seed, 0, 2**31 - 1),
+        number_within("temperature", temperature, 0.0, MOST_TEMPERATURE),
+    )
+
+
+def branch_of(parts: Any) -> Branch | None:
+    """A line of branches as the API takes it: [{"seed", "sample", "frames", "temperature"}, …], the first one first.
+
+    Raises:
+        InputError: it is no such list.
+    """
+    branch = None
+    if not isinstance(parts or [], list) or len(parts or []) > MOST_BRANCHES:
+        raise InputError(f"branches must be a list of at most {MOST_BRANCHES}, got {parts!r:.60}.")
+    for part in parts or []:
+        if not isinstance(part, dict) or not {"sample", "frames"} <= set(part) <= {
+            "seed",
+            "sample",
+            "frames",
+            "temperature",
+        }:
+            raise InputError(
+                f"a branch must have sample and frames, and may have seed and temperature, got {part!r:.80}."
+            )
+        branch = Branch(
+            whole_number("seed of a branch", part.get("seed", 0), 0, 2**31 - 1),
+            whole_number("sample of a branch", part["sample"], 0, MOST_FUTURES - 1),
+            whole_number("frames of a branch", part["frames"], 0, MOST_HORIZON),
+            number_within("temperature of a branch", part.get("temperature", 1.0), 0.0, MOST_TEMPERATURE),
+            branch,
+        )
+    return branch
+
+
+class Actions:
+    """The actions of the page of one model."""
+
+    def __init__(self, studio: Studio):
+        self.studio = studio
+
+    def draw(self, kind: str, motion: Any, upload: Any, strokes: Any, *numbers: Any) -> Iterator[Step]:
+        wish = wish_of(self.studio, *numbers)
+        yield from self.futures(
+            wish, choose_clip(self.studio, kind, motion, upload, strokes, wish.context + wish.horizon)
+        )
+
+    def futures(self, wish: Wish, source: Any) -> Iterator[Step]:
+        """Reads a clip and draws its futures."""
+        frames, length = [], wish.context + wish.horizon
+        for frame in read_frames(source, self.studio, length):
+            frames.append(frame)
+            if len(frames) % 8 == 0:
+                yield None, None, say(f"Reading frame {len(frames)} of {length}")
+        yield from self._futures_of(make_job(source, frames, wish.context), wish)
+
+    def _futures_of(self, job: Any, wish: Wish) -> Iterator[Step]:
+        for step in draw_futures(self.studio, job, wish):
+            if isinstance(step, Futures):
+                yield futures_view(step), step, say(_summary(step), "done")
+            else:
+                yield None, None, say(f"Drawing futures: {step} of {wish.futures}")
+
+    def branch(self, shown: Futures | None, sample: int, frame: int, *numbers: Any) -> Iterator[Step]:
+        if shown is None:
+            raise InputError("There are no futures to follow yet. Draw some first.")
+        known = len(shown.job.context)
+        follow = shown.branch(
+            whole_number("future", sample, 0, MOST_FUTURES),
+            whole_number("frame", frame, known, known + MOST_HORIZON) - known,
+        )
+        wish = replace(wish_of(self.studio, known, *numbers), branch=follow)
+        if wish.horizon <= follow.frames:
+            raise InputError(
+                f"Frame {frame} is the last of {known + wish.horizon}: nothing is left to draw after it. Step back, or "
+                "predict more frames."
+            )
+        yield from self._futures_of(shown.job, wish)
+
+    def go_back(self, shown: Futures | None, level: int, *numbers: Any) -> Iterator[Step]:
+        """To the branches of level 1, 2, …, or to the futures that followed none (0)."""
+        if shown is None:
+            raise InputError("There are no futures to go back to. Draw some first.")
+        branch = shown.wish.branch
+        while branch is not None and branch.depth > level:
+            shown_with, branch = branch, branch.parent
+            wish = replace(shown.wish, seed=shown_with.seed, temperature=shown_with.temperature, branch=branch)
+            shown = replace(shown, wish=wish)
+        yield from self._futures_of(shown.job, shown.wish)
+
+    def watch(self, kind: str, motion: Any, upload: Any, length: Any) -> Iterator[Step]:
+        most = whole_number("number of frames", length, 2, MOST_WATCHED)
+        source = choose_clip(self.studio, kind, motion, upload, None, most)
+        for step in watch(self.studio, source, read_frames(source, self.studio, most), SMOOTH):
+            if isinstance(step, Watched):
+                peaks = int(step.series["peak"].sum())
+                text = f"{len(step.frames)} frames, {peaks} of them outstanding: they are marked, and can be jumped to."
+                yield surprise_view(step), step, say(text, "done")
+            else:
+                yield None, None, say(f"Watching frame {step} of {most} at most")
+
+    def download(self, shown: Futures | Watched | None, kind: str) -> Iterator[Step]:
+        if shown is None:
+            raise InputError("There is nothing to download yet. Draw some futures first.")
+        yield None, None, say(f"Writing the {kind.upper()}")
+        with tempfile.TemporaryDirectory(prefix="stochvid-") as folder:  # the page copies the file before it goes on
+            path = write_download(shown, kind, Path(folder))
+            yield str(path), None, say(f"{path.name} is ready.", "done")
+
+
+def write_download(shown: Futures | Watched, kind: str, folder: Path) -> Path:
+    """Writes futures as gif, mp4 or npz, or surprise as csv, into a folder.
+
+    Raises:
+        InputError: there is no such kind, or it cannot be written.
+    """
+    kinds = ("csv",) if isinstance(shown, Watched) else ("gif", "mp4", "npz")
+    if kind not in kinds:
+        raise InputError(f"There is no download of the kind {kind!r:.20}. Choose one of: {', '.join(kinds)}.")
+    if isinstance(shown, Watched):
+        return write_table(folder / TABLE, shown.series)
+    return write_result(
+        folder / f"futures.{kind}", shown.job, shown.prediction, shown.wish.seed, shown.wish.temperature
+    )
+
+
+def _summary(shown: Futures) -> str:
+    wish, known = shown.wish, len(shown.job.context)
+    if wish.branch is None:
+        return f"{wish.futures} futures of {wish.horizon} frames, from {known} given ones."
+    frame = known + wish.branch.frames
+    return f"{wish.futures} futures that follow future {wish.branch.sample + 1} to frame {frame}, and part after it."

@@ -1,0 +1,73 @@
+"""The endpoints for programs: what the page draws, as files. docs/app.md shows how they are called."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from stochvid.app.actions import Actions, Step, branch_of, explain, wish_of, write_download
+from stochvid.app.clips import DIGITS, DRAWING, UPLOAD, choose_clip
+from stochvid.app.studio import Wish
+
+PUBLIC = {"concurrency_limit": 1, "concurrency_id": "model"}
+
+
+def add_api(actions: Actions, wish: Wish) -> None:
+    """Adds `/futures` and `/surprise` to the page that is being built; nothing of them is shown.
+
+    Args:
+        actions: of the page.
+        wish: numbers that need not be given.
+    """
+    with gr.Column(visible=False):
+        clip, digits, drawing = gr.File(label="clip"), gr.Number(0, label="digits"), gr.JSON([], label="drawing")
+        names = ("context", "horizon", "futures", "seed", "temperature")
+        numbers = [gr.Number(getattr(wish, name), label=name) for name in names]
+        branches, length, out = gr.JSON([], label="branches"), gr.Number(100, label="length"), gr.File(label="result")
+        start = gr.Button()
+
+    # Clients call the arguments by these names. What the components above hold is what they are if they are left out.
+    def futures(
+        clip: Any = None,
+        digits: Any = None,
+        drawing: Any = None,
+        context: Any = None,
+        horizon: Any = None,
+        futures: Any = None,
+        seed: Any = None,
+        temperature: Any = None,
+        branches: Any = None,
+    ) -> Iterator[str | None]:
+        """Draws futures of a clip (or of a drawing, or else of made digits): futures.npz."""
+
+        def steps() -> Iterator[Step]:
+            kind = UPLOAD if clip else DRAWING if drawing else DIGITS
+            numbers = wish_of(actions.studio, context, horizon, futures, seed, temperature)
+            wish = replace(numbers, branch=branch_of(branches))
+            length = wish.context + wish.horizon
+            yield from actions.futures(wish, choose_clip(actions.studio, kind, digits, clip, drawing, length))
+
+        yield from _file(steps, "npz")
+
+    def surprise(clip: Any = None, digits: Any = None, length: Any = None) -> Iterator[str | None]:
+        """Measures how much each frame of a clip (or else of made digits) surprises the model: surprise.csv."""
+        yield from _file(lambda: actions.watch(UPLOAD if clip else DIGITS, digits, clip, length), "csv")
+
+    start.click(futures, [clip, digits, drawing, *numbers, branches], out, api_name="futures", **PUBLIC)
+    start.click(surprise, [clip, digits, length], out, api_name="surprise", **PUBLIC)
+
+
+def _file(steps: Callable[[], Iterator[Step]], kind: str) -> Iterator[str | None]:
+    """The file of what the last of some steps shows; between them the work can be stopped."""
+    shown = None
+    try:
+        for step in steps():
+            shown = step[1]
+            yield None
+        with tempfile.TemporaryDirectory(prefix="stochvid-") as folder:  # the server copies the file before it goes on
+            yield str(write_download(shown, kind, Path(folder)))
+    except Exception as error:
+        raise gr.Error(explain(error), print_exception=False) from None

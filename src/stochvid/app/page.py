@@ -1,0 +1,275 @@
+"""The page: its parts, and which action each of them starts. All state of a visitor is in `gr.State`."""
+
+import json
+from collections.abc import Callable, Iterator
+from html import escape
+from importlib import resources
+from typing import Any, NamedTuple
+
+import gradio as gr
+
+from stochvid.app.actions import (
+    MOST_CONTEXT,
+    MOST_FUTURES,
+    MOST_HORIZON,
+    MOST_TEMPERATURE,
+    MOST_WATCHED,
+    Actions,
+    Step,
+    with_sentences,
+)  # fmt: skip
+from stochvid.app.api import add_api
+from stochvid.app.clips import (
+    DIGITS,
+    KINDS,
+    MIB,
+    MOST_SEED,
+    SUFFIXES,
+    UPLOAD,
+    UPLOAD_BYTES,
+    choose_clip,
+)
+from stochvid.app.studio import Studio, Wish
+from stochvid.app.views import say
+
+QUEUE = 16  # visitors who may wait
+COMPUTING = {"concurrency_limit": 1, "concurrency_id": "model", "api_visibility": "private", "show_progress": "hidden"}
+AT_ONCE = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
+KEPT = 3600  # seconds that files and what visitors look at are kept for
+SESSIONS = 100  # visitors whose futures are kept
+EXAMPLE_SEED = 12
+FUTURES = 8
+BEGUN = f"""() => {{
+  document.body.dataset.busy = 'yes';
+  const may = (interactive) => ({{__type__: 'update', interactive}});
+  return [may(false), may(true), {json.dumps(say("Waiting for its turn"))}];
+}}"""
+TOO_MANY = "That did not work: too many people are waiting, or the connection broke. Please try again in a while."
+REFUSED = f"() => {json.dumps(say(TOO_MANY, 'error'))}"
+ENDED = """() => {
+  delete document.body.dataset.busy;
+  return [true, false].map((interactive) => ({__type__: 'update', interactive}));
+}"""
+SHOW = """(kind) => ['Digits', 'Your clip', 'Drawing'].map(
+  (own) => ({__type__: 'update', visible: own === kind})
+)"""
+SAVE = """(file) => {
+  if (!file) return;
+  const link = document.createElement('a');
+  link.href = file.url;
+  link.download = file.orig_name;
+  link.click();
+}"""
+
+
+def static(name: str) -> str:
+    """The text of a file beside this one."""
+    return (resources.files("stochvid.app") / "static" / name).read_text(encoding="utf-8")
+
+
+class LocalOnly(gr.Blocks):
+    """A page whose server fetches nothing for its visitors: a file must have been uploaded to it."""
+
+    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *rest: Any, **options: Any) -> Any:
+        """As that of `gr.Blocks`, after a look for addresses of files elsewhere."""
+        if names_elsewhere(inputs):
+            raise gr.Error(
+                "This server fetches no files from elsewhere. Upload the file itself.", print_exception=False
+            )
+        return await super().preprocess_data(block_fn, inputs, *rest, **options)
+
+
+def names_elsewhere(value: Any) -> bool:
+    """Whether a value from a browser holds a file with an address on the network."""
+    if isinstance(value, dict):
+        address = value.get("path")
+        return (isinstance(address, str) and "://" in address) or any(map(names_elsewhere, value.values()))
+    return isinstance(value, list) and any(map(names_elsewhere, value))
+
+
+def build_page(studio: Studio) -> gr.Blocks:
+    """The page of a model, with an example on it."""
+    actions = Actions(studio)
+    with LocalOnly(title="stochvid", analytics_enabled=False, delete_cache=(KEPT // 4, KEPT), fill_width=True) as page:
+        gr.HTML(_heading(studio), elem_classes="sv-heading")
+        with gr.Tabs(elem_classes="sv-tabs"):
+            with gr.Tab("Futures", id="futures"):
+                _futures_tab(studio, actions)
+            with gr.Tab("Surprise", id="surprise"):
+                _surprise_tab(actions)
+        add_api(actions, default_wish(studio))
+    page.state_session_capacity = SESSIONS
+    return page.queue(max_size=QUEUE)
+
+
+def _heading(studio: Studio) -> str:
+    return (
+        '<header class="sv-head"><h1>stochvid</h1><p>The first frames of a clip are given. What comes next is drawn, '
+        "many times over, with how uncertain each step is.</p>"
+        f'<p class="sv-model"><b>{escape(studio.name)}</b> {studio.summary}</p></header>'
+    )
+
+
+def _player(name: str, value: Any) -> gr.HTML:
+    return gr.HTML(
+        value,
+        html_template=f'<div class="sv-player" data-label="{name}"></div>',
+        js_on_load=static("player.js"),
+        elem_classes="sv-player-block",
+    )
+
+
+def _clip_controls(kinds: tuple[str, ...], seed: int) -> list[gr.components.Component]:
+    """Kind, seed of the motion, file, and drawing: what `choose_clip` takes."""
+    kind = gr.Radio(kinds, value=kinds[0], label="Clip", elem_classes="sv-kinds")
+    with gr.Column(elem_classes="sv-clip"):
+        motion = gr.Number(
+            seed,
+            label="Seed of the motion",
+            info="Another one, another clip of held-out digits",
+            precision=0,
+            minimum=0,
+            maximum=MOST_SEED,
+        )
+        upload = gr.File(
+            label=f"Video, GIF, .npy or .npz, {UPLOAD_BYTES // MIB} MB at most",
+            file_types=SUFFIXES,
+            visible=False,
+            height=144,
+            elem_classes="sv-upload",
+        )
+        drawing = gr.HTML(
+            [],
+            html_template='<div class="sv-sketch"></div>',
+            js_on_load=static("sketch.js"),
+            visible=False,
+            elem_classes="sv-sketch-block",
+        )
+    kind.change(None, kind, [motion, upload, drawing], js=SHOW, **AT_ONCE)
+    return [kind, motion, upload, drawing]
+
+
+def _buttons(words: str, sentence: str) -> "_Controls":
+    with gr.Row(elem_classes="sv-buttons"):
+        go = gr.Button(words, variant="primary", scale=3, min_width=120)
+        stop = gr.Button("Stop", scale=1, min_width=70, interactive=False)
+    return _Controls(go, stop, gr.HTML(sentence or say(""), elem_classes="sv-status"))
+
+
+def _futures_tab(studio: Studio, actions: Actions) -> None:
+    config, wish = studio.network.config, default_wish(studio)
+    *_, (example, shown, sentence) = actions.futures(wish, choose_clip(studio, DIGITS, EXAMPLE_SEED, None, None, 100))
+    with gr.Row(elem_classes="sv-columns"):
+        with gr.Column(scale=1, min_width=300, elem_classes="sv-controls"):
+            clip = _clip_controls(KINDS, EXAMPLE_SEED)
+            controls = _buttons("Draw futures", sentence)
+            trained = f"as trained: {config.context}"
+            context = gr.Slider(
+                studio.least_context, MOST_CONTEXT, wish.context, step=1, label="Given frames", info=trained
+            )
+            trained = f"as trained: {config.horizon}"
+            horizon = gr.Slider(1, MOST_HORIZON, wish.horizon, step=1, label="Predicted frames", info=trained)
+            futures = gr.Slider(1, MOST_FUTURES, wish.futures, step=1, label="Futures")
+            heat = "scale of σ: 0 the likeliest, 1 as trained"
+            temperature = gr.Slider(0, MOST_TEMPERATURE, wish.temperature, step=0.1, label="Temperature", info=heat)
+            seed = gr.Number(
+                wish.seed, label="Seed: another one, other futures", precision=0, minimum=0, maximum=MOST_SEED
+            )
+        with gr.Column(scale=3, min_width=330, elem_classes="sv-stage"):
+            player = _player("Futures", example)
+    state = gr.State(shown, time_to_live=KEPT)
+    numbers, outputs = [horizon, futures, seed, temperature], [player, state]
+
+    def on_draw(*values: Any) -> Iterator[Any]:
+        yield from _updates(actions.draw(*values))
+
+    def on_branch(
+        kept: Any, horizon: Any, futures: Any, seed: Any, temperature: Any, event: gr.EventData
+    ) -> Iterator[Any]:
+        sample, frame = _told(event, "sample"), _told(event, "frame")
+        yield from _updates(actions.branch(kept, sample, frame, horizon, futures, seed, temperature))
+
+    def on_back(kept: Any, event: gr.EventData) -> Iterator[Any]:
+        yield from _updates(actions.go_back(kept, _told(event, "level")))
+
+    runs = [
+        controls.run(controls.go.click, on_draw, [*clip, context, *numbers], outputs),
+        controls.run(player.branch, on_branch, [state, *numbers], outputs),
+        controls.run(player.back, on_back, [state], outputs),
+        _run_download(actions, player, state, controls),
+    ]
+    controls.stop_all(runs)
+
+
+def _surprise_tab(actions: Actions) -> None:
+    with gr.Row(elem_classes="sv-columns"):
+        with gr.Column(scale=1, min_width=300, elem_classes="sv-controls"):
+            gr.Markdown(
+                "How much does each frame of a video tell that its past did not? The model watches it to the end, and "
+                "counts in nats: KL(q ‖ p)."
+            )
+            kind, motion, upload, _ = _clip_controls((DIGITS, UPLOAD), EXAMPLE_SEED)
+            length = gr.Slider(2, MOST_WATCHED, 100, step=1, label="Frames to watch, at most")
+            controls = _buttons("Watch", "")
+        with gr.Column(scale=3, min_width=330, elem_classes="sv-stage"):
+            player = _player("Surprise", None)
+    state = gr.State(None, time_to_live=KEPT)
+
+    def on_watch(*values: Any) -> Iterator[Any]:
+        yield from _updates(actions.watch(*values))
+
+    runs = [
+        controls.run(controls.go.click, on_watch, [kind, motion, upload, length], [player, state]),
+        _run_download(actions, player, state, controls),
+    ]
+    controls.stop_all(runs)
+
+
+def default_wish(studio: Studio) -> Wish:
+    """The numbers that the page begins with: twice the horizon of training, as `stochvid predict`."""
+    config = studio.network.config
+    return Wish(min(config.context, MOST_CONTEXT), min(2 * config.horizon, MOST_HORIZON), FUTURES, 0)
+
+
+def _updates(steps: Iterator[Step]) -> Iterator[list[Any]]:
+    """Steps as gradio wants them."""
+    for step in with_sentences(steps):
+        yield [gr.skip() if value is None else value for value in step]
+
+
+def _told(event: gr.EventData, name: str) -> Any:
+    """What the browser says with an event; it may say anything."""
+    data = event._data
+    return data.get(name) if isinstance(data, dict) else None
+
+
+class _Controls(NamedTuple):
+    """What starts work, what stops it, and where it says how far it is."""
+
+    go: gr.Button
+    stop: gr.Button
+    status: gr.HTML
+
+    def run(self, event: Callable, action: Callable, inputs: list, outputs: list) -> Any:
+        """Lets an event start an action that can be stopped, also while it waits for its turn."""
+        event(None, None, list(self), js=BEGUN, **AT_ONCE)
+        run = event(action, inputs, [*outputs, self.status], trigger_mode="multiple", **COMPUTING)
+        run.failure(None, None, self.status, js=REFUSED, **AT_ONCE)
+        run.then(None, None, [self.go, self.stop], js=ENDED, **AT_ONCE)
+        return run
+
+    def stop_all(self, runs: list[Any]) -> None:
+        """Lets the button stop what was started."""
+        done = self.stop.click(lambda: say("Stopped.", "done"), None, self.status, cancels=runs, **AT_ONCE)
+        done.then(None, None, [self.go, self.stop], js=ENDED, **AT_ONCE)
+
+
+def _run_download(actions: Actions, player: gr.HTML, state: gr.State, controls: _Controls) -> Any:
+    file, unused = gr.File(visible="hidden", elem_classes="sv-hidden"), gr.State()
+
+    def on_download(kept: Any, event: gr.EventData) -> Iterator[Any]:
+        yield from _updates(actions.download(kept, _told(event, "kind")))
+
+    run = controls.run(player.download, on_download, [state], [file, unused])
+    run.success(None, file, None, js=SAVE, **AT_ONCE)
+    return run

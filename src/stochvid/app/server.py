@@ -1,0 +1,208 @@
+"""Serving the page on this machine: the port, what a browser may send and load, and where temporary files go."""
+
+import asyncio
+import logging
+import os
+import socket
+import tempfile
+from collections.abc import Awaitable, Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from stochvid.app.actions import FULL_DISK, NO_SPACE
+from stochvid.app.clips import MIB, UPLOAD_BYTES
+from stochvid.app.studio import Studio
+from stochvid.errors import InputError
+
+PORTS_TRIED = 20
+NEEDED = ("gradio", "fastapi", "uvicorn")  # the last two come with the first
+BODY_BYTES = MIB  # of a request that uploads nothing
+FORM_BYTES = 64 * 1024  # around an uploaded file
+GRACE = 1  # seconds that open pages get when the server ends
+
+# The page may load nothing from elsewhere, whatever gradio has in it. It evaluates texts: 'unsafe-eval'.
+POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; font-src 'self' data:; media-src 'self' blob:; worker-src 'self' blob:; "
+    "connect-src 'self' data: blob:; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'"
+)
+HEADERS = {
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+}
+# Routes of gradio that fetch from elsewhere for a visitor, or do work that the page has no use for.
+REFUSED = ("/gradio_api/proxy=", "/gradio_api/file=http:", "/gradio_api/file=https:", "/gradio_api/process_recording")
+
+Message = dict[str, Any]
+
+
+def serve(model: str, *, host: str = "127.0.0.1", port: int = 7860, device: str = "auto") -> None:
+    """Shows the page of a model until it is stopped.
+
+    Args:
+        model: as `SVG.from_pretrained` takes it.
+        host: address to listen on. Whoever can reach it can use the page: there is no login.
+        port: to listen on.
+        device: auto, cpu or cuda.
+
+    Raises:
+        InputError: gradio is missing, the port is busy or none, or the model cannot be loaded.
+    """
+    if not all(map(find_spec, NEEDED)):
+        raise InputError("the web page needs gradio. Install it: pip install 'stochvid[app]'.")
+    with open_port(host, port) as listener, tempfile.TemporaryDirectory(prefix="stochvid-app-") as folder:
+        studio = Studio.open(model, device)
+        run(make_app(studio, Path(folder)), listener, f"{studio.name}: {studio.summary}")
+
+
+def open_port(host: str, port: int) -> socket.socket:
+    """A socket that listens.
+
+    Raises:
+        InputError: somebody else does, or it is no port or no address of this machine.
+    """
+    if not 1 <= port <= 65535:
+        raise InputError(f"--port must be from 1 to 65535, got {port}.")
+    try:
+        return _listen(host, port)
+    except socket.gaierror:
+        raise InputError(f"--host {host!r} is no address. Use 127.0.0.1 (this machine alone) or 0.0.0.0.") from None
+    except OSError as error:
+        free = _free_port(host, port)
+        if free is None:
+            raise InputError(f"cannot listen on {host} port {port}: {error.strerror or error}.") from None
+        raise InputError(
+            f"port {port} of {host} cannot be used: {error.strerror or error}. Port {free} is free: --port {free}."
+        ) from None
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(128)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _free_port(host: str, port: int) -> int | None:
+    for other in range(max(port + 1, 1024), min(port + PORTS_TRIED, 65535) + 1):
+        try:
+            _listen(host, other).close()
+        except OSError:
+            continue
+        return other
+    return None
+
+
+def make_app(studio: Studio, folder: Path) -> Callable:
+    """The page as an ASGI application.
+
+    Args:
+        studio: the model.
+        folder: for uploads and downloads; they are deleted when they are old, the folder is the caller's.
+    """
+    os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    import gradio as gr
+    from fastapi import FastAPI
+
+    from stochvid.app.page import build_page, static
+    from stochvid.app.theme import FRAME, make_theme
+
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    gr.mount_gradio_app(
+        app,
+        build_page(studio),
+        path="/",
+        footer_links=[],
+        run_history=False,
+        app_kwargs={"exception_handlers": {OSError: _full_disk}},
+        max_file_size=UPLOAD_BYTES,
+        ssr_mode=False,
+        enable_monitoring=False,
+        theme=make_theme(),
+        css=static("page.css"),
+        head=FRAME,
+    )
+    return Guard(app)
+
+
+async def _full_disk(_: Any, error: Exception) -> Any:
+    """An upload that does not fit on the disk, as a sentence."""
+    from fastapi.responses import PlainTextResponse
+
+    if getattr(error, "errno", None) not in NO_SPACE:
+        raise error
+    return PlainTextResponse(FULL_DISK, status_code=507)
+
+
+class Guard:
+    """Limits what comes in, and tells the browser to load nothing from elsewhere.
+
+    Args:
+        app: to guard.
+    """
+
+    def __init__(self, app: Callable):
+        self.app = app
+
+    async def __call__(self, scope: Message, receive: Callable, send: Callable) -> None:
+        """As ASGI has it."""
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        path = scope["path"].lower()
+        if path.startswith(REFUSED):
+            return await _answer(send, 404, "There is no such page here.")
+        uploading = path.endswith("/upload")
+        limit = UPLOAD_BYTES + FORM_BYTES if uploading else BODY_BYTES
+        length = dict(scope["headers"]).get(b"content-length", b"0")
+        if length.isdigit() and int(length) > limit:
+            what = f"The file is too large: at most {limit // MIB} MB" if uploading else "The request is too large"
+            return await _answer(send, 413, f"{what}.")
+        received = 0
+
+        async def limited() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            return message if received <= limit else {"type": "http.disconnect"}  # it did not say how long it is
+
+        async def safer(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+                message = message | {"headers": [*message.get("headers", []), *headers]}
+            await send(message)
+
+        await self.app(scope, limited, safer)
+
+
+async def _answer(send: Callable[[Message], Awaitable[None]], status: int, text: str) -> None:
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": text.encode()})
+
+
+def run(app: Callable, listener: socket.socket, title: str) -> None:
+    """Serves until a signal comes."""
+    import uvicorn
+
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    print(f"{title}\nOpen http://{shown}:{port} in a browser. Ctrl-C ends it.", flush=True)
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
+    config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=GRACE, lifespan="on")
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a message is worth showing: that open pages are cut off at the end is not."""
+    cut_off = record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError)
+    return not cut_off and "graceful shutdown" not in record.getMessage()

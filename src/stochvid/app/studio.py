@@ -1,0 +1,200 @@
+"""What the page does, without the page: futures, branches and surprise, in steps between which it can be stopped.
+
+Nothing is kept here but the model, so visitors cannot meet. Axes as in `models/svg.py`.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+
+from stochvid.devices import pick_device
+from stochvid.errors import InputError
+from stochvid.io.clip import Clip, Fit
+from stochvid.io.video import to_bytes
+from stochvid.models.noise import Branch
+from stochvid.models.pretrained import find_model
+from stochvid.models.state import Prediction
+from stochvid.models.svg import SVG
+from stochvid.predict import Job
+from stochvid.runs import folder_name, seen_clips
+from stochvid.sources import Source
+from stochvid.surprise import observe_pieces, surprise_series
+
+# Futures that are rolled at once, always so many, even if fewer are wanted: products of another shape are rounded in
+# another way, and a branch shall show the frames that it follows to the last bit. Between them, work can be stopped.
+TOGETHER = 4
+
+
+@dataclass(frozen=True)
+class Studio:
+    """A model, ready for the page.
+
+    Attributes:
+        name: what people call it.
+        folder: where it lies.
+        network: a copy for inference.
+        device: of the network.
+        seen: how its training looked at its clips (`runs.seen_clips`).
+        summary: what it is, in a line.
+    """
+
+    name: str
+    folder: Path
+    network: SVG
+    device: torch.device
+    seen: dict
+    summary: str
+
+    @classmethod
+    def open(cls, model: str, device: str = "auto") -> Self:
+        """Loads a model, as `SVG.from_pretrained` takes it.
+
+        Raises:
+            InputError: it cannot be loaded, or there is no such device.
+        """
+        place, folder = pick_device(device), find_model(model)
+        loaded = SVG.from_pretrained(folder, device=place)
+        return cls(folder_name(model), folder, loaded.for_inference(), place, seen_clips(folder), loaded.summary)
+
+    @property
+    def fit(self) -> Fit:
+        """How frames of another shape become square: as in training."""
+        return "crop" if self.seen["crop"] == "centre" else "squash"
+
+    @property
+    def least_context(self) -> int:
+        """How many frames it must be given."""
+        return 2 if self.network.config.future_skip == "second_last" else 1
+
+
+@dataclass(frozen=True)
+class Wish:
+    """The numbers that futures are drawn with; see `SVG.predict`."""
+
+    context: int
+    horizon: int
+    futures: int
+    seed: int
+    temperature: float = 1.0
+    branch: Branch | None = None
+
+
+@dataclass
+class Futures:
+    """Futures that a visitor looks at.
+
+    Attributes:
+        job: the clip.
+        wish: what they were drawn with.
+        prediction: B = 1, on the CPU, frames uint8.
+    """
+
+    job: Job
+    wish: Wish
+    prediction: Prediction
+
+    def branch(self, sample: int, frames: int) -> Branch:
+        """One of them, to be followed for its first frames.
+
+        Raises:
+            InputError: there is no such future, or it is not that long.
+        """
+        w = self.wish
+        if not (0 <= sample < w.futures and 0 <= frames < w.horizon):
+            raise InputError(
+                f"There is no future {sample + 1} of which {frames} frames could be followed: there are {w.futures} of "
+                f"{w.horizon} frames, and one must be left to draw."
+            )
+        return Branch(w.seed, sample, frames, w.temperature, w.branch)
+
+
+def make_job(source: Source, frames: Sequence[np.ndarray], context: int) -> Job:
+    """A clip for the model, from its first frames (C, H, W) uint8.
+
+    Raises:
+        InputError: there are too few.
+    """
+    if len(frames) < context:
+        raise InputError(
+            f"{source.name!r} has {len(frames)} frame(s), but {context} are to be given. Use a longer clip, or give "
+            "fewer frames."
+        )
+    pixels, bounces = np.stack(frames), source.bounces
+    clip = Clip(
+        source.name, pixels.transpose(0, 2, 3, 1), source.fps, None if bounces is None else bounces[: len(frames)]
+    )
+    return Job(clip, pixels[:context], pixels[context:], Path(source.name))
+
+
+def draw_futures(studio: Studio, job: Job, wish: Wish) -> Iterator[int | Futures]:
+    """Draws futures a few at a time: gives how many there are so far, and all of them in the end."""
+    context, parts = torch.from_numpy(job.context[None]).to(studio.device), []
+    for first in range(0, wish.futures, TOGETHER):
+        drawn = studio.network.predict(
+            context,
+            wish.horizon,
+            TOGETHER,
+            wish.seed,
+            first_sample=first,
+            chunk=TOGETHER,
+            temperature=wish.temperature,
+            branch=wish.branch,
+        )
+        parts.append(replace(drawn, frames=torch.from_numpy(to_bytes(drawn.frames))))
+        yield min(first + TOGETHER, wish.futures)
+    together = (torch.cat([getattr(part, f.name).cpu() for part in parts], dim=1) for f in fields(Prediction))
+    yield Futures(job, wish, Prediction(*(values[:, : wish.futures] for values in together)))
+
+
+@dataclass
+class Watched:
+    """A video and how much each of its frames surprised the model.
+
+    Attributes:
+        name: of the video.
+        frames: (T, C, H, W) uint8.
+        explained: frames 2 … T as the posterior's mean explains them, (T − 1, C, H, W) uint8.
+        series: the columns of `surprise.csv`.
+        bounces: (T,) bool where they are known, else None.
+        fps: frames per second, None where it is not known.
+    """
+
+    name: str
+    frames: np.ndarray
+    explained: np.ndarray
+    series: dict[str, np.ndarray]
+    bounces: np.ndarray | None
+    fps: float | None
+
+
+def watch(studio: Studio, source: Source, frames: Iterator[np.ndarray], smooth: float) -> Iterator[int | Watched]:
+    """Watches a video a few frames at a time: gives how many it has seen so far, and what they told in the end.
+
+    Args:
+        studio: the model.
+        source: of the frames.
+        frames: (C, H, W) uint8 each.
+        smooth: as of `stochvid surprise`.
+
+    Raises:
+        InputError: the model has no latents, or the video a single frame.
+    """
+    if not studio.network.z_dim:
+        raise InputError("This model has no latents, and so nothing to measure surprise with. Take one with a prior.")
+    pieces, seen = [], 0
+    for piece in observe_pieces(studio.network, frames, studio.device):
+        pieces.append(piece)
+        seen += len(piece.frames)
+        yield seen
+    if seen < 2:
+        raise InputError(f"{source.name!r} has {seen} frame(s). Surprise needs two or more.")
+    shown, explained, kl, mse = (
+        np.concatenate([getattr(p, f) for p in pieces]) for f in ("frames", "explained", "kl", "mse")
+    )
+    series = surprise_series(kl, mse, source.fps, smooth, studio.network.config.context)
+    bounces = None if source.bounces is None else source.bounces[:seen]
+    yield Watched(source.name, shown, explained, series, bounces, source.fps)

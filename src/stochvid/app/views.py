@@ -1,0 +1,117 @@
+"""What the browser gets to draw: one picture with all frames, and numbers. `static/player.js` reads it.
+
+Axes: `N` frames in the picture, `S` samples, `T` time, `Z` latents. Frames count from 1.
+"""
+
+import base64
+import io
+import math
+from html import escape
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from stochvid.app.studio import Futures, Watched
+from stochvid.models.noise import Branch
+
+COLUMNS = 32  # of the picture: browsers take none that is wider than some thousand pixels
+
+
+def futures_view(shown: Futures) -> dict[str, Any]:
+    """Futures and their uncertainty, for the player."""
+    job, wish, drawn = shown.job, shown.wish, shown.prediction
+    known, horizon = len(job.context), wish.horizon
+    truth = job.truth[:horizon]
+    frames = np.concatenate([job.context, truth, drawn.frames[0].numpy().reshape(-1, *job.context.shape[1:])])
+    given = list(range(known))
+    after = known + len(truth)
+    tracks = []
+    if len(truth):
+        tracks.append({"label": "What happened", "tone": "truth", "frames": list(range(after))})
+    for s in range(wish.futures):
+        first = after + s * horizon
+        tracks.append(
+            {
+                "label": f"Future {s + 1}",
+                "tone": "future",
+                "sample": s,
+                "frames": given + list(range(first, first + horizon)),
+            }
+        )
+    view = {
+        "mode": "futures", "title": job.clip.name, "known": known, "total": known + horizon,
+        "tracks": tracks, "fps": _speed(job.clip.fps), "path": _path(wish.branch, known),
+        "shared": known + (wish.branch.frames if wish.branch else 0),
+    }  # fmt: skip
+    if drawn.prior_std.shape[-1]:
+        sigma = drawn.prior_std[0].float().mean(-1).numpy()
+        view["curve"] = {
+            "label": "Uncertainty σ", "from": known + 1, "lines": _rounded(sigma), "mean": _rounded(sigma.mean(0)),
+            "marks": _marks(job.clip.bounces, known + horizon, known),
+        }  # fmt: skip
+        view["latents"] = {"from": known + 1, "z": _rounded(drawn.latents[0].float().numpy())}
+    return view | _sprite(frames)
+
+
+def surprise_view(shown: Watched) -> dict[str, Any]:
+    """A video and its surprise, for the player."""
+    total, series = len(shown.frames), shown.series
+    later = list(range(total, total + len(shown.explained)))
+    view = {
+        "mode": "surprise", "title": shown.name, "known": 0, "total": total, "fps": _speed(shown.fps), "path": [],
+        "tracks": [
+            {"label": "The video", "tone": "truth", "frames": list(range(total))},
+            {"label": "As the model explains it", "tone": "future", "frames": [0, *later]},
+        ],
+        "shared": 0,
+        "curve": {
+            "label": "Surprise", "unit": "nats", "from": 2, "lines": [], "mean": _rounded(series["kl"]),
+            "marks": _marks(shown.bounces, total, 1), "peaks": series["frame"][series["peak"]].tolist(),
+        },
+        "error": {"from": 2, "mean": _rounded(series["mse"], 5)},
+    }  # fmt: skip
+    return view | _sprite(np.concatenate([shown.frames, shown.explained]))
+
+
+def say(text: str, tone: str = "") -> str:
+    """A sentence for the page, as HTML: tone `error` is read out at once by screen readers."""
+    role = "alert" if tone == "error" else "status"
+    return f'<p class="sv-say {tone}" role="{role}">{escape(text)}</p>'
+
+
+def _path(branch: Branch | None, known: int) -> list[dict[str, int]]:
+    """The futures that were followed, the first one first: their number, and the last frame that is shared."""
+    if branch is None:
+        return []
+    return [*_path(branch.parent, known), {"future": branch.sample + 1, "frame": known + branch.frames}]
+
+
+def _marks(bounces: np.ndarray | None, total: int, known: int) -> list[int]:
+    return [] if bounces is None else [t for t in (np.flatnonzero(bounces[:total]) + 1).tolist() if t > known]
+
+
+def _speed(fps: float | None) -> float:
+    return min(max(fps or 8.0, 1.0), 30.0)
+
+
+def _rounded(values: np.ndarray, digits: int = 3) -> list:
+    return np.round(values.astype(np.float64), digits).tolist()
+
+
+def _sprite(frames: np.ndarray) -> dict[str, Any]:
+    """Frames (N, C, H, W) uint8 as one PNG, row by row; more than three channels show their first."""
+    count, channels, height, width = frames.shape
+    shown = frames[:, :3] if channels >= 3 else frames[:, :1]
+    rows = math.ceil(count / COLUMNS)
+    page = np.zeros((rows * COLUMNS, *shown.shape[1:]), np.uint8)
+    page[:count] = shown
+    page = (
+        page.reshape(rows, COLUMNS, -1, height, width)
+        .transpose(0, 3, 1, 4, 2)
+        .reshape(rows * height, COLUMNS * width, -1)
+    )
+    file = io.BytesIO()
+    Image.fromarray(page[..., 0] if page.shape[-1] == 1 else page).save(file, "PNG")
+    picture = "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+    return {"picture": picture, "columns": COLUMNS, "width": width, "height": height}
