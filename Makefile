@@ -1,12 +1,13 @@
 # make demo   draw futures of moving digits with the model that comes along, in seconds
 # make test   lint and the tests (under 10 minutes on two cores)
+# make docs   the site, into site/
 # make bench  what is timed (half an hour on two cores)
 
 PYTHON ?= python3
 BIN := .venv/bin
 TORCH := torch==$(shell sed -n 's/^torch==//p' constraints.txt)
 
-.PHONY: demo test test-all bench lint format clean
+.PHONY: demo test test-all docs bench lint format clean
 
 .venv/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("stochvid needs Python 3.11 or newer; set PYTHON=...") if sys.version_info < (3, 11) else None'
@@ -22,8 +23,15 @@ demo: .venv/ready
 test: lint
 	$(BIN)/python -m pytest -m "not slow"
 
-test-all: lint
+test-all: lint .venv/docs
 	$(BIN)/python -m pytest
+
+.venv/docs: .venv/ready
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	@touch $@
+
+docs: .venv/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: .venv/ready
 	$(BIN)/python -m benchmarks
@@ -37,4 +45,4 @@ format: .venv/ready
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv demo build dist
+	rm -rf .venv demo site build dist
