@@ -157,7 +157,8 @@ def test_in_full_the_planner_beats_standing_still_and_the_turns_are_found(tmp_pa
     own_videos.main(["--root", str(tmp_path)])
     run = str(tmp_path / "runs" / "balls")
     found = surprise_detection.main([run, "--out", str(tmp_path / "surprise")])
-    assert surprise_detection.hits(found, "mse") >= 16  # a run found 19, and by KL 14
+    for measure in ("kl", "mse"):  # two trainings found 14 and 19, and 18 and 17
+        assert surprise_detection.hits(found, measure) >= 12
     kl = {place: np.nanmean([video[f"kl {place}"] for video in found]) for place in ("turn", "kicks", "rest")}
     assert kl["turn"] > kl["kicks"] > 5 * kl["rest"]
     results = planning.main([run])
