@@ -201,7 +201,7 @@ def test_the_harness_finds_what_it_is_there_to_find():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("loader", LOADERS)
+@pytest.mark.parametrize("loader", [name for name, loader in LOADERS.items() if loader.attacks])
 def test_every_attack_is_read_or_refused_within_limits(loader):
     assert not told(attempt(attacks(loader)))
 
