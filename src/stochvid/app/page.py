@@ -41,11 +41,15 @@ EXAMPLE_SEED = 12
 FUTURES = 8
 BEGUN = f"""() => {{
   document.body.dataset.busy = 'yes';
+  delete document.body.dataset.stopped;
   const may = (interactive) => ({{__type__: 'update', interactive}});
   return [may(false), may(true), {json.dumps(say("Waiting for its turn"))}];
 }}"""
 TOO_MANY = "That did not work: too many people are waiting, or the connection broke. Please try again in a while."
-REFUSED = f"() => {json.dumps(say(TOO_MANY, 'error'))}"
+STOPPED = say("Stopped.", "done")
+STOP = "() => { document.body.dataset.stopped = 'yes'; return []; }"
+# gradio takes work that is stopped before its turn for work that failed
+FAILED = f"() => document.body.dataset.stopped ? {json.dumps(STOPPED)} : {json.dumps(say(TOO_MANY, 'error'))}"
 ENDED = """() => {
   delete document.body.dataset.busy;
   return [true, false].map((interactive) => ({__type__: 'update', interactive}));
@@ -254,13 +258,13 @@ class _Controls(NamedTuple):
         """Lets an event start an action that can be stopped, also while it waits for its turn."""
         event(None, None, list(self), js=BEGUN, **AT_ONCE)
         run = event(action, inputs, [*outputs, self.status], trigger_mode="multiple", **COMPUTING)
-        run.failure(None, None, self.status, js=REFUSED, **AT_ONCE)
+        run.failure(None, None, self.status, js=FAILED, **AT_ONCE)
         run.then(None, None, [self.go, self.stop], js=ENDED, **AT_ONCE)
         return run
 
     def stop_all(self, runs: list[Any]) -> None:
         """Lets the button stop what was started."""
-        done = self.stop.click(lambda: say("Stopped.", "done"), None, self.status, cancels=runs, **AT_ONCE)
+        done = self.stop.click(lambda: STOPPED, None, self.status, js=STOP, cancels=runs, **AT_ONCE)
         done.then(None, None, [self.go, self.stop], js=ENDED, **AT_ONCE)
 
 
