@@ -5,109 +5,12 @@ from importlib.metadata import version
 
 from jsonargparse import ArgumentParser
 
+from stochvid import descriptions
 from stochvid.config import GROUPS, shipped_configs
 from stochvid.evaluation.protocols import BASELINES, CLIPS, PROTOCOLS, SAMPLES
 from stochvid.formatters import Formatter, PlainFormatter
 
-DESCRIPTION = """\
-Draw many sharp, different, plausible futures of a video, and say how uncertain each step is.
-
-  stochvid demo                                          what it does, in seconds
-  stochvid train --config laptop                         train a small model in minutes (no data needed)
-  stochvid prepare my-videos data/videos                 decode your videos once, to train on them
-  stochvid predict runs/laptop moving-mnist:1 my.mp4     draw futures of clips
-  stochvid evaluate runs/laptop                          score them as the papers do
-  stochvid uncertainty runs/laptop                       is it uncertain where the motion is?
-  stochvid surprise runs/laptop long.mp4                 when does a video do what nobody expects?
-  stochvid app runs/laptop                               all of this on a web page, on this machine"""
-
-DEMO = """\
-Draw futures of moving digits with a model that comes along: no data, no network, seconds.
-
-  stochvid demo"""
-
-TRAIN = """\
-Train a model; the run folder gets config.yaml, metrics.csv, checkpoints/, samples/ and model/.
-
-  stochvid train --config smmnist-lp --data.mnist PATH
-  stochvid train --config laptop --optim.lr 1e-3 --out runs/slower
-  stochvid train --resume runs/slower --trainer.max_steps 4000"""
-
-PREDICT = """\
-Draw futures of clips; each clip gets a folder with futures.gif, futures.mp4, strip.png, uncertainty.png, futures.npz.
-
-  stochvid predict runs/laptop moving-mnist:1 --samples 7 --horizon 30
-  stochvid predict runs/mine lab.mp4 frames/ array.npy --fit crop --out futures"""
-
-
-PREPARE = """\
-Decode clips once into a store to train on: a memory-mapped array for each split, and an index.
-
-  stochvid prepare my-videos data/videos --size 64        videos or folders of frames; what it is, is recognised
-  stochvid prepare KTH data/kth64                         the original tree of AVI files
-  stochvid prepare softmotion30_44k data/bair             BAIR's TFRecords
-  stochvid prepare moving-mnist data/test --variant srvp2020 --mnist PATH     the published test set
-  stochvid prepare --verify data/kth64                    compare a store with its checksums
-
-Stopped by Ctrl-C or a full disk, the same command goes on where it was. docs/data.md tells more."""
-
-EVALUATE = """\
-Score futures by a published protocol: results.json, curves.csv, curves.png, best.gif, and a table.
-
-  stochvid evaluate runs/laptop                                            on the clips that it was trained for
-  stochvid evaluate runs/kth-fp --data data/kth-srvp-test --clips 1000     against the published numbers
-  stochvid evaluate copy-last --data laptop                                a floor: the last given frame stays
-  stochvid evaluate --predictions theirs.npy --data data/test              futures of any other tool
-
-Stopped by Ctrl-C, the same command with --resume goes on. docs/evaluation.md has the protocols step by step."""
-
-COMPARE = """\
-Put evaluations of one protocol on the same clips side by side: a table and a plot, and differences clip by clip.
-
-  stochvid compare evaluations/copy-last evaluations/lp evaluations/fp --out comparison"""
-
-UNCERTAINTY = """\
-Compare the prior's σ with the true bounces of Moving MNIST: AUROC, σ around a bounce, and a clip's σ above its frames.
-
-  stochvid uncertainty runs/laptop
-  stochvid uncertainty runs/smmnist-lp --mnist PATH --clips 1000"""
-
-SURPRISE = """\
-How much each frame of a video surprises the model: KL(q ‖ p) in nats and reconstruction error, CSV and a picture.
-
-  stochvid surprise runs/mine camera.mp4 --out surprise/camera"""
-
-APP = """\
-Show a model on a web page, on this machine: futures to play, to scrub and to branch, and surprise along a video.
-
-  stochvid app                       a model that comes along; open http://127.0.0.1:7860
-  stochvid app runs/laptop --port 8000
-
-It needs gradio: pip install 'stochvid[app]'.
-
-Nothing is loaded from elsewhere. There is no login: docs/app.md says how to let others in."""
-
 APP_MODEL = "one-digit"  # which comes along
-
-IMPORT = """\
-Turn a checkpoint of the paper's published code into a model, without executing anything in it.
-
-  stochvid import svglp_smmnist2.pth models/svglp
-  stochvid predict models/svglp moving-mnist:1"""
-
-CARD = """\
-Put the numbers of evaluations into a model's card, README.md in its folder, which the Hugging Face Hub shows.
-
-  stochvid evaluate runs/mine --out evaluations/mine
-  stochvid card runs/mine evaluations/mine"""
-
-EXPORT = """\
-Write a model as two graphs that run without stochvid, one for the given frames and one for each step of the future.
-
-  stochvid export runs/laptop exported                            ONNX; needs pip install 'stochvid[export]'
-  stochvid export runs/laptop exported --format torch-export      for torch alone, without this package
-
-docs/export.md has the inputs and outputs, and a whole program around them."""
 
 FORMATS = ("videos", "arrays", "kth", "bair", "lerobot")
 
@@ -120,7 +23,7 @@ DATA = (
 def make_parser() -> tuple[ArgumentParser, dict[str, set[str]]]:
     """The parser, and the options of every command."""
     style = {"exit_on_error": False, "print_config": None, "formatter_class": Formatter}
-    parser = ArgumentParser(prog="stochvid", description=DESCRIPTION, **style)
+    parser = ArgumentParser(prog="stochvid", description=descriptions.DESCRIPTION, **style)
     parser.add_argument(
         "--version", action="version", version=f"stochvid {version('stochvid')}", help="print the version and exit"
     )
@@ -136,7 +39,7 @@ def make_parser() -> tuple[ArgumentParser, dict[str, set[str]]]:
 
 
 def _demo_parser(style: dict) -> ArgumentParser:
-    parser = ArgumentParser(usage="stochvid demo [options]", description=DEMO, **style)
+    parser = ArgumentParser(usage="stochvid demo [options]", description=descriptions.DEMO, **style)
     parser.add_argument("--samples", type=int, default=5, help="futures of each clip (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="another seed, other futures (default: %(default)s)")
     parser.add_argument("--out", type=str, default="demo", help="folder of the results (default: %(default)s)")
@@ -145,7 +48,7 @@ def _demo_parser(style: dict) -> ArgumentParser:
 
 
 def _prepare_parser(style: dict) -> ArgumentParser:
-    parser = ArgumentParser(usage="stochvid prepare SOURCE OUT [options]", description=PREPARE, **style)
+    parser = ArgumentParser(usage="stochvid prepare SOURCE OUT [options]", description=descriptions.PREPARE, **style)
     parser.add_argument("source", type=str, nargs="?", help="a folder or file of clips, or moving-mnist")
     parser.add_argument("out", type=str, nargs="?", help="folder of the store")
     parser.add_argument(
@@ -193,7 +96,9 @@ def _prepare_parser(style: dict) -> ArgumentParser:
 
 def _train_parser(style: dict) -> ArgumentParser:
     parser = ArgumentParser(
-        usage="stochvid train [--config NAME] [--GROUP.FIELD VALUE ...] [--out RUN]", description=TRAIN, **style
+        usage="stochvid train [--config NAME] [--GROUP.FIELD VALUE ...] [--out RUN]",
+        description=descriptions.TRAIN,
+        **style,
     )
     shipped = ", ".join(shipped_configs())
     parser.add_argument("--config", action="config", help=f"a shipped config ({shipped}) or a YAML file")
@@ -211,7 +116,9 @@ def _train_parser(style: dict) -> ArgumentParser:
 
 
 def _predict_parser(style: dict) -> ArgumentParser:
-    parser = ArgumentParser(usage="stochvid predict MODEL CLIP [CLIP ...] [options]", description=PREDICT, **style)
+    parser = ArgumentParser(
+        usage="stochvid predict MODEL CLIP [CLIP ...] [options]", description=descriptions.PREDICT, **style
+    )
     parser.add_argument("model", type=str, help="folder of a run or of a model, or owner/name on the Hugging Face Hub")
     parser.add_argument(
         "clips",
@@ -244,7 +151,7 @@ def _predict_parser(style: dict) -> ArgumentParser:
 
 
 def _evaluate_parser(style: dict) -> ArgumentParser:
-    parser = ArgumentParser(usage="stochvid evaluate MODEL [options]", description=EVALUATE, **style)
+    parser = ArgumentParser(usage="stochvid evaluate MODEL [options]", description=descriptions.EVALUATE, **style)
     parser.add_argument(
         "model",
         type=str,
@@ -294,7 +201,9 @@ def _evaluate_parser(style: dict) -> ArgumentParser:
 
 
 def _compare_parser(style: dict) -> ArgumentParser:
-    parser = ArgumentParser(usage="stochvid compare RUN [RUN ...] [--out FOLDER]", description=COMPARE, **style)
+    parser = ArgumentParser(
+        usage="stochvid compare RUN [RUN ...] [--out FOLDER]", description=descriptions.COMPARE, **style
+    )
     parser.add_argument("runs", type=str, nargs="+", metavar="run", help="folders that stochvid evaluate made")
     parser.add_argument(
         "--out", type=str, default="comparison", help="folder for comparison.csv and .png (default: comparison)"
@@ -304,7 +213,7 @@ def _compare_parser(style: dict) -> ArgumentParser:
 
 
 def _uncertainty_parser(style: dict) -> ArgumentParser:
-    parser = ArgumentParser(usage="stochvid uncertainty MODEL [options]", description=UNCERTAINTY, **style)
+    parser = ArgumentParser(usage="stochvid uncertainty MODEL [options]", description=descriptions.UNCERTAINTY, **style)
     parser.add_argument("model", type=str, help="a run or a model with a learned prior")
     parser.add_argument("--data", type=str | None, help=DATA)
     parser.add_argument("--mnist", type=str | None, help="folder of the four MNIST files (default: as trained)")
@@ -320,7 +229,7 @@ def _uncertainty_parser(style: dict) -> ArgumentParser:
 
 
 def _surprise_parser(style: dict) -> ArgumentParser:
-    parser = ArgumentParser(usage="stochvid surprise MODEL VIDEO [options]", description=SURPRISE, **style)
+    parser = ArgumentParser(usage="stochvid surprise MODEL VIDEO [options]", description=descriptions.SURPRISE, **style)
     parser.add_argument("model", type=str, help="a run or a model that has latents (a learned or a fixed prior)")
     parser.add_argument(
         "video",
@@ -344,7 +253,7 @@ def _surprise_parser(style: dict) -> ArgumentParser:
 
 
 def _app_parser(style: dict) -> ArgumentParser:
-    parser = ArgumentParser(usage="stochvid app [MODEL] [options]", description=APP, **style)
+    parser = ArgumentParser(usage="stochvid app [MODEL] [options]", description=descriptions.APP, **style)
     parser.add_argument(
         "model",
         type=str,
@@ -362,7 +271,9 @@ def _app_parser(style: dict) -> ArgumentParser:
 
 
 def _import_parser(style: dict) -> ArgumentParser:
-    parser = ArgumentParser(usage="stochvid import CHECKPOINT OUT [--overwrite]", description=IMPORT, **style)
+    parser = ArgumentParser(
+        usage="stochvid import CHECKPOINT OUT [--overwrite]", description=descriptions.IMPORT, **style
+    )
     parser.add_argument("checkpoint", type=str, help="a .pth file of the 2018 code, of any version of PyTorch")
     parser.add_argument("out", type=str, help="folder for the model")
     parser.add_argument("--overwrite", action="store_true", help="replace a model that is there")
@@ -370,7 +281,9 @@ def _import_parser(style: dict) -> ArgumentParser:
 
 
 def _card_parser(style: dict) -> ArgumentParser:
-    parser = ArgumentParser(usage="stochvid card MODEL EVALUATION [EVALUATION ...]", description=CARD, **style)
+    parser = ArgumentParser(
+        usage="stochvid card MODEL EVALUATION [EVALUATION ...]", description=descriptions.CARD, **style
+    )
     parser.add_argument("model", type=str, help="the folder of a run or of a model")
     parser.add_argument(
         "evaluations", type=str, nargs="+", metavar="evaluation", help="folders that stochvid evaluate made of it"
@@ -379,7 +292,7 @@ def _card_parser(style: dict) -> ArgumentParser:
 
 
 def _export_parser(style: dict) -> ArgumentParser:
-    parser = ArgumentParser(usage="stochvid export MODEL OUT [options]", description=EXPORT, **style)
+    parser = ArgumentParser(usage="stochvid export MODEL OUT [options]", description=descriptions.EXPORT, **style)
     parser.add_argument("model", type=str, help="folder of a run or of a model, or owner/name on the Hugging Face Hub")
     parser.add_argument("out", type=str, help="folder for the graphs")
     parser.add_argument(

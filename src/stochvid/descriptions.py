@@ -1,0 +1,99 @@
+"""What `--help` says of stochvid and of every command, with examples."""
+
+DESCRIPTION = """\
+Draw many sharp, different, plausible futures of a video, and say how uncertain each step is.
+
+  stochvid demo                                          what it does, in seconds
+  stochvid train --config laptop                         train a small model in minutes (no data needed)
+  stochvid prepare my-videos data/videos                 decode your videos once, to train on them
+  stochvid predict runs/laptop moving-mnist:1 my.mp4     draw futures of clips
+  stochvid evaluate runs/laptop                          score them as the papers do
+  stochvid uncertainty runs/laptop                       is it uncertain where the motion is?
+  stochvid surprise runs/laptop long.mp4                 when does a video do what nobody expects?
+  stochvid app runs/laptop                               all of this on a web page, on this machine"""
+
+DEMO = """\
+Draw futures of moving digits with a model that comes along: no data, no network, seconds.
+
+  stochvid demo"""
+
+TRAIN = """\
+Train a model; the run folder gets config.yaml, metrics.csv, checkpoints/, samples/ and model/.
+
+  stochvid train --config smmnist-lp --data.mnist PATH
+  stochvid train --config laptop --optim.lr 1e-3 --out runs/slower
+  stochvid train --resume runs/slower --trainer.max_steps 4000"""
+
+PREDICT = """\
+Draw futures of clips; each clip gets a folder with futures.gif, futures.mp4, strip.png, uncertainty.png, futures.npz.
+
+  stochvid predict runs/laptop moving-mnist:1 --samples 7 --horizon 30
+  stochvid predict runs/mine lab.mp4 frames/ array.npy --fit crop --out futures"""
+
+
+PREPARE = """\
+Decode clips once into a store to train on: a memory-mapped array for each split, and an index.
+
+  stochvid prepare my-videos data/videos --size 64        videos or folders of frames; what it is, is recognised
+  stochvid prepare KTH data/kth64                         the original tree of AVI files
+  stochvid prepare softmotion30_44k data/bair             BAIR's TFRecords
+  stochvid prepare moving-mnist data/test --variant srvp2020 --mnist PATH     the published test set
+  stochvid prepare --verify data/kth64                    compare a store with its checksums
+
+Stopped by Ctrl-C or a full disk, the same command goes on where it was. docs/data.md tells more."""
+
+EVALUATE = """\
+Score futures by a published protocol: results.json, curves.csv, curves.png, best.gif, and a table.
+
+  stochvid evaluate runs/laptop                                            on the clips that it was trained for
+  stochvid evaluate runs/kth-fp --data data/kth-srvp-test --clips 1000     against the published numbers
+  stochvid evaluate copy-last --data laptop                                a floor: the last given frame stays
+  stochvid evaluate --predictions theirs.npy --data data/test              futures of any other tool
+
+Stopped by Ctrl-C, the same command with --resume goes on. docs/evaluation.md has the protocols step by step."""
+
+COMPARE = """\
+Put evaluations of one protocol on the same clips side by side: a table and a plot, and differences clip by clip.
+
+  stochvid compare evaluations/copy-last evaluations/lp evaluations/fp --out comparison"""
+
+UNCERTAINTY = """\
+Compare the prior's σ with the true bounces of Moving MNIST: AUROC, σ around a bounce, and a clip's σ above its frames.
+
+  stochvid uncertainty runs/laptop
+  stochvid uncertainty runs/smmnist-lp --mnist PATH --clips 1000"""
+
+SURPRISE = """\
+How much each frame of a video surprises the model: KL(q ‖ p) in nats and reconstruction error, CSV and a picture.
+
+  stochvid surprise runs/mine camera.mp4 --out surprise/camera"""
+
+APP = """\
+Show a model on a web page, on this machine: futures to play, to scrub and to branch, and surprise along a video.
+
+  stochvid app                       a model that comes along; open http://127.0.0.1:7860
+  stochvid app runs/laptop --port 8000
+
+It needs gradio: pip install 'stochvid[app]'.
+
+Nothing is loaded from elsewhere. There is no login: docs/app.md says how to let others in."""
+
+IMPORT = """\
+Turn a checkpoint of the paper's published code into a model, without executing anything in it.
+
+  stochvid import svglp_smmnist2.pth models/svglp
+  stochvid predict models/svglp moving-mnist:1"""
+
+CARD = """\
+Put the numbers of evaluations into a model's card, README.md in its folder, which the Hugging Face Hub shows.
+
+  stochvid evaluate runs/mine --out evaluations/mine
+  stochvid card runs/mine evaluations/mine"""
+
+EXPORT = """\
+Write a model as two graphs that run without stochvid, one for the given frames and one for each step of the future.
+
+  stochvid export runs/laptop exported                            ONNX; needs pip install 'stochvid[export]'
+  stochvid export runs/laptop exported --format torch-export      for torch alone, without this package
+
+docs/export.md has the inputs and outputs, and a whole program around them."""
