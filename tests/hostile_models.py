@@ -1,5 +1,6 @@
 """Configs, model folders, and files of torch.save, with attacks on them."""
 
+import dataclasses
 import io
 import json
 import pickle
@@ -70,10 +71,11 @@ MODEL = (
 
 def make_ckpt(folder: Path) -> list[Path]:
     """What Lightning keeps of a run, after a step."""
-    from stochvid import SVG
     from stochvid.io.checkpoint import AtomicCheckpointIO
+    from stochvid.train import Training
 
-    model = SVG(small())
+    config = TrainConfig(model=small())
+    model = Training(config)
     adam = torch.optim.Adam(model.parameters(), fused=True)
     for weights in model.parameters():
         weights.grad = torch.ones_like(weights)
@@ -83,6 +85,8 @@ def make_ckpt(folder: Path) -> list[Path]:
         "epoch": 0, "global_step": 1, "pytorch-lightning_version": "2.6.6", "state_dict": model.state_dict(),
         "loops": {"fit_loop": {"state_dict": {}, "epoch_progress": {"total": {"ready": 1}}}}, "callbacks": {},
         "optimizer_states": [adam.state_dict()], "lr_schedulers": [schedule.state_dict()],
+        "config": dataclasses.asdict(config), "data": "digits",
+        "log": {"sums": [[0.0, 0.0, 0.0, 0.0]], "best": (1, 0.5), "validated": 1},
     }  # fmt: skip
     AtomicCheckpointIO().save_checkpoint(held, folder / "step-00000001.ckpt")
     return [folder / "step-00000001.ckpt"]
@@ -90,12 +94,11 @@ def make_ckpt(folder: Path) -> list[Path]:
 
 def load_checkpoint(folder: Path) -> None:
     from stochvid.io.checkpoint import AtomicCheckpointIO
+    from stochvid.train import Training
 
-    held = AtomicCheckpointIO().load_checkpoint(folder / "step-00000001.ckpt")
-    assert all(isinstance(value, torch.Tensor) for value in held["state_dict"].values())
-    assert isinstance(held["global_step"], int)
-    assert isinstance(held["optimizer_states"][0]["param_groups"], list)
-    assert isinstance(held["loops"], dict)
+    path = folder / "step-00000001.ckpt"
+    Training(TrainConfig(model=small())).check_checkpoint(path, "digits")  # as before a run continues
+    assert isinstance(AtomicCheckpointIO().load_checkpoint(path)["optimizer_states"][0]["param_groups"], list)
 
 
 def make_official(old: bool):

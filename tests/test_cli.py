@@ -48,7 +48,7 @@ def test_training_leaves_a_run_folder_and_says_where(trained):
     assert done.returncode == 0, done.stderr
     found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert {name for name in found if not name.startswith("tensorboard")} == {
-        "config.yaml", "metrics.csv", "checkpoints/step-00000004.ckpt", "checkpoints/step-00000006.ckpt",
+        ".lock", "config.yaml", "metrics.csv", "checkpoints/step-00000004.ckpt", "checkpoints/step-00000006.ckpt",
         *(f"{model}/{name}" for model in ("model", "best") for name in MODEL_FILES),
         "samples/step-00000004.gif", "samples/step-00000004.png",
         "samples/step-00000006.gif", "samples/step-00000006.png",
