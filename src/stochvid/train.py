@@ -50,7 +50,7 @@ def train(
 
     Args:
         config: what to train, on what, and how.
-        out: the run folder: `config.yaml`, `metrics.csv`, `checkpoints/`, `samples/`, `tensorboard/`, `model/`.
+        out: the run folder; `stochvid.runs` says what is in it.
         resume: continue the run that is in `out`, to `config.trainer.max_steps`.
         init: a trained model to start from (fine-tuning).
         overwrite: replace another run in `out`.
