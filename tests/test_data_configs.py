@@ -179,6 +179,31 @@ def test_prediction_sees_clips_as_the_model_was_trained_to(tmp_path, monkeypatch
     assert "clips.json' is not as it should be" in capsys.readouterr().err
 
 
+def test_a_stride_without_a_rate_holds_for_every_other_clip_of_arrays_and_frames(tmp_path, monkeypatch, capsys):
+    """A store of arrays has no rate that could say how fast its training was."""
+    monkeypatch.chdir(tmp_path)
+    frames = np.arange(0, 120, 3, dtype=np.uint8)[:, None, None].repeat(32, 1).repeat(32, 2)
+    for name in ("a", "b", "c"):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        np.save(tmp_path / "in" / f"{name}.npy", frames)
+    prepare("in", "data/s", size=32, workers=0)
+    size = ["--model.image_size", "32", "--model.channels", "1", "--model.context", "3", "--model.horizon", "2"]
+    words = ["train", "--config", "own-videos", *NARROW, "--data.store", "data/s", "--data.stride", "3", *size]
+    assert main([*words, "--out", "run"]) == 0
+    write_video(tmp_path / "a.mp4", list(frames[..., None].repeat(3, -1)), rate=40, crf="1")
+    capsys.readouterr()
+    assert main(["predict", "run", "in/a.npy", "a.mp4", "--samples", "1", "--horizon", "4", "--out", "p"]) == 0
+    said = capsys.readouterr().out
+    assert "in/a.npy: one frame in 3, as in training" in said
+    assert "a.mp4: 7 frames of 32×32 RGB, 13.3333 fps" in said
+    for name in ("a", "a-2"):
+        futures = np.load(f"p/{name}/futures.npz")
+        shown = np.concatenate([futures["context"], futures["truth"]]).mean(axis=(1, 2, 3))
+        assert np.abs(shown - 9 * np.arange(7)).max() < 3, shown
+    assert main(["predict", "run", "a.mp4", "--fps", "40", "--samples", "1", "--horizon", "4", "--out", "q"]) == 0
+    assert "a.mp4: 7 frames of 32×32 RGB, 40 fps" in capsys.readouterr().out
+
+
 def test_a_clip_of_a_store_that_is_too_short_names_a_longer_one(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for name, length in (("test/a", 4), ("test/b", 30), ("train/a", 30)):

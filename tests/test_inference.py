@@ -71,10 +71,12 @@ def test_little_memory_makes_pieces_of_the_samples_and_the_same_futures(monkeypa
     assert rolled == [2, 2, 1]
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
-def test_recomputing_activations_changes_neither_gradients_nor_statistics(backbone):
+@pytest.mark.parametrize(("backbone", "synchronised"), [*zip(BACKBONES, [False, False], strict=True), ("dcgan", True)])
+def test_recomputing_activations_changes_neither_gradients_nor_statistics(backbone, synchronised):
     config = narrow(backbone=backbone)
     plain = make_model(config).train()
+    if synchronised:  # as on several GPUs; alone, it is plain batch-norm
+        plain = torch.nn.SyncBatchNorm.convert_sync_batchnorm(plain)
     again = copy.deepcopy(plain)
     again.encoder.recompute = again.decoder.recompute = True
     clips, noise = make_clips(config, config.frames), latent_noise(0, range(2), 1, 5, config.z_dim).double()

@@ -132,3 +132,16 @@ def test_processes_that_slurm_started_train_together(tmp_path):
     assert [task.returncode for task in tasks] == [0, 0]
     run([*TORCHRUN, *words[1:], tmp_path / "torchrun"])
     assert outcome(tmp_path / "slurm") == outcome(tmp_path / "torchrun")
+
+
+@pytest.mark.slow
+def test_processes_whose_loss_is_no_number_any_more_end_together(tmp_path):
+    config = tiny(6, optim={"lr": 1e30}, trainer={"devices": 2})
+    (tmp_path / "config.yaml").write_text(config.to_yaml())
+    words = [sys.executable, "-m", "stochvid", "train", "--config", tmp_path / "config.yaml", "--out", tmp_path / "run"]
+    done = subprocess.run(list(map(str, words)), env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
+    said = done.stdout + done.stderr
+    assert done.returncode not in (0, 143), said
+    assert said.count("lower --optim.lr") == 1, said
+    assert "Traceback" not in said, said
+    assert not (tmp_path / "run" / "model").exists()

@@ -1,6 +1,7 @@
 """The fast model against the paper's literal loop, and what a prediction may and may not depend on."""
 
 import itertools
+import math
 
 import pytest
 import torch
@@ -310,6 +311,25 @@ def test_wrong_inputs_are_named(shape, arguments, message):
     context = torch.zeros(shape, dtype=options.pop("dtype", torch.float32))
     with pytest.raises(InputError, match=message):
         SVG(narrow()).predict(context, **options)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 255), (-1, 1), (0, math.nan)])
+def test_frames_of_another_range_are_refused(low, high):
+    context = torch.zeros(1, 3, 1, 32, 32)
+    context[0, 0, 0, 0, :2] = torch.tensor([low, high])
+    with pytest.raises(InputError, match=r"context must be in \[0, 1\], got "):
+        SVG(narrow()).predict(context, 1)
+    with pytest.raises(InputError, match=r"frames must be uint8, or float in \[0, 1\], got torch\.int64"):
+        SVG(narrow()).observe(context.to(torch.int64))
+
+
+@pytest.mark.parametrize("samples", [1, 2, 6])
+def test_noise_of_other_samples_than_the_state_is_refused(samples):
+    model = make_model(narrow())
+    state = model.observe(make_clips(model.config, 3), latent_noise(0, range(2), 4, 2, model.z_dim), decode=False).state
+    noise = latent_noise(1, range(2), samples, 3, model.z_dim)
+    with pytest.raises(InputError, match=rf"2 clips × {samples} samples, but the state has 8 rows"):
+        model.imagine(state, 3, noise)
 
 
 def test_second_last_skip_needs_two_context_frames():

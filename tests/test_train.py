@@ -9,6 +9,7 @@ import struct
 import subprocess
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,10 +19,11 @@ from safetensors.torch import load_file
 
 from conftest import STOCHVID
 from stochvid import SVG, DataConfig, InputError, ModelConfig, OptimConfig, TrainConfig, TrainerConfig, load_config
+from stochvid.callbacks import RunLog
 from stochvid.config import shipped_configs
 from stochvid.data.digits import MNIST_FILES
 from stochvid.io.checkpoint import AtomicCheckpointIO
-from stochvid.runs import Run
+from stochvid.runs import Run, folder_name
 from stochvid.train import Diverged, learning_rate_scale, moving_average, train
 
 
@@ -245,6 +247,43 @@ def test_a_nan_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path, monkey
     assert checkpoint.name == "step-00000002.ckpt"
     weights = AtomicCheckpointIO().load_checkpoint(checkpoint)["state_dict"]
     assert all(tensor.isfinite().all() for tensor in weights.values())
+
+
+def test_a_validation_that_overflows_neither_stops_a_run_nor_keeps_it_from_going_on(tmp_path, monkeypatch):
+    from stochvid.models.svg import SVG
+
+    original = SVG.loss
+
+    def overflowing(self, frames, noise):
+        loss = original(self, frames, noise)
+        return loss if self.training or len(seen) else loss._replace(total=loss.total * math.inf)
+
+    seen = []
+    monkeypatch.setattr(SVG, "loss", overflowing)
+    monkeypatch.setattr(Run, "save_model", lambda *a, save=Run.save_model: (seen.append(a), save(*a)))
+    each = {"validate_every": 1}
+    train(tiny(1, trainer=each), tmp_path / "run")
+    train(tiny(3, trainer=each), tmp_path / "run", resume=True)
+    assert rows(tmp_path / "run", "val")[0]["loss"] == "inf"
+    card = (tmp_path / "run" / "best" / "README.md").read_text()
+    assert re.search(r"held-out clips \| MSE \d", card), card
+    train(tiny(4, trainer=each), tmp_path / "run", resume=True)
+
+
+def test_sums_for_a_checkpoint_are_gathered_on_the_device_of_the_model(tmp_path):
+    """NCCL gathers nothing else; a meta tensor stands in for one on a GPU."""
+    gathered = []
+    strategy = SimpleNamespace(all_gather=lambda tensor: gathered.append(tensor.device) or torch.zeros(2, 4))
+    log = RunLog(tiny(), Run(tmp_path))
+    log.on_save_checkpoint(SimpleNamespace(strategy=strategy), SimpleNamespace(device=torch.device("meta")), {})
+    assert gathered == [torch.device("meta")]
+
+
+def test_results_are_called_after_the_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    train(tiny(1), "runs/mine")
+    assert [folder_name(f"runs/mine{name}") for name in ("", "/model", "/best")] == ["mine", "mine", "mine-best"]
+    assert [folder_name(name) for name in ("owner/best", "best", "one-digit")] == ["best", "best", "one-digit"]
 
 
 def test_too_large_a_learning_rate_diverges_with_advice(tmp_path):

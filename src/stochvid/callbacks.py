@@ -96,6 +96,7 @@ class RunLog(Callback):
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Puts the sums since the last line, of every process, into a checkpoint."""
         here = torch.cat([self.train.sums, self.train.sums.new_tensor([self.train.clips])])
+        here = here.to(pl_module.device)  # sums that were just begun are not there yet, and NCCL gathers nothing else
         everywhere = trainer.strategy.all_gather(here).reshape(-1, len(here))
         checkpoint["log"] = {"sums": everywhere.tolist(), "best": self.best, "validated": self.validated}
 

@@ -105,7 +105,8 @@ def evaluate(
     task = _task(rules, found, forecaster, context, horizon)
     test, count = _clips(found, forecaster, task, clips)
     if forecaster.together and count % forecaster.together == 1:
-        raise InputError(f"--clips {count} leaves one clip alone, which has no batch statistics. Use {count - 1}.")
+        fix = count - 1 if count > 1 else "2 or more"
+        raise InputError(f"--clips {count} leaves one clip alone, which has no batch statistics. Use {fix}.")
     samples = _samples(forecaster, samples)
     judges = Judges(
         rules,

@@ -135,7 +135,7 @@ def _predict_parser(style: dict) -> ArgumentParser:
         "--temperature",
         type=float,
         default=1.0,
-        help="scale of σ: 0 the likeliest, 1 as trained (default: %(default)s)",
+        help="scale of the future's σ: 0 the prior's mean, 1 as trained (default: %(default)s)",
     )
     parser.add_argument(
         "--fit", choices=["squash", "crop", "pad"], help="how frames become square (default: as trained, else squash)"

@@ -99,9 +99,10 @@ def predict_clips(
     config = network.config
     context = config.context if context is None else context
     horizon = 2 * config.horizon if horizon is None else horizon
-    for name, value in (("--context", context), ("--horizon", horizon), ("--samples", samples)):
-        if value < 1:
-            raise InputError(f"{name} must be at least 1, got {value}.")
+    least = 2 if config.future_skip == "second_last" else 1
+    for name, value, low in (("--context", context, least), ("--horizon", horizon, 1), ("--samples", samples, 1)):
+        if value < low:
+            raise InputError(f"{name} must be at least {low}, got {value}.")
     check_temperature(temperature)
     if fps is not None and fps <= 0:
         raise InputError(f"--fps must be above 0, got {fps:g}.")
@@ -109,6 +110,8 @@ def predict_clips(
         raise InputError(
             "no clip was given. Name a video, a folder of frames, .npy, .npz, STORE:NUMBER or moving-mnist:SEED."
         )
+    if batch_statistics and len(clips) < 2:
+        raise InputError("--batch-statistics are those of two clips or more, and one was given. Name more clips.")
     seen = seen_clips(folder)
     fit = fit or ("crop" if seen["crop"] == "centre" else "squash")
     fps = fps or seen["fps"]

@@ -178,7 +178,8 @@ class Run:
         """
         config, rows = load_config(self.folder / CONFIG), read_metrics(self.folder / METRICS)
         held_out = [row for row in rows if row["split"] == "val"]
-        best = min(held_out, key=lambda row: float(row["loss"]), default=None)
+        finite = [row for row in held_out if math.isfinite(float(row["loss"]))]
+        best = min(finite, key=lambda row: float(row["loss"]), default=None)
         hours = _seconds([row for row in rows if row["split"] == "train"], config.data.batch_size) / 3600
         card = model.generate_model_card(
             name=folder_name(str(self.folder)),
@@ -243,9 +244,9 @@ def read_metrics(path: Path) -> list[dict[str, str]]:
         whole = read_text(path, MOST_CSV).rpartition("\n")[0]  # a last line without an end was cut short
         rows = list(csv.DictReader(whole.splitlines(), strict=True))
         for row in rows:
-            numbers = [float(row["loss"]), float(row["clips_per_s"]) if row["split"] == "train" else 1.0]
-            right = tuple(row) == COLUMNS and int(row["step"]) >= 0 and row["split"] in ("train", "val")
-            if not right or not all(map(math.isfinite, numbers)):
+            loss, trained = float(row["loss"]), row["split"] == "train"  # a held-out loss may overflow
+            right = tuple(row) == COLUMNS and int(row["step"]) >= 0 and (trained or row["split"] == "val")
+            if not right or (trained and not (math.isfinite(loss) and math.isfinite(float(row["clips_per_s"])))):
                 raise ValueError(row)
     except FileNotFoundError:
         return []
@@ -283,6 +284,8 @@ def seen_clips(model: Path) -> dict[str, Any]:
 
 
 def folder_name(model: str) -> str:
-    """What results of a model are called: the name of its run, its folder, or its repository."""
+    """What results of a model are called: the name of its run (RUN-best for its `best/`), folder, or repository."""
     folder = Path(model).resolve() if Path(model).exists() else Path(model)
+    if folder.name == "best" and (folder.parent / CONFIG).is_file():
+        return f"{folder.parent.name}-best"
     return folder.parent.name if folder.name == "model" else folder.name

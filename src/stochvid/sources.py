@@ -33,6 +33,10 @@ class Source:
     fps: float | None = None
     bounces: np.ndarray | None = None
 
+    def every(self, stride: int) -> "Source":
+        """One frame in `stride` of it, from the first (of a file, where nobody knows of bounces)."""
+        return Source(self.name, islice(self.frames, 0, None, stride), self.fps and self.fps / stride)
+
     def read(self, limit: int | None = None) -> Clip:
         """Its frames, or the first of them, as a clip.
 
@@ -60,7 +64,7 @@ def open_source(
         least: frames that are needed.
         limit: frames that will be read; None: all (of made clips 100).
         fps: take the frames of videos at this rate; None: as they come.
-        stride: take every so many-th frame of a store.
+        stride: take every so many-th frame of a store, and of anything else where `fps` is None.
 
     Raises:
         InputError: there is no such clip, or a store's is too short.
@@ -69,7 +73,11 @@ def open_source(
         return _made(source, model, config, limit or MADE)
     if is_store(source) or is_store(source.rpartition(":")[0] or source):
         return _stored(source, least, limit, stride)
-    return Source(*open_clip(source, fps))
+    name, frames, native = open_clip(source, fps)
+    if fps is None and stride > 1:
+        print(f"{source}: one frame in {stride}, as in training")
+        return Source(name, frames, native).every(stride)
+    return Source(name, frames, native)
 
 
 def made_source(

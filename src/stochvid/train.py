@@ -83,23 +83,25 @@ def train(
             print(f"{module.describe()}; run folder {run.folder}", flush=True)
         elif resume:
             run.find_checkpoint(check)
+        diverged = None
         try:
             trainer.fit(module, datamodule=data, ckpt_path=run.checkpoint, weights_only=True)
             if log.validated < trainer.global_step and not run.stopped_by:
                 trainer.validate(module, datamodule=data, verbose=False)
-        except Diverged:
-            if run.main:  # it speaks for all
-                raise
+        except Diverged as error:  # in all processes at once
+            diverged = error
         except SystemExit:  # Lightning's answer to a signal
             if run.stopped_by is None:
                 raise Interrupted(signals.received or signal.SIGTERM) from None
         finally:
             log.close()
-        if run.main:
+        if run.main and diverged is None:
             run.save_model(module.final, machine(device), data.seen)
         if distributed.is_initialized():  # a process that just ends can take the others down with it
             distributed.barrier()
             distributed.destroy_process_group()
+        if run.main and diverged is not None:  # it speaks for all
+            raise diverged
     return run
 
 
@@ -273,7 +275,7 @@ class Training(LightningModule):
 
 def moving_average(average: Tensor, new: Tensor, count: Tensor, decay: float) -> Tensor:
     """An exponential moving average that forgets its start: of `count` values it remembers the last tenth at most."""
-    decay = min(decay, (1 + int(count)) / (10 + int(count)))
+    decay = ((1 + count).double() / (10 + count)).clamp(max=decay)  # stays on the device: reading it would wait for it
     return decay * average + (1 - decay) * new
 
 

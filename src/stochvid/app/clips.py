@@ -54,7 +54,9 @@ def choose_clip(studio: Studio, kind: str, seed: Any, upload: str | None, stroke
             raise InputError(
                 f"No file was given. Choose a video, a GIF, .npy or .npz of at most {UPLOAD_BYTES // MIB} MB."
             )
-        return open_upload(Path(upload), studio.seen["fps"])
+        seen = studio.seen
+        source = open_upload(Path(upload), seen["fps"])
+        return source if seen["fps"] else source.every(seen["stride"])
     seed = whole_number("seed of the motion", seed, 0, MOST_SEED)
     if kind == DIGITS:
         return made_source(f"{MOVING_MNIST.rstrip(':')}-{seed}", seed, studio.folder, studio.network.config, length)

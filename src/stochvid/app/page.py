@@ -174,7 +174,7 @@ def _futures_tab(studio: Studio, actions: Actions) -> None:
             trained = f"as trained: {config.horizon}"
             horizon = gr.Slider(1, MOST_HORIZON, wish.horizon, step=1, label="Predicted frames", info=trained)
             futures = gr.Slider(1, MOST_FUTURES, wish.futures, step=1, label="Futures")
-            heat = "scale of σ: 0 the likeliest, 1 as trained"
+            heat = "scale of σ: 0 the prior's mean, 1 as trained"
             temperature = gr.Slider(0, MOST_TEMPERATURE, wish.temperature, step=0.1, label="Temperature", info=heat)
             seed = gr.Number(
                 wish.seed, label="Seed: another one, other futures", precision=0, minimum=0, maximum=MOST_SEED

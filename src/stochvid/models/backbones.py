@@ -18,6 +18,8 @@ from torch.utils.checkpoint import checkpoint
 
 from stochvid.models.layers import Branch, ConvFromPoint, ConvToPoint, DownConv, UpConv, add_skips
 
+BATCH_NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
+
 
 def stage_channels(image_size: int, base_channels: int) -> list[int]:
     """Channels of each stage, finest first: 64 px → [b, 2b, 4b, 8b], 128 px → [b, 2b, 4b, 8b, 8b]."""
@@ -101,7 +103,7 @@ class Backbone(nn.Module):
     @contextmanager
     def _statistics_kept(self) -> Iterator[None]:
         """Batch-norm sees its batch a second time, which must not count for its running statistics."""
-        norms = [module for module in self.modules() if isinstance(module, nn.BatchNorm2d) and module.training]
+        norms = [module for module in self.modules() if isinstance(module, BATCH_NORMS) and module.training]
         momenta, counts = [norm.momentum for norm in norms], [norm.num_batches_tracked.clone() for norm in norms]
         for norm in norms:
             norm.momentum = 0.0

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from stochvid.models.backbones import Decoder, Encoder, JoinedConv
+from stochvid.models.backbones import BATCH_NORMS, Decoder, Encoder, JoinedConv
 
 
 def fold_batch_norm(part: Encoder | Decoder) -> None:
@@ -21,7 +21,7 @@ def fold_batch_norm(part: Encoder | Decoder) -> None:
 def keep_batch_statistics(part: Encoder | Decoder) -> None:
     """Makes batch-norm take the statistics of every batch, and keep none of them."""
     for module in part.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, BATCH_NORMS):
             module.train()
             module.momentum = 0.0
 
@@ -30,7 +30,7 @@ def _folded_sequence(layers: nn.Sequential) -> nn.Sequential:
     """Convolutions that are followed by batch-norm take it in."""
     kept: list[nn.Module] = []
     for layer in layers:
-        if isinstance(layer, nn.BatchNorm2d) and kept and isinstance(kept[-1], nn.Conv2d | nn.ConvTranspose2d):
+        if isinstance(layer, BATCH_NORMS) and kept and isinstance(kept[-1], nn.Conv2d | nn.ConvTranspose2d):
             kept[-1] = fuse_conv_bn_eval(kept[-1], layer, transpose=isinstance(kept[-1], nn.ConvTranspose2d))
         else:
             kept.append(layer)
@@ -39,7 +39,7 @@ def _folded_sequence(layers: nn.Sequential) -> nn.Sequential:
 
 def _folded_joined(joined: JoinedConv) -> JoinedConv:
     """The batch-norm after a joined convolution scales both halves, and what it adds is the bias's."""
-    if len(joined.then) and isinstance(joined.then[0], nn.BatchNorm2d):
+    if len(joined.then) and isinstance(joined.then[0], BATCH_NORMS):
         norm = joined.then[0]
         scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
         for half in (joined.d, joined.skip):

@@ -90,6 +90,9 @@ class SVG(nn.Module, Pretrained):
         for part in (frozen.encoder, frozen.decoder):
             (keep_batch_statistics if batch_statistics else fold_batch_norm)(part)
             part.to(dtype or part.dtype)
+        for part in frozen.modules():
+            if isinstance(part, nn.LSTM):
+                part.flatten_parameters()  # on a GPU, copies are no longer in one piece, as cuDNN wants them
         frozen.frozen, frozen.batchwise = True, batch_statistics
         if compile:
             frozen._step, frozen._features = compiled(frozen._step), compiled(frozen._features)
@@ -167,17 +170,23 @@ class SVG(nn.Module, Pretrained):
         Args:
             state: what `observe` or an earlier `imagine` returned, rows B or B · S.
             horizon: frames to generate, at least 1.
-            noise: (B, S, horizon, Z) for z = μ_ψ + σ_ψ · noise; None only without latents (then S = 1).
+            noise: (B, S, horizon, Z) for z = μ_ψ + σ_ψ · noise, S a multiple of the state's; None only without latents
+                (then S = 1).
             go_on: whether to encode the last frame, too, for the state after it.
 
         Returns:
             The frames, the prior at every step, and the state after the last frame.
+
+        Raises:
+            InputError: the state has other samples than the noise.
         """
         if noise is None:
             noise = state.features.new_zeros(state.features.shape[0], 1, horizon, 0)
         batch, samples = noise.shape[:2]
         assert noise.shape[2:] == (horizon, self.z_dim), (noise.shape, horizon, self.z_dim)
-        rows = batch * samples
+        rows, known = batch * samples, state.predictor[0].shape[1]
+        if rows % known:
+            raise InputError(f"the noise is of {batch} clips × {samples} samples, but the state has {known} rows.")
         noise = noise.to(state.features).flatten(0, 1)
         features, skips, used = _repeat_rows(state.features, rows), state.skips, state.future_skips
         prior_state = state.prior and _branch_lstm(state.prior, rows)
@@ -320,6 +329,8 @@ class SVG(nn.Module, Pretrained):
 
     def _as_input(self, frames: Tensor) -> Tensor:
         dtype = self.predictor.head.weight.dtype
+        if frames.dtype != torch.uint8 and not frames.is_floating_point():
+            raise InputError(f"frames must be uint8, or float in [0, 1], got {frames.dtype}.")
         return frames.to(dtype) / 255 if frames.dtype == torch.uint8 else frames.to(dtype)
 
     def _encode(self, frames: Tensor, first: int | None = None) -> tuple[Tensor, list[Tensor], list[Tensor]]:
@@ -373,6 +384,10 @@ class SVG(nn.Module, Pretrained):
         least = 2 if self.config.future_skip == "second_last" else 1
         if context.shape[1] < least:
             raise InputError(f"context needs at least {least} frame(s), got {context.shape[1]}.")
+        if context.is_floating_point():
+            low, high = (edge.item() for edge in context.aminmax())
+            if not 0 <= low <= high <= 1:  # nor is NaN
+                raise InputError(f"context must be in [0, 1], got {low:.4g} to {high:.4g}. Divide it, or give uint8.")
         if self.batchwise and len(context) < 2:
             raise InputError(
                 "batch-norm statistics of the batch need two clips or more, got one. Give more, or leave out "
