@@ -1,13 +1,16 @@
 """The web page without a browser: what visitors may give it, what it answers, and its HTTP API."""
 
+import dataclasses
 import io
 import json
 import os
 import re
 import resource
+import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -20,7 +23,7 @@ import pytest
 import torch
 
 from conftest import ROOT, STOCHVID
-from stochvid import SVG, InputError, ModelConfig
+from stochvid import SVG, DataConfig, InputError, ModelConfig
 from stochvid.app.actions import FULL_DISK, MOST_FUTURES, Actions, branch_of, with_sentences, write_download
 from stochvid.app.clips import ARRAY_BYTES, DIGITS, DRAWING, UPLOAD, UPLOAD_BYTES, choose_clip, open_upload
 from stochvid.app.server import open_port, serve
@@ -30,6 +33,8 @@ from stochvid.io.video import write_gif, write_mp4
 from stochvid.models.noise import Branch
 from stochvid.models.pretrained import PACKAGED
 from stochvid.parsers import APP_MODEL
+from stochvid.prepare import prepare
+from test_train import tiny, train
 
 SEVEN = [[[0.2, 0.2], [0.8, 0.2], [0.4, 0.9]]]
 NUMBERS = (3, 6, 4, 0, 1.0)  # context, horizon, futures, seed, temperature
@@ -138,6 +143,31 @@ def test_downloads_are_the_files_of_predict(actions, tmp_path):
     arrays = np.load(tmp_path / "futures.npz")
     assert np.array_equal(arrays["futures"], shown.prediction.frames[0])
     assert {"context", "truth", "latents", "prior_mean", "prior_std", "seed", "temperature"} <= set(arrays)
+
+
+def test_a_model_of_a_store_begins_with_its_held_out_clips(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    frames = [np.random.default_rng(n).integers(0, 256, (12, 32, 32), dtype=np.uint8) for n in range(20)]
+    Path("in").mkdir()
+    for number, clip in enumerate(frames):
+        np.save(f"in/{number:02}.npy", clip)
+    store = prepare("in", "data/s", size=32, workers=0)
+    data = DataConfig(store="data/s", stride=2, batch_size=2, val_clips=2)
+    train(tiny(1, data=dataclasses.asdict(data), model={"channels": 1}), "run")
+    studio = Studio.open("run", "cpu")
+    assert studio.held_out == len(store.splits["test"].names) == 2
+    held = [int(name.split(".")[0]) for name in store.splits["test"].names]
+    for number, of in ((0, 0), (1, 1), (2, 0)):  # and from 0 again
+        clip = choose_clip(studio, DIGITS, number, None, None, 6).read()
+        assert np.array_equal(clip.frames[..., 0], frames[held[of]][::2])
+    build = "from stochvid.app import page; print(page.build_page(page.Studio.open('run', 'cpu')).config)"
+    built = subprocess.run([sys.executable, "-c", build], capture_output=True, text=True)  # gradio leaves loops open
+    assert "Held-out clip" in built.stdout, built.stderr
+    shutil.rmtree("data")
+    assert "which are not here" in Studio.open("run", "cpu").summary
+    capsys.readouterr()
+    assert main(["predict", "run", "moving-mnist:1", "--samples", "1"]) == 0
+    assert "was trained on clips of 'data/s', not on digits" in capsys.readouterr().out
 
 
 def test_surprise_is_that_of_the_command(actions, model, tmp_path):

@@ -17,7 +17,7 @@ import yaml
 
 from conftest import STOCHVID, in_terminal
 from stochvid import SVG, ModelConfig, load_config
-from stochvid.cli import main
+from stochvid.cli import COMMANDS, main
 from stochvid.config import shipped_configs
 from stochvid.io.video import write_mp4
 
@@ -138,6 +138,45 @@ def test_every_kind_of_clip_is_predicted_and_its_conversion_said(model, tmp_path
     assert all((out / name / "futures.npz").is_file() for name in ("array", "film", "moving", "stills", "zip"))
 
 
+@pytest.mark.parametrize(("start", "first", "frames"), [("0", 0, 5), ("4", 4, 5), ("-3", 7, 3), ("-5", 5, 5)])
+def test_the_first_frame_to_give_may_be_any(model, tmp_path, start, first, frames):
+    np.save(tmp_path / "clip.npy", np.arange(0, 100, 10, dtype=np.uint8)[:, None, None].repeat(32, 1).repeat(32, 2))
+    words = ["--context", "3", "--horizon", "2", "--samples", "1", "--out", str(tmp_path / "out")]
+    assert main(["predict", str(model), str(tmp_path / "clip.npy"), "--start", start, *words]) == 0
+    futures = np.load(tmp_path / "out" / "clip" / "futures.npz")
+    assert (len(futures["context"]), len(futures["truth"])) == (3, frames - 3)
+    seen = np.concatenate([futures["context"], futures["truth"]])[:, 0, 0, 0]
+    assert seen.tolist() == list(range(10 * first, 10 * (first + frames), 10))
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        ("10", "ends before frame 10. Use a smaller --start"),
+        ("8", "has 2 frame(s) from --start 8 on, but the model is given 3. Use a longer clip or --context 2"),
+        ("-2", "has 2 frame(s) from --start -2 on"),
+        ("9" * 20, "--start must be from -1,000,000,000 to 1,000,000,000"),
+    ],
+)
+def test_a_start_without_enough_frames_is_said(model, tmp_path, capsys, start, message):
+    np.save(tmp_path / "clip.npy", np.zeros((10, 32, 32), np.uint8))
+    words = ["--context", "3", "--start", start, "--out", str(tmp_path / "out")]
+    assert main(["predict", str(model), str(tmp_path / "clip.npy"), *words]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_memory_that_does_not_suffice_is_said(capsys, monkeypatch):
+    for error in (MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory"), RuntimeError("other")):
+        monkeypatch.setitem(COMMANDS, "demo", lambda values, error=error: (_ for _ in ()).throw(error))
+        if str(error) == "other":
+            with pytest.raises(RuntimeError, match="other"):
+                main(["demo"])
+        else:
+            assert main(["demo"]) == 2
+            assert "out of memory. Use smaller numbers" in capsys.readouterr().err
+
+
 def test_clips_of_one_name_get_folders_of_their_own(model, tmp_path):
     for name in ("a", "b", "c"):
         (tmp_path / name).mkdir()
@@ -189,7 +228,7 @@ def test_earlier_results_are_kept_unless_asked(model, tmp_path, capsys):
     assert main(words) == 0
     before = (tmp_path / "out" / "moving-mnist-1" / "futures.npz").stat().st_mtime_ns
     assert main(words) == 2
-    assert "holds results already. Choose another --out, or replace them with --overwrite." in capsys.readouterr().err
+    assert "holds results already. Choose another folder, or replace them with --overwrite." in capsys.readouterr().err
     assert (tmp_path / "out" / "moving-mnist-1" / "futures.npz").stat().st_mtime_ns == before
     assert main([*words, "--overwrite"]) == 0
 
@@ -321,7 +360,7 @@ WRONG = {
     "a field": (["train", "--model.zdim", "3"], "train has no option '--model.zdim'. Did you mean --model.z_dim"),
     "a group": (["train", "--modle.z_dim", "3"], "train has no option '--modle.z_dim'. Did you mean --model.z_dim"),
     "an option": (["predict", "m", "c", "--sample", "3"], "predict has no option '--sample'. Did you mean --samples"),
-    "a value's type": (["train", "--model.z_dim", "many"], "--model.z_dim: expected int, got many."),
+    "a value's type": (["train", "--model.z_dim", "many"], "--model.z_dim: expected a whole number, got many."),
     "a value's range": (["train", "--model.z_dim", "0"], "model.z_dim must be at least 1, got 0."),
     "a choice": (["train", "--model.prior", "learnt"], "--model.prior"),
     "a missing value": (["train", "--config"], "--config needs a value"),
@@ -377,7 +416,7 @@ def test_wrong_words_are_answered_in_a_line_or_two(what, model, tmp_path, monkey
         ("model: 3\n", "group 'model', must hold fields and values, got 3"),
         ("- 1\n", "must hold the groups model, data, optim, trainer"),
         ("model: {z_dim: [}\n", "is not valid YAML"),
-        ("model:\n  z_dim: x\n", "model.z_dim: expected int, got x."),
+        ("model:\n  z_dim: x\n", "model.z_dim: expected a whole number, got x."),
         ("", "must hold the groups"),
     ],
 )

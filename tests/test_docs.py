@@ -58,6 +58,9 @@ def test_every_link_and_picture_leads_somewhere(page):
         assert not path.is_file() or path.stat().st_size > 0, target
         if anchor and path.suffix == ".md":
             assert anchor in anchors(path.relative_to(ROOT).as_posix()), f"{target}#{anchor}"
+        if page.startswith("docs/") and path.suffix == ".md":  # a page of the site leads to others of it
+            on_site = [ROOT / other for other in PAGES if other != "README.md"]
+            assert path in on_site, f"{target} is no page of the site"
 
 
 @pytest.mark.parametrize("page", PAGES)

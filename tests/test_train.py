@@ -165,7 +165,7 @@ def test_what_is_no_run_is_not_overwritten_even_if_asked(tmp_path):
 def test_a_run_is_not_touched_before_everything_was_checked(tmp_path):
     train(tiny(2), tmp_path / "run")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
-    with pytest.raises(InputError, match="need the folder of the four IDX files"):
+    with pytest.raises(InputError, match="need the folder of its IDX files"):
         train(tiny(2, data={"digits": "mnist"}), tmp_path / "run", overwrite=True)
     if not torch.cuda.is_available():
         with pytest.raises(InputError, match="finds no CUDA GPU"):

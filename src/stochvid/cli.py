@@ -268,9 +268,24 @@ def main(words: list[str] | None = None) -> int:
     except OSError as error:
         print(f"stochvid: {error}.", file=sys.stderr)
         return 2
+    except (MemoryError, RuntimeError) as error:
+        if not _no_memory(error):
+            raise
+        print(
+            "stochvid: out of memory. Use smaller numbers: in train --data.batch_size, elsewhere --samples, --horizon, "
+            "--length or --memory.",
+            file=sys.stderr,
+        )
+        return 2
     except KeyboardInterrupt:
         print("stochvid: stopped.", file=sys.stderr)
         return 130
+
+
+def _no_memory(error: Exception) -> bool:
+    """Whether there was not enough: Python and NumPy have an error for it, torch's allocators say so."""
+    said = ("not enough memory", "can't allocate memory", "out of memory", "Storage size calculation overflowed")
+    return isinstance(error, MemoryError) or any(words in str(error) for words in said)
 
 
 def _plain(error: Exception) -> str:
@@ -281,4 +296,13 @@ def _plain(error: Exception) -> str:
         " ".join(str(error).split()),
     )
     text = re.sub(r'Parser key "([\w.]+)":\s*', r"--\1: ", text)
-    return re.sub(r"Expected an? <class '(?:\w+\.)*(\w+)'>\. Got value: (.*)", r"expected \1, got \2.", text)
+    # of an optional number, the parser says why it is no number, why it is no None, and only then what it is
+    text = re.sub(r"Does not validate against any of the Union subtypes.*?(?=Expected an? <class)", "", text)
+    text = re.sub(r"(?<=>)\W+Expected a <class 'NoneType'> Given value type: .* Given value: ", ". Got value: ", text)
+    text = re.sub(r"Expected an? typing\.Literal\[(.*?)\]\. Got value: ", r"expected one of \1, got ", text)
+    return re.sub(r"Expected an? <class '(?:\w+\.)*(\w+)'>\. Got value: (.*)", _expected, text)
+
+
+def _expected(found: re.Match) -> str:
+    kind = {"int": "a whole number", "float": "a number"}.get(found[1], found[1])
+    return f"expected {kind}, got {found[2]}."

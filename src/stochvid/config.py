@@ -91,11 +91,11 @@ class DataConfig:
     Args:
         store: folder that `stochvid prepare` made (null: Moving MNIST).
         stride: of a store's clips, take every so many-th frame.
-        flip: mirror every other clip of a store, at random, left to right.
+        flip: mirror clips of a store left to right, each with probability ½.
         variant: motion rules: svg2018 (Denton & Fergus 2018) or srvp2020 (Franceschi et al. 2020).
         deterministic: mirror the velocity at walls instead of drawing a new one.
         digits: builtin (ships with scikit-learn, no download), mnist, or both, half of each.
-        mnist: folder of the four IDX files of MNIST (plain or .gz), for digits mnist and both.
+        mnist: folder of MNIST's IDX files (plain or .gz), for digits mnist and both.
         num_digits: digits in a clip.
         digit_size: height and width of a digit in pixels (null: 32 at 64 px for svg2018 and 28 for srvp2020, in
             proportion at other sizes).
@@ -123,6 +123,11 @@ class DataConfig:
         check_types(self, "data")
         for name in ("stride", "num_digits", "max_speed", "batch_size", "val_clips"):
             require(getattr(self, name) >= 1, f"data.{name}", getattr(self, name), "at least 1")
+        if self.mnist is not None and self.digits == "builtin" and self.store is None:
+            raise InputError(
+                f"there is a folder for MNIST, {shown(self.mnist)}, but the digits are builtin. Take --data.digits "
+                "mnist or both, or leave the folder out."
+            )
         require((self.digit_size or 1) >= 1, "data.digit_size", self.digit_size, "at least 1 or null")
         require((self.workers or 0) >= 0, "data.workers", self.workers, "at least 0 or null")
 
@@ -177,7 +182,8 @@ class TrainerConfig:
         precision: fp32, bf16 (mixed), or auto: bf16 where the hardware computes it, fp32 elsewhere.
         sync_batch_norm: batch-norm takes its statistics over all processes together (GPUs only).
         compile: compile the loss with torch.compile; it takes a minute, and makes nothing faster on a CPU.
-        recompute: keep fewer activations and compute them again for the gradients: a quarter less memory, and slower.
+        recompute: keep fewer activations and compute them again for the gradients: a quarter less memory (in bf16 a
+            seventh), and slower.
         log_every: steps between lines of metrics.csv.
         validate_every: steps between validations, with sample strips and GIFs.
         checkpoint_every: steps between checkpoints.

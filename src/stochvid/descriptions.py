@@ -48,7 +48,7 @@ Score futures by a published protocol: results.json, curves.csv, curves.png, bes
   stochvid evaluate runs/laptop                                            on the clips that it was trained for
   stochvid evaluate runs/kth-fp --data data/kth-srvp-test --clips 1000     against the published numbers
   stochvid evaluate copy-last --data laptop                                a floor: the last given frame stays
-  stochvid evaluate --predictions theirs.npy --data data/test              futures of any other tool
+  stochvid evaluate --predictions theirs.npy --data data/test --context 5  futures of any other tool
 
 Stopped by Ctrl-C, the same command with --resume goes on. docs/evaluation.md has the protocols step by step."""
 

@@ -193,7 +193,8 @@ def _task(
         usual = Task(None, None)
     task = Task(usual.context if context is None else context, (most or usual.horizon) if horizon is None else horizon)
     if None in (task.context, task.horizon):
-        raise InputError("the data are of no published set: say --context and --horizon.")
+        missing = [f"--{name}" for name, value in vars(task).items() if value is None]
+        raise InputError(f"the data are of no published set: say {' and '.join(missing)}.")
     if most is not None and task.horizon > most:
         raise InputError(f"the predictions have {most} frames, --horizon asks for {task.horizon}. Use at most {most}.")
     if isinstance(forecaster, Model):

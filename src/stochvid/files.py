@@ -82,10 +82,10 @@ def check_free(path: str | Path, marker: str, overwrite: bool) -> None:
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
     if not (path / marker).is_file():
-        raise InputError(f"{str(path)!r} exists and is no earlier result (it has no {marker}). Choose another --out.")
+        raise InputError(f"{str(path)!r} exists and is no earlier result (it has no {marker}). Choose another folder.")
     if not overwrite:
         raise InputError(
-            f"{str(path)!r} holds results already. Choose another --out, or replace them with --overwrite."
+            f"{str(path)!r} holds results already. Choose another folder, or replace them with --overwrite."
         )
 
 

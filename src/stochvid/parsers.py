@@ -14,6 +14,7 @@ APP_MODEL = "one-digit"  # which comes along
 
 FORMATS = ("videos", "arrays", "kth", "bair", "lerobot")
 
+MODEL = "a run, a model (one-digit comes along), or owner/name on the Hugging Face Hub"
 DATA = (
     "a store, STORE:SPLIT, a config (laptop, mine.yaml), or a run, for the held-out clips of what it trains on "
     "(default: what the model was trained on)"
@@ -84,7 +85,7 @@ def _prepare_parser(style: dict) -> ArgumentParser:
     made = parser.add_argument_group("moving-mnist")
     made.add_argument("--variant", choices=["svg2018", "srvp2020"], help="rules of motion (default: svg2018)")
     made.add_argument("--deterministic", action="store_true", help="mirror the velocity at walls")
-    made.add_argument("--mnist", type=str | None, help="folder of the four MNIST files")
+    made.add_argument("--mnist", type=str | None, help="folder of MNIST's IDX files")
     made.add_argument(
         "--digits", choices=["builtin", "mnist", "both"], help="default: mnist with --mnist, else builtin"
     )
@@ -96,7 +97,7 @@ def _prepare_parser(style: dict) -> ArgumentParser:
 
 def _train_parser(style: dict) -> ArgumentParser:
     parser = ArgumentParser(
-        usage="stochvid train [--config NAME] [--GROUP.FIELD VALUE ...] [--out RUN]",
+        usage="stochvid train [--config NAME | --resume RUN] [--GROUP.FIELD VALUE ...] [--out RUN] [options]",
         description=descriptions.TRAIN,
         **style,
     )
@@ -119,13 +120,16 @@ def _predict_parser(style: dict) -> ArgumentParser:
     parser = ArgumentParser(
         usage="stochvid predict MODEL CLIP [CLIP ...] [options]", description=descriptions.PREDICT, **style
     )
-    parser.add_argument("model", type=str, help="folder of a run or of a model, or owner/name on the Hugging Face Hub")
+    parser.add_argument("model", type=str, help=MODEL)
     parser.add_argument(
         "clips",
         type=str,
         nargs="+",
         metavar="clip",
         help="a video, a GIF, a folder of frames, .npy, .npz, STORE:NUMBER (held-out clip) or moving-mnist:SEED",
+    )
+    parser.add_argument(
+        "--start", type=int, default=0, help="first frame to give; -5: the fifth from the end (default: %(default)s)"
     )
     parser.add_argument("--context", type=int | None, help="frames to give (default: as trained)")
     parser.add_argument("--horizon", type=int | None, help="frames to predict (default: twice as trained)")
@@ -156,7 +160,7 @@ def _evaluate_parser(style: dict) -> ArgumentParser:
         "model",
         type=str,
         nargs="?",
-        help=f"a run, a model, owner/name on the Hugging Face Hub, or {' or '.join(BASELINES)}",
+        help=f"{MODEL}; or {' or '.join(BASELINES)}",
     )
     parser.add_argument("--data", type=str | None, help=DATA)
     parser.add_argument(
@@ -184,7 +188,7 @@ def _evaluate_parser(style: dict) -> ArgumentParser:
     parser.add_argument(
         "--fvd-weights", type=str | None, metavar="FILE", help="an I3D network as TorchScript; adds FVD"
     )
-    parser.add_argument("--mnist", type=str | None, help="folder of the four MNIST files (default: as trained)")
+    parser.add_argument("--mnist", type=str | None, help="folder of MNIST's IDX files (default: as trained)")
     parser.add_argument("--name", type=str | None, help="in tables and plots (default: the run's)")
     _add_device(parser)
     _add_speed(parser)
@@ -214,9 +218,9 @@ def _compare_parser(style: dict) -> ArgumentParser:
 
 def _uncertainty_parser(style: dict) -> ArgumentParser:
     parser = ArgumentParser(usage="stochvid uncertainty MODEL [options]", description=descriptions.UNCERTAINTY, **style)
-    parser.add_argument("model", type=str, help="a run or a model with a learned prior")
+    parser.add_argument("model", type=str, help=f"{MODEL}; with a learned prior")
     parser.add_argument("--data", type=str | None, help=DATA)
-    parser.add_argument("--mnist", type=str | None, help="folder of the four MNIST files (default: as trained)")
+    parser.add_argument("--mnist", type=str | None, help="folder of MNIST's IDX files (default: as trained)")
     parser.add_argument("--clips", type=int | None, help="how many (default: 400, or all if there are fewer)")
     parser.add_argument(
         "--length", type=int | None, help="frames of a clip (default: the context and twice the horizon of training)"
@@ -230,7 +234,7 @@ def _uncertainty_parser(style: dict) -> ArgumentParser:
 
 def _surprise_parser(style: dict) -> ArgumentParser:
     parser = ArgumentParser(usage="stochvid surprise MODEL VIDEO [options]", description=descriptions.SURPRISE, **style)
-    parser.add_argument("model", type=str, help="a run or a model that has latents (a learned or a fixed prior)")
+    parser.add_argument("model", type=str, help=f"{MODEL}; with a learned or a fixed prior")
     parser.add_argument(
         "video",
         type=str,
@@ -293,7 +297,7 @@ def _card_parser(style: dict) -> ArgumentParser:
 
 def _export_parser(style: dict) -> ArgumentParser:
     parser = ArgumentParser(usage="stochvid export MODEL OUT [options]", description=descriptions.EXPORT, **style)
-    parser.add_argument("model", type=str, help="folder of a run or of a model, or owner/name on the Hugging Face Hub")
+    parser.add_argument("model", type=str, help=MODEL)
     parser.add_argument("out", type=str, help="folder for the graphs")
     parser.add_argument(
         "--format", choices=["onnx", "torch-export"], default="onnx", help="of the graphs (default: %(default)s)"

@@ -1,5 +1,6 @@
 """Figures: uncertainty, scores and surprise over time. Matplotlib is imported when one is drawn."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -221,6 +222,7 @@ def _finish(axes, x: str, y: str, title: str) -> None:
 
 
 def _save(figure, path: Path) -> Path:
-    with replacing(path) as temporary:
+    with replacing(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # in people's own names
         figure.savefig(temporary)
     return path

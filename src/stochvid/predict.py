@@ -24,6 +24,7 @@ from stochvid.sources import open_source
 
 PICTURES = ("futures.gif", "futures.mp4", "strip.png")
 ARRAYS = "futures.npz"
+MOST_FRAMES = 10**9  # of a clip: a year of video
 SHOWN = 11  # futures in a picture; the arrays hold all
 
 
@@ -49,6 +50,7 @@ def predict_clips(
     clips: Sequence[str],
     out: str | Path,
     *,
+    start: int = 0,
     context: int | None = None,
     horizon: int | None = None,
     samples: int = 5,
@@ -71,6 +73,7 @@ def predict_clips(
         clips: as `read_clip` takes them; or `STORE:NUMBER`, a clip that a prepared store holds out; or
             `moving-mnist:SEED`, held-out digits.
         out: folder for the results.
+        start: the first frame to give, counted from 0; negative: from the end, so that −K gives the last K.
         context: frames to give; None: as trained.
         horizon: frames to predict; None: twice as trained.
         samples: futures of each clip.
@@ -103,6 +106,8 @@ def predict_clips(
     for name, value, low in (("--context", context, least), ("--horizon", horizon, 1), ("--samples", samples, 1)):
         if value < low:
             raise InputError(f"{name} must be at least {low}, got {value}.")
+    if abs(start) > MOST_FRAMES:
+        raise InputError(f"--start must be from -{MOST_FRAMES:,} to {MOST_FRAMES:,}, got {start:,}.")
     check_temperature(temperature)
     if fps is not None and fps <= 0:
         raise InputError(f"--fps must be above 0, got {fps:g}.")
@@ -115,7 +120,7 @@ def predict_clips(
     seen = seen_clips(folder)
     fit = fit or ("crop" if seen["crop"] == "centre" else "squash")
     fps = fps or seen["fps"]
-    jobs = list(_prepare(network, folder, clips, Path(out), context, horizon, fit, fps, seen["stride"]))
+    jobs = list(_prepare(network, folder, clips, Path(out), context, horizon, fit, fps, seen["stride"], start))
     writable_folder(out)
     for job in jobs:
         check_free(job.folder, ARRAYS, overwrite)
@@ -138,15 +143,20 @@ def _prepare(
     fit: Fit,
     fps: float | None,
     stride: int,
+    start: int,
 ) -> Iterator[Job]:
     """Reads, checks and converts every clip, and says what was done to it."""
     config, names = network.config, set()
     for source in clips:
-        clip = open_source(source, model, config, context, context + horizon, fps, stride).read(context + horizon)
+        wanted = context + horizon
+        limit, least = (None, 1) if start < 0 else (start + wanted, start + context)
+        clip = open_source(source, model, config, least, limit, fps, stride).start_at(start).read(wanted)
         if len(clip.frames) < context:
+            given = f" from --start {start} on" if start else ""
+            rate = f" at {clip.fps:g} frames/s (see --fps)" if clip.fps and fps else ""
             raise InputError(
-                f"clip {source!r} has {len(clip.frames)} frame(s), but the model is given {context}. Use a longer "
-                f"clip or --context {len(clip.frames)}."
+                f"clip {source!r} has {len(clip.frames)} frame(s){given}{rate}, but the model is given {context}. Use "
+                f"a longer clip or --context {len(clip.frames)}."
             )
         frames = fit_frames(clip, config.image_size, config.channels, fit)
         made = Clip(clip.name, frames.transpose(0, 2, 3, 1), clip.fps)

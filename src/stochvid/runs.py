@@ -97,9 +97,10 @@ class Run:
         """
         there = [name for name in CONTENTS if (self.folder / name).exists()]
         if there and not overwrite:
+            more = "" if self.only_begun() else f"Continue it with --resume {self.folder}, c"
             raise InputError(
-                f"run folder {str(self.folder)!r} already holds {', '.join(there)}. Continue it with --resume "
-                f"{self.folder}, choose another --out, or replace it with --overwrite."
+                f"run folder {str(self.folder)!r} already holds {', '.join(there)}. {more or 'C'}hoose another --out, "
+                "or replace it with --overwrite."
             )
         self._hold()
         if there:
@@ -126,7 +127,7 @@ class Run:
             )
         if difference := changed(dataclasses.asdict(load_config(path)), config):
             raise InputError(
-                f"{difference} A continued run of {str(self.folder)!r} learns what it began to learn; start a new one "
+                f"{difference} A continued run keeps its settings; only --trainer.max_steps may grow. Start a new run "
                 "with another --out."
             )
         self.find_checkpoint(check)

@@ -1,8 +1,9 @@
 """A clip for a model, by the name that people give on the command line, opened to be read frame by frame."""
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,18 @@ class Source:
         """One frame in `stride` of it, from the first (of a file, where nobody knows of bounces)."""
         return Source(self.name, islice(self.frames, 0, None, stride), self.fps and self.fps / stride)
 
+    def start_at(self, start: int) -> "Source":
+        """It from a frame on, counted from 0; or its last −start frames."""
+        bounces = None if self.bounces is None else self.bounces[start:]
+        return Source(self.name, self._frames_from(start) if start else self.frames, self.fps, bounces)
+
+    def _frames_from(self, start: int) -> Iterator[np.ndarray]:
+        frames = islice(self.frames, start, None) if start > 0 else iter(deque(self.frames, -start))
+        first = next(frames, None)
+        if first is None:
+            raise InputError(f"clip {self.name!r} ends before frame {start}. Use a smaller --start.")
+        yield from chain([first], frames)
+
     def read(self, limit: int | None = None) -> Clip:
         """Its frames, or the first of them, as a clip.
 
@@ -64,7 +77,7 @@ def open_source(
         least: frames that are needed.
         limit: frames that will be read; None: all (of made clips 100).
         fps: take the frames of videos at this rate; None: as they come.
-        stride: take every so many-th frame of a store, and of anything else where `fps` is None.
+        stride: take every so many-th frame of a store, and of what has no rate, or is to keep its own.
 
     Raises:
         InputError: there is no such clip, or a store's is too short.
@@ -74,7 +87,7 @@ def open_source(
     if is_store(source) or is_store(source.rpartition(":")[0] or source):
         return _stored(source, least, limit, stride)
     name, frames, native = open_clip(source, fps)
-    if fps is None and stride > 1:
+    if stride > 1 and None in (fps, native):  # without a rate, nothing else says how fast its training was
         print(f"{source}: one frame in {stride}, as in training")
         return Source(name, frames, native).every(stride)
     return Source(name, frames, native)
@@ -98,6 +111,11 @@ def made_source(
     else:
         data = DataConfig()
         print(f"{name}: {str(model)!r} does not say what it was trained on (no {TRAINING}); showing two digits")
+    if data.store is not None:
+        print(
+            f"{name}: {str(model)!r} was trained on clips of {data.store!r}, not on digits; "
+            "this shows what it makes of some"
+        )
     if digits is None and data.digits != "builtin" and not Path(data.mnist or "").is_dir():
         print(f"{name}: the model was trained on MNIST, which is not at {data.mnist!r}; showing built-in digits")
         data.digits = "builtin"
@@ -117,14 +135,35 @@ def _stored(source: str, least: int, limit: int | None, stride: int) -> Source:
     """The clip `STORE:NUMBER` of what a store holds out (or of train, where it holds nothing out)."""
     folder, _, number = (source, "", "") if is_store(source) else source.rpartition(":")
     store = Store(folder)
-    split = next(name for name in ("val", "test", "train") if name in store.splits)
-    index = store.splits[split]
-    if not number.isdecimal() or int(number) >= len(index.names):
+    split = shown_split(store)
+    clips = len(store.splits[split].names)
+    if not number.isdecimal() or int(number) >= clips:
         raise InputError(
-            f"{source!r} names no clip; the {split} split of that store has {folder}:0 to "
-            f"{folder}:{len(index.names) - 1}."
+            f"{source!r} names no clip; the {split} split of that store has {folder}:0 to {folder}:{clips - 1}."
         )
-    number = int(number)
+    return stored_source(store, int(number), least, limit, stride)
+
+
+def shown_split(store: Store) -> str:
+    """The split of a store whose clips are shown: what it holds out, if it holds out any."""
+    return next(name for name in ("val", "test", "train") if name in store.splits)
+
+
+def stored_source(store: Store, number: int, least: int, limit: int | None, stride: int) -> Source:
+    """A clip of a store's `shown_split`.
+
+    Args:
+        store: to read from.
+        number: of the clip in that split.
+        least: frames that are needed.
+        limit: frames that would be read, for advice.
+        stride: take every so many-th frame.
+
+    Raises:
+        InputError: it is too short.
+    """
+    folder, split = store.path, shown_split(store)
+    index, source = store.splits[split], f"{folder}:{number}"
     if index.lengths[number] <= (least - 1) * stride:
         longer = store.first(split, ((limit or least) - 1) * stride + 1)
         raise InputError(

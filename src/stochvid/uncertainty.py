@@ -83,6 +83,10 @@ def uncertainty(
     test = found.open(length)
     most = test.count or max(CLIPS, clips or 0)
     count = min(CLIPS, most) if clips is None else clips
+    if most < 2:
+        raise InputError(
+            f"{test} has {most} clip of {length} frames, but two or more are needed. Take a lower --length."
+        )
     if not 2 <= count <= most:
         raise InputError(f"--clips must be from 2 to {most:,}, got {count:,}.")
     if {**test.about, **test.about.get("plan", {})}.get("deterministic"):

@@ -19,7 +19,7 @@ from stochvid.errors import InputError
 from stochvid.io.arrays import ArrayFile
 from stochvid.io.clip import ARRAY_SUFFIXES, fit_frame, open_clip
 from stochvid.io.video import probe_video
-from stochvid.sources import MOVING_MNIST, Source, made_source
+from stochvid.sources import MOVING_MNIST, Source, made_source, stored_source
 
 MIB = 1 << 20
 UPLOAD_BYTES = 64 * MIB
@@ -31,7 +31,7 @@ POINTS = 5000  # of a drawing
 SUFFIXES = sorted(VIDEO_SUFFIXES | ARRAY_SUFFIXES)
 MOST_SEED = 2**31 - 1
 
-DIGITS, UPLOAD, DRAWING = "Digits", "Your clip", "Drawing"
+DIGITS, UPLOAD, DRAWING = "Digits", "Your clip", "Drawing"  # in place of digits, held-out clips of a model's store
 KINDS = (DIGITS, UPLOAD, DRAWING)
 
 
@@ -41,7 +41,7 @@ def choose_clip(studio: Studio, kind: str, seed: Any, upload: str | None, stroke
     Args:
         studio: the model that it is for.
         kind: one of `KINDS`.
-        seed: of the digits' motion.
+        seed: of the digits' motion; or number of a held-out clip, from 0 again after the last.
         upload: path of an uploaded file.
         strokes: of a drawing, lines of points (x, y) in 0 … 1.
         length: frames to make, where they are made.
@@ -56,8 +56,11 @@ def choose_clip(studio: Studio, kind: str, seed: Any, upload: str | None, stroke
             )
         seen = studio.seen
         source = open_upload(Path(upload), seen["fps"])
-        return source if seen["fps"] else source.every(seen["stride"])
-    seed = whole_number("seed of the motion", seed, 0, MOST_SEED)
+        return source.every(seen["stride"]) if None in (seen["fps"], source.fps) else source
+    seed = whole_number("number of the clip" if studio.held_out else "seed of the motion", seed, 0, MOST_SEED)
+    if kind == DIGITS and studio.held_out:
+        number = seed % studio.held_out
+        return stored_source(studio.store, number, studio.least_context, length, studio.seen["stride"])
     if kind == DIGITS:
         return made_source(f"{MOVING_MNIST.rstrip(':')}-{seed}", seed, studio.folder, studio.network.config, length)
     if kind == DRAWING:

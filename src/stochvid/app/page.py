@@ -31,6 +31,7 @@ from stochvid.app.clips import (
 )
 from stochvid.app.studio import Studio, Wish
 from stochvid.app.views import say
+from stochvid.sources import shown_split
 
 QUEUE = 16  # visitors who may wait
 COMPUTING = {"concurrency_limit": 1, "concurrency_id": "model", "api_visibility": "private", "show_progress": "hidden"}
@@ -100,7 +101,7 @@ def build_page(studio: Studio) -> gr.Blocks:
             with gr.Tab("Futures", id="futures"):
                 _futures_tab(studio, actions)
             with gr.Tab("Surprise", id="surprise"):
-                _surprise_tab(actions)
+                _surprise_tab(studio, actions)
         add_api(actions, default_wish(studio))
     page.state_session_capacity = SESSIONS
     return page.queue(max_size=QUEUE)
@@ -123,14 +124,18 @@ def _player(name: str, value: Any) -> gr.HTML:
     )
 
 
-def _clip_controls(kinds: tuple[str, ...], seed: int) -> list[gr.components.Component]:
-    """Kind, seed of the motion, file, and drawing: what `choose_clip` takes."""
-    kind = gr.Radio(kinds, value=kinds[0], label="Clip", elem_classes="sv-kinds")
+def _clip_controls(studio: Studio, kinds: tuple[str, ...]) -> list[gr.components.Component]:
+    """Kind, seed of the motion (or number of the clip), file, and drawing: what `choose_clip` takes."""
+    held_out = studio.held_out
+    shown = [("Held-out clip" if kind == DIGITS and held_out else kind, kind) for kind in kinds]
+    kind = gr.Radio(shown, value=kinds[0], label="Clip", elem_classes="sv-kinds")
     with gr.Column(elem_classes="sv-clip"):
         motion = gr.Number(
-            seed,
-            label="Seed of the motion",
-            info="Another one, another clip of held-out digits",
+            example_number(studio),
+            label="Number of the clip" if held_out else "Seed of the motion",
+            info=f"0 to {held_out - 1:,} of {studio.store.path}"
+            if held_out
+            else "Another one, another clip of held-out digits",
             precision=0,
             minimum=0,
             maximum=MOST_SEED,
@@ -162,10 +167,11 @@ def _buttons(words: str, sentence: str) -> "_Controls":
 
 def _futures_tab(studio: Studio, actions: Actions) -> None:
     config, wish = studio.network.config, default_wish(studio)
-    *_, (example, shown, sentence) = actions.futures(wish, choose_clip(studio, DIGITS, EXAMPLE_SEED, None, None, 100))
+    clip = choose_clip(studio, DIGITS, example_number(studio), None, None, 100)
+    *_, (example, shown, sentence) = actions.futures(wish, clip)
     with gr.Row(elem_classes="sv-columns"):
         with gr.Column(scale=1, min_width=300, elem_classes="sv-controls"):
-            clip = _clip_controls(KINDS, EXAMPLE_SEED)
+            clip = _clip_controls(studio, (DIGITS, UPLOAD) if studio.held_out else KINDS)
             controls = _buttons("Draw futures", sentence)
             trained = f"as trained: {config.context}"
             context = gr.Slider(
@@ -205,14 +211,14 @@ def _futures_tab(studio: Studio, actions: Actions) -> None:
     controls.stop_all(runs)
 
 
-def _surprise_tab(actions: Actions) -> None:
+def _surprise_tab(studio: Studio, actions: Actions) -> None:
     with gr.Row(elem_classes="sv-columns"):
         with gr.Column(scale=1, min_width=300, elem_classes="sv-controls"):
             gr.Markdown(
                 "How much does each frame of a video tell that its past did not? The model watches it to the end, and "
                 "counts in nats: KL(q ‖ p)."
             )
-            kind, motion, upload, _ = _clip_controls((DIGITS, UPLOAD), EXAMPLE_SEED)
+            kind, motion, upload, _ = _clip_controls(studio, (DIGITS, UPLOAD))
             length = gr.Slider(2, MOST_WATCHED, 100, step=1, label="Frames to watch, at most")
             controls = _buttons("Watch", "")
         with gr.Column(scale=3, min_width=330, elem_classes="sv-stage"):
@@ -227,6 +233,14 @@ def _surprise_tab(actions: Actions) -> None:
         _run_download(actions, player, state, controls),
     ]
     controls.stop_all(runs)
+
+
+def example_number(studio: Studio) -> int:
+    """Which clip the page begins with."""
+    if studio.store is None:
+        return EXAMPLE_SEED
+    frames = studio.network.config.context + 2 * studio.network.config.horizon
+    return studio.store.first(shown_split(studio.store), frames * studio.seen["stride"])
 
 
 def default_wish(studio: Studio) -> Wish:

@@ -11,6 +11,8 @@ from typing import Self
 import numpy as np
 import torch
 
+from stochvid.config import TRAINING, load_config
+from stochvid.data.store import Store, is_store
 from stochvid.devices import pick_device
 from stochvid.errors import InputError
 from stochvid.io.clip import Clip, Fit
@@ -21,7 +23,7 @@ from stochvid.models.state import Prediction
 from stochvid.models.svg import SVG
 from stochvid.predict import Job
 from stochvid.runs import folder_name, seen_clips
-from stochvid.sources import Source
+from stochvid.sources import Source, shown_split
 from stochvid.surprise import observe_pieces, surprise_series
 
 # Futures that are rolled at once, always so many, even if fewer are wanted: products of another shape are rounded in
@@ -40,6 +42,7 @@ class Studio:
         device: of the network.
         seen: how its training looked at its clips (`runs.seen_clips`).
         summary: what it is, in a line.
+        store: the store that it was trained on, if that is here; None: digits.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Studio:
     device: torch.device
     seen: dict
     summary: str
+    store: Store | None = None
 
     @classmethod
     def open(cls, model: str, device: str = "auto") -> Self:
@@ -58,12 +62,23 @@ class Studio:
         """
         place, folder = pick_device(device), find_model(model)
         loaded = SVG.from_pretrained(folder, device=place)
-        return cls(folder_name(model), folder, loaded.for_inference(), place, seen_clips(folder), loaded.summary)
+        seen, summary, store = seen_clips(folder), loaded.summary, None
+        if (folder / TRAINING).is_file() and (trained := load_config(folder / TRAINING).data.store):
+            if is_store(trained):
+                store = Store(trained)
+            else:
+                summary += f", trained on clips of {trained!r}, which are not here: digits tell nothing of it"
+        return cls(folder_name(model), folder, loaded.for_inference(), place, seen, summary, store)
 
     @property
     def fit(self) -> Fit:
         """How frames of another shape become square: as in training."""
         return "crop" if self.seen["crop"] == "centre" else "squash"
+
+    @property
+    def held_out(self) -> int:
+        """How many clips of its store are held out; 0: it has none."""
+        return 0 if self.store is None else len(self.store.splits[shown_split(self.store)].names)
 
     @property
     def least_context(self) -> int:

@@ -112,8 +112,8 @@ def read_idx_images(path: str | Path) -> np.ndarray:
 def _mnist(folder: str | Path | None, split: Split) -> np.ndarray:
     if folder is None:
         raise InputError(
-            "MNIST digits need the folder of the four IDX files: --data.mnist PATH. Without one, --data.digits builtin "
-            "trains on the digits that come along."
+            "MNIST digits need the folder of its IDX files: --mnist PATH (in train, --data.mnist PATH). Without one, "
+            "take the digits that come along (builtin)."
         )
     name = MNIST_FILES[split]
     for path in (Path(folder) / name, Path(folder) / f"{name}.gz"):
@@ -123,7 +123,7 @@ def _mnist(folder: str | Path | None, split: Split) -> np.ndarray:
                 raise InputError(f"{str(path)!r} should hold 28×28 digits, got an array of shape {images.shape}.")
             return images
     raise InputError(
-        f"MNIST folder {str(folder)!r} has no {name} (or {name}.gz). Give the folder of the four MNIST files, "
+        f"MNIST folder {str(folder)!r} has no {name} (or {name}.gz). Give the folder of MNIST's IDX files, "
         "or use the built-in digits (digits builtin)."
     )
 

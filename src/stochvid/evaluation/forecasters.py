@@ -229,7 +229,7 @@ def _load(path: Path) -> dict[str, np.ndarray]:
     except InputError:
         raise
     except Exception as error:  # NumPy's and zip's readers raise nearly anything on broken files
-        why = str(error) or type(error).__name__
+        why = "it is neither" if "pickle" in str(error) else str(error) or type(error).__name__
         raise InputError(f"predictions {str(path)!r} cannot be read as .npy or .npz: {why:.150}.") from None
 
 
