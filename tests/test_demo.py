@@ -9,7 +9,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from stochvid import SVG, load_config
-from stochvid.models.pretrained import PACKAGED, WITHIN
+from stochvid.models.pretrained import PACKAGED, WITHIN, find_model
 
 MOST = {"two-digits": 12e6, "one-digit": 1e6}  # bytes
 
@@ -34,6 +34,15 @@ def test_a_model_that_comes_along_is_small_and_says_how_it_was_made(name):
     model = SVG.from_pretrained(name)
     assert model.config == config.model
     assert model.predictor.head.weight.dtype.itemsize == 4  # kept in halves, used whole
+
+
+def test_results_in_a_folder_of_its_name_do_not_hide_a_model_that_comes_along(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "one-digit").mkdir()
+    (tmp_path / "one-digit" / "results.json").write_text("{}")
+    assert find_model("one-digit") == WITHIN / "one-digit"
+    SVG.from_pretrained("one-digit").save_pretrained("one-digit")
+    assert find_model("one-digit").resolve() == tmp_path / "one-digit"
 
 
 def test_the_demo_draws_different_futures_in_any_folder_without_a_network(tmp_path):

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from stochvid.models.pretrained import PACKAGED
+from stochvid.models.pretrained import PACKAGED, WITHIN
 from stochvid.predict import predict_clips
 from stochvid.sources import MOVING_MNIST
 
@@ -25,7 +25,7 @@ def demo(out: str | Path = "demo", *, samples: int = 5, seed: int = 0, overwrite
         InputError: a folder that cannot be written, or holds other things.
     """
     clips = [f"{MOVING_MNIST}{clip}" for clip in CLIPS]
-    folders = predict_clips(PACKAGED[0], clips, out, samples=samples, seed=seed, overwrite=overwrite)
+    folders = predict_clips(str(WITHIN / PACKAGED[0]), clips, out, samples=samples, seed=seed, overwrite=overwrite)
     first = folders[-1]
     print(f"""
 Open {first / "futures.gif"}: the clip as it was given, how it went on, and {samples} ways in which it could have.

@@ -91,8 +91,10 @@ class Pretrained(PyTorchModelHubMixin, library_name="stochvid", pipeline_tag=TAS
 def find_model(model: str, **hub_options: Any) -> Path:
     """The folder that holds the two files of a model; arguments and errors as `Pretrained.from_pretrained`."""
     folder = Path(model)
+    if model in PACKAGED and not any((folder / part).exists() for part in (CONFIG, "model", "checkpoints")):
+        folder = WITHIN / model  # results of it may well lie in a folder of its name
     if not folder.is_dir():
-        folder = WITHIN / model if model in PACKAGED else _download(model, hub_options)
+        folder = _download(model, hub_options)
     if not (folder / CONFIG).is_file() and (folder / "model" / CONFIG).is_file():
         folder = folder / "model"  # the folder of a run
     if (folder / "checkpoints").is_dir() and not (folder / CONFIG).is_file():
