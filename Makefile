@@ -11,6 +11,7 @@ TORCH := torch==$(shell sed -n 's/^torch==//p' constraints.txt)
 
 .venv/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("stochvid needs Python 3.11 or newer; set PYTHON=...") if sys.version_info < (3, 11) else None'
+	@echo "Installing PyTorch and the tools into .venv, about 2 GB: some minutes, once."
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet "$(TORCH)"
@@ -18,7 +19,7 @@ TORCH := torch==$(shell sed -n 's/^torch==//p' constraints.txt)
 	@touch $@
 
 demo: .venv/ready
-	$(BIN)/stochvid demo --overwrite
+	$(BIN)/stochvid demo
 
 test: lint
 	$(BIN)/python -m pytest -m "not slow"

@@ -42,13 +42,16 @@ def commands(root: Path, quick: bool) -> list[str]:
 
 def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--root", type=Path, default=Path(), help="folder for everything (default: this one)")
+    parser.add_argument("--root", type=Path, help="folder for everything (default: this one; quick/ with --quick)")
     parser.add_argument("--quick", action="store_true", help="few videos and steps, to try it: the futures are noise")
     options = parser.parse_args(words)
-    for line in commands(options.root, options.quick):
+    root = options.root or Path("quick" if options.quick else "")
+    for line in commands(root, options.quick):
         print(f"\n$ {line}", flush=True)
         tool, *rest = shlex.split(line)
-        if tool == "python":
+        if tool == "python" and Path(rest[1]).exists():
+            print(f"{rest[1]} is there already")
+        elif tool == "python":
             balls.main(rest[1:])
         elif code := stochvid(rest):
             sys.exit(code)

@@ -24,6 +24,7 @@ from stochvid.files import replacing
 from stochvid.io.video import to_bytes, write_png
 from stochvid.models.state import Loss
 from stochvid.pictures import FuturesPicture
+from stochvid.progress import duration
 from stochvid.runs import COLUMNS, METRICS, Run, read_metrics
 from stochvid.signals import StopSignals
 
@@ -137,12 +138,17 @@ class RunLog(Callback):
     def _show(self, step: int, row: dict[str, float]) -> None:
         """The progress bar on a terminal, a line where the output is kept."""
         text = (
-            f"loss {row['loss']:.4g}, MSE {row['mse']:.4f}, KL {row['kl']:.2f} nats, {row['clips_per_s']:.0f} clips/s"
+            f"loss {row['loss']:.4g}, MSE {row['mse']:.4f}, KL {row['kl']:.2f} nats, {row['clips_per_s']:.3g} clips/s"
         )
         if self.bar is not None:
             self.bar.set_postfix_str(text, refresh=False)
         elif self.file:
-            print(f"step {step}/{self.config.trainer.max_steps}: {text}", file=sys.stderr, flush=True)
+            left = (self.config.trainer.max_steps - step) * self.config.data.batch_size / max(row["clips_per_s"], 1e-9)
+            print(
+                f"step {step}/{self.config.trainer.max_steps}: {text}, {duration(left)} left",
+                file=sys.stderr,
+                flush=True,
+            )
 
     def _write(self, step: int, split: str, row: dict[str, float]) -> None:
         if not self.file:

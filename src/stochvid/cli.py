@@ -258,6 +258,8 @@ def main(words: list[str] | None = None) -> int:
         return 2
     except ArgumentError as error:
         text = _plain(error)
+        if words[0] in ("predict", "surprise") and "arguments are required" in text:
+            text = f"{words[0]} needs a model and then what to see: stochvid {words[0]} one-digit moving-mnist:7."
         if words[:1] == ["prepare"] and "nrecognized arguments" in text:
             text = (
                 "prepare takes one source and one folder for the store, got more. Give the folder that holds the "

@@ -9,14 +9,13 @@ from stochvid.sources import MOVING_MNIST
 CLIPS = (4, 8, 12)
 
 
-def demo(out: str | Path = "demo", *, samples: int = 5, seed: int = 0, overwrite: bool = False) -> list[Path]:
-    """Draws futures of three clips with the model that comes along.
+def demo(out: str | Path = "demo", *, samples: int = 5, seed: int = 0) -> list[Path]:
+    """Draws futures of three clips with the model that comes along, in place of those of an earlier demo.
 
     Args:
         out: folder for the results.
         samples: futures of each clip.
         seed: of the futures.
-        overwrite: replace earlier results.
 
     Returns:
         The folders written, one for each clip.
@@ -25,7 +24,7 @@ def demo(out: str | Path = "demo", *, samples: int = 5, seed: int = 0, overwrite
         InputError: a folder that cannot be written, or holds other things.
     """
     clips = [f"{MOVING_MNIST}{clip}" for clip in CLIPS]
-    folders = predict_clips(str(WITHIN / PACKAGED[0]), clips, out, samples=samples, seed=seed, overwrite=overwrite)
+    folders = predict_clips(str(WITHIN / PACKAGED[0]), clips, out, samples=samples, seed=seed, overwrite=True)
     first = folders[-1]
     print(f"""
 Open {first / "futures.gif"}: the clip as it was given, how it went on, and {samples} ways in which it could have.

@@ -29,12 +29,16 @@ def check_names(words: list[str], commands: dict[str, Collection[str]]) -> None:
     for word in words[1 : words.index("--") if "--" in words else None]:
         name = word.split("=")[0]
         if word.startswith("--") and name not in commands[words[0]]:
-            hint = nearest(name, commands[words[0]]) if "." not in name else _nearest_field(name, commands[words[0]])
+            known = commands[words[0]]
+            fields = [option for option in known if option.endswith("." + name.removeprefix("--"))]
+            hint = f"Did you mean {fields[0]}?" if fields else _nearest_option(name, known)
             raise InputError(f"{words[0]} has no option {name!r}. {hint}")
 
 
-def _nearest_field(name: str, known: Collection[str]) -> str:
-    """The nearest of the fields of a group, of all fields where the field or its group is unlike any."""
+def _nearest_option(name: str, known: Collection[str]) -> str:
+    """The nearest of all options; of the fields of a group, if it names one."""
+    if "." not in name:
+        return nearest(name, known)
     group = name.split(".")[0] + "."
     return nearest(name, [option for option in known if option.startswith(group)] or known)
 

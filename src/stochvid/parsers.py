@@ -44,7 +44,6 @@ def _demo_parser(style: dict) -> ArgumentParser:
     parser.add_argument("--samples", type=int, default=5, help="futures of each clip (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="another seed, other futures (default: %(default)s)")
     parser.add_argument("--out", type=str, default="demo", help="folder of the results (default: %(default)s)")
-    parser.add_argument("--overwrite", action="store_true", help="replace earlier results")
     return parser
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from stochvid.config import TRAINING, load_config
+from stochvid.data.store import is_store
 from stochvid.devices import DTYPES, check_compiler, pick_device, pick_precision
 from stochvid.errors import InputError
 from stochvid.files import check_free, replacing, replacing_folder, writable_folder
@@ -20,7 +22,7 @@ from stochvid.models.svg import SVG
 from stochvid.pictures import FPS, FuturesPicture
 from stochvid.plots import plot_uncertainty
 from stochvid.runs import seen_clips
-from stochvid.sources import open_source
+from stochvid.sources import MOVING_MNIST, open_source
 
 PICTURES = ("futures.gif", "futures.mp4", "strip.png")
 ARRAYS = "futures.npz"
@@ -120,6 +122,11 @@ def predict_clips(
     seen = seen_clips(folder)
     fit = fit or ("crop" if seen["crop"] == "centre" else "squash")
     fps = fps or seen["fps"]
+    foreign = [
+        clip for clip in clips if not clip.startswith(MOVING_MNIST) and not is_store(clip.rpartition(":")[0] or clip)
+    ]
+    if foreign and _knows_digits_alone(folder):
+        print(f"note: {model} was trained on moving digits alone; what it makes of anything else tells nothing")
     jobs = list(_prepare(network, folder, clips, Path(out), context, horizon, fit, fps, seen["stride"], start))
     writable_folder(out)
     for job in jobs:
@@ -131,6 +138,10 @@ def predict_clips(
                 write_result(made / kind, job, prediction, seed, temperature)
         print(f"  → {job.folder}: {', '.join(sorted(path.name for path in job.folder.iterdir()))}", flush=True)
     return [job.folder for job in jobs]
+
+
+def _knows_digits_alone(model: Path) -> bool:
+    return (model / TRAINING).is_file() and load_config(model / TRAINING).data.store is None
 
 
 def _prepare(

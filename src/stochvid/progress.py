@@ -9,6 +9,13 @@ from tqdm import tqdm
 LINE_EVERY = 10.0  # seconds
 
 
+def duration(seconds: float) -> str:
+    """How long something takes, as people say it: 50 s, 12 min, 3.4 h."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"
+
+
 class Progress:
     """What is done, how fast, and the time that is left, on standard error.
 
@@ -42,7 +49,7 @@ class Progress:
             left = max(self.total - done, 0) / max(self.rate, 1e-9)
             rate = f"{self.rate:,.0f}" if self.rate >= 100 else f"{self.rate:.3g}"
             note = f"{note}, " if note else ""
-            line = f"{note}{done:,} of {self.total:,} {self.unit}, {rate} {self.unit}/s, {left:,.0f} s left"
+            line = f"{note}{done:,} of {self.total:,} {self.unit}, {rate} {self.unit}/s, {duration(left)} left"
             print(line, file=sys.stderr, flush=True)
 
     def __enter__(self) -> Self:

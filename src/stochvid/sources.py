@@ -13,6 +13,7 @@ from stochvid.data.moving_mnist import MovingMNIST
 from stochvid.data.store import Store, bounces_at, is_store
 from stochvid.errors import InputError
 from stochvid.io.clip import Clip, open_clip
+from stochvid.io.video import probe_video
 
 MOVING_MNIST = "moving-mnist:"
 MADE = 100  # frames of a made clip, unless told otherwise
@@ -87,6 +88,8 @@ def open_source(
     if is_store(source) or is_store(source.rpartition(":")[0] or source):
         return _stored(source, least, limit, stride)
     name, frames, native = open_clip(source, fps)
+    if fps and native and (own := probe_video(Path(source)).fps) and abs(own - fps) > 0.01 * fps:
+        print(f"{source}: {own:.4g} frames/s, taken at {fps:.4g}")
     if stride > 1 and None in (fps, native):  # without a rate, nothing else says how fast its training was
         print(f"{source}: one frame in {stride}, as in training")
         return Source(name, frames, native).every(stride)

@@ -133,7 +133,11 @@ def read_images(paths: Iterable[Path], folder: Path) -> Iterator[np.ndarray]:
         yield pixels
     if first is None:
         known = ", ".join(sorted(IMAGE_SUFFIXES))
-        raise InputError(f"clip folder {str(folder)!r} has no frames. It must hold images ({known}).")
+        others = [
+            path.name for path in folder.iterdir() if path.suffix.lower() in (*ARRAY_SUFFIXES, ".mp4", ".avi", ".mov")
+        ]
+        fix = f" It holds {len(others)} video(s) or array(s): name them, as {folder / others[0]}." if others else ""
+        raise InputError(f"clip folder {str(folder)!r} has no frames. It must hold images ({known}).{fix}")
 
 
 @contextmanager

@@ -93,6 +93,11 @@ def find_model(model: str, **hub_options: Any) -> Path:
     folder = Path(model)
     if model in PACKAGED and not any((folder / part).exists() for part in (CONFIG, "model", "checkpoints")):
         folder = WITHIN / model  # results of it may well lie in a folder of its name
+    if folder.is_file():
+        raise InputError(
+            f"model {model!r} is a file. The model comes first: the folder of a finished run or of a model, or one "
+            f"that comes along ({', '.join(PACKAGED)}); then the clips."
+        )
     if not folder.is_dir():
         folder = _download(model, hub_options)
     if not (folder / CONFIG).is_file() and (folder / "model" / CONFIG).is_file():
@@ -113,12 +118,12 @@ def _download(model: str, hub_options: dict[str, Any]) -> Path:
         f"model {model!r} is neither a folder here nor a repository of the Hugging Face Hub that can be reached. "
         f"Give the folder of a finished run or of a model, one that comes along ({', '.join(PACKAGED)}), or owner/name."
     )
-    if model.count("/") != 1 or model.startswith((".", "/")) or model.endswith("/"):
+    if model.count("/") != 1 or model.startswith((".", "/", "runs/")) or model.endswith("/"):
         raise missing
     try:
         return Path(snapshot_download(model, allow_patterns=[CONFIG, WEIGHTS, *DOCUMENTS], **hub_options))
-    except (OSError, ValueError) as error:  # every error of the hub is one of these
-        raise missing from error
+    except (OSError, ValueError):  # every error of the hub is one of these
+        raise missing from None
 
 
 def _read_text(path: Path) -> str:

@@ -372,6 +372,8 @@ class SVG(nn.Module, Pretrained):
 
     def _check_context(self, context: Tensor) -> None:
         size, channels = self.config.image_size, self.config.channels
+        if not isinstance(context, Tensor):
+            raise InputError(f"context must be a torch tensor, got {type(context).__name__}. Use torch.as_tensor.")
         if context.ndim != 5 or context.shape[2:] != (channels, size, size):
             raise InputError(
                 f"context must be (B, K, {channels}, {size}, {size}), got {tuple(context.shape)}. "
