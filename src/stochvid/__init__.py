@@ -22,6 +22,7 @@ _HOMES = {
     "Store": "stochvid.data.store",
     "TrainConfig": "stochvid.config",
     "TrainerConfig": "stochvid.config",
+    "fit_frames": "stochvid.io.clip",
     "load_config": "stochvid.config",
     "read_clip": "stochvid.io.clip",
 }

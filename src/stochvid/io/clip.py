@@ -192,7 +192,20 @@ def fit_frame(frame: np.ndarray, size: int, channels: int, fit: Fit = "squash") 
 
 
 def fit_frames(clip: Clip, size: int, channels: int, fit: Fit = "squash") -> np.ndarray:
-    """All frames of a clip as `fit_frame` makes them: (T, C, size, size) uint8; errors as there."""
+    """All frames of a clip as a model wants them.
+
+    Args:
+        clip: as `read_clip` gives it.
+        size: height and width to make.
+        channels: to make: those that it has, or 1 or 3 of a grey, RGB or RGBA clip.
+        fit: squash the whole picture, crop its middle square, or pad it to a square with black.
+
+    Returns:
+        (T, C, size, size) uint8.
+
+    Raises:
+        InputError: the channels cannot be converted.
+    """
     return np.stack([fit_frame(frame, size, channels, fit) for frame in clip.frames])
 
 

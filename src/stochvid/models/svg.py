@@ -379,8 +379,6 @@ class SVG(nn.Module, Pretrained):
                 f"context must be (B, K, {channels}, {size}, {size}), got {tuple(context.shape)}. "
                 "Resize the frames and convert their channels first."
             )
-        if context.dtype != torch.uint8 and not context.is_floating_point():
-            raise InputError(f"context must be uint8, or float in [0, 1], got {context.dtype}.")
         if not len(context):
             raise InputError(f"context must hold one clip or more, got shape {tuple(context.shape)}.")
         least = 2 if self.config.future_skip == "second_last" else 1
