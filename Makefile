@@ -1,4 +1,4 @@
-# make demo   draw futures of moving digits with the model that comes along, in seconds
+# make demo   draw futures of moving digits with a shipped model, in seconds
 # make test   lint and the tests (under 10 minutes on two cores)
 # make docs   the site, into site/
 # make bench  what is timed (half an hour on two cores)

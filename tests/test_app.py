@@ -31,8 +31,6 @@ from stochvid.app.studio import Futures, Studio, Watched
 from stochvid.cli import main
 from stochvid.io.video import write_gif, write_mp4
 from stochvid.models.noise import Branch
-from stochvid.models.pretrained import PACKAGED
-from stochvid.parsers import APP_MODEL
 from stochvid.prepare import prepare
 from test_train import tiny, train
 
@@ -549,7 +547,3 @@ def test_a_missing_extra_is_named(monkeypatch, model):
 def test_a_model_that_is_not_there_is_said_before_gradio_loads(capsys, tmp_path):
     assert main(["app", str(tmp_path / "none"), "--port", str(free_port())]) == 2
     assert "is neither a folder here nor a repository" in capsys.readouterr().err
-
-
-def test_the_model_that_is_shown_unless_told_otherwise_comes_along():
-    assert APP_MODEL in PACKAGED

@@ -1,4 +1,4 @@
-"""The models that come along, and the demo that draws with them: small, whole, offline."""
+"""The shipped models, and the demo that draws with them: small, whole, offline."""
 
 import subprocess
 import sys
@@ -9,7 +9,10 @@ import pytest
 from huggingface_hub import ModelCard
 
 from stochvid import SVG, load_config
-from stochvid.models.pretrained import PACKAGED, WITHIN, find_model
+from stochvid.config import shipped_models
+from stochvid.evaluation.clips import find_clips_for
+from stochvid.models.pretrained import find_model
+from stochvid.sources import open_source
 
 MOST = {"two-digits": 12e6, "one-digit": 1e6}  # bytes
 
@@ -23,9 +26,9 @@ sys.exit(main(["demo", *sys.argv[1:]]))
 """
 
 
-@pytest.mark.parametrize("name", PACKAGED)
-def test_a_model_that_comes_along_is_small_and_says_how_it_was_made(name):
-    folder = WITHIN / name
+@pytest.mark.parametrize("name", shipped_models())
+def test_a_shipped_model_is_small_and_says_how_it_was_made(name):
+    folder = shipped_models()[name]
     assert sum(path.stat().st_size for path in folder.iterdir()) < MOST[name]
     card, config = ModelCard.load(folder / "README.md"), load_config(folder / "training.yaml")
     assert f"# {name}\n" in card.text
@@ -36,11 +39,22 @@ def test_a_model_that_comes_along_is_small_and_says_how_it_was_made(name):
     assert model.predictor.head.weight.dtype.itemsize == 4  # kept in halves, used whole
 
 
-def test_results_in_a_folder_of_its_name_do_not_hide_a_model_that_comes_along(tmp_path, monkeypatch):
+def test_a_shipped_model_of_both_digit_sets_needs_no_mnist():
+    folder = shipped_models()["two-digits"]
+    config = load_config(folder / "training.yaml")
+    assert config.data.digits == "both"
+    found = find_clips_for(folder, config.model, None, None)
+    assert (found.source.digits, found.source.num_digits, found.source.variant) == ("builtin", 2, "srvp2020")
+    clip = open_source("moving-mnist:4", folder, config.model, least=5, limit=6, fps=None, stride=1).read()
+    assert clip.frames.shape == (6, 64, 64, 1)
+    assert clip.frames.max() == 255
+
+
+def test_results_in_a_folder_of_its_name_do_not_hide_a_shipped_model(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "one-digit").mkdir()
     (tmp_path / "one-digit" / "results.json").write_text("{}")
-    assert find_model("one-digit") == WITHIN / "one-digit"
+    assert find_model("one-digit") == shipped_models()["one-digit"]
     SVG.from_pretrained("one-digit").save_pretrained("one-digit")
     assert find_model("one-digit").resolve() == tmp_path / "one-digit"
 
@@ -57,7 +71,7 @@ def test_the_demo_draws_different_futures_in_any_folder_without_a_network(tmp_pa
         futures = np.load(folder / "futures.npz")["futures"]
         assert futures.std(axis=0).max() > 50  # of 255: they part
         assert len(iio.imread(folder / "futures.gif")) == len(np.load(folder / "futures.npz")["context"]) + 20
-    assert "Open demo/moving-mnist-12/futures.gif" in done.stdout
+    assert "Open demo/moving-mnist-4/futures.gif" in done.stdout
     assert "Next: stochvid predict" in done.stdout
     again = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert again.returncode == 0, again.stderr  # its own results are renewed

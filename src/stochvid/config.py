@@ -320,6 +320,12 @@ def shipped_configs() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
+def shipped_models() -> dict[str, Path]:
+    """The folders of the models that come with stochvid, by name; that of the demo and of the page first."""
+    folder = Path(str(resources.files("stochvid") / "weights"))
+    return {name: folder / name for name in ("two-digits", "one-digit")}
+
+
 def config_path(name: str) -> Path:
     """The file of a shipped config, or `name` itself where it is a YAML file.
 

@@ -13,7 +13,7 @@ Draw many sharp, different, plausible futures of a video, and say how uncertain 
   stochvid app runs/laptop                               all of this on a web page, on this machine"""
 
 DEMO = """\
-Draw futures of moving digits with a model that comes along: no data, no network, seconds.
+Draw futures of moving digits with a shipped model: no data, no network, seconds.
 
   stochvid demo"""
 
@@ -71,7 +71,7 @@ How much each frame of a video surprises the model: KL(q ‖ p) in nats and reco
 APP = """\
 Show a model on a web page, on this machine: futures to play, to scrub and to branch, and surprise along a video.
 
-  stochvid app                       a model that comes along; open http://127.0.0.1:7860
+  stochvid app                       with a shipped model; open http://127.0.0.1:7860
   stochvid app runs/laptop --port 8000
 
 It needs gradio: pip install 'stochvid[app]'.

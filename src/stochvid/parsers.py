@@ -6,15 +6,13 @@ from importlib.metadata import version
 from jsonargparse import ArgumentParser
 
 from stochvid import descriptions
-from stochvid.config import GROUPS, shipped_configs
+from stochvid.config import GROUPS, shipped_configs, shipped_models
 from stochvid.evaluation.protocols import BASELINES, CLIPS, PROTOCOLS, SAMPLES
 from stochvid.formatters import Formatter, PlainFormatter
 
-APP_MODEL = "one-digit"  # which comes along
-
 FORMATS = ("videos", "arrays", "kth", "bair", "lerobot")
 
-MODEL = "a run, a model (one-digit comes along), or owner/name on the Hugging Face Hub"
+MODEL = f"a run, a model (shipped: {', '.join(shipped_models())}), or owner/name on the Hugging Face Hub"
 DATA = (
     "a store, STORE:SPLIT, a config (laptop, mine.yaml), or a run, for the held-out clips of what it trains on "
     "(default: what the model was trained on)"
@@ -88,7 +86,7 @@ def _prepare_parser(style: dict) -> ArgumentParser:
     made.add_argument(
         "--digits", choices=["builtin", "mnist", "both"], help="default: mnist with --mnist, else builtin"
     )
-    made.add_argument("--num_digits", type=int | None, help="digits in a clip (default: 2)")
+    made.add_argument("--num-digits", type=int | None, help="digits in a clip (default: 2)")
     made.add_argument("--clips", type=int | None, help="how many clips (default: 1000)")
     made.add_argument("--seed", type=int | None, help="of the clips (default: 0)")
     return parser
@@ -261,9 +259,8 @@ def _app_parser(style: dict) -> ArgumentParser:
         "model",
         type=str,
         nargs="?",
-        default=APP_MODEL,
-        help="folder of a run or of a model, owner/name on the Hugging Face Hub, or one that comes along (default: "
-        "%(default)s)",
+        default=next(iter(shipped_models())),
+        help=f"{MODEL} (default: %(default)s)",
     )
     parser.add_argument("--port", type=int, default=7860, help="of the page (default: %(default)s)")
     parser.add_argument(

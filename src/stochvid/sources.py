@@ -119,8 +119,9 @@ def made_source(
             f"{name}: {str(model)!r} was trained on clips of {data.store!r}, not on digits; "
             "this shows what it makes of some"
         )
-    if digits is None and data.digits != "builtin" and not Path(data.mnist or "").is_dir():
-        print(f"{name}: the model was trained on MNIST, which is not at {data.mnist!r}; showing built-in digits")
+    if digits is None and data.digits != "builtin" and not (data.mnist and Path(data.mnist).is_dir()):
+        if data.digits == "mnist":
+            print(f"{name}: the model was trained on MNIST, which is not at {data.mnist!r}; showing built-in digits")
         data.digits = "builtin"
     item = MovingMNIST.from_config(data, config, "test", length, seed=seed, digits=digits)[0]
     return Source(name, iter(item["frames"].transpose(0, 2, 3, 1)), bounces=item["bounces"])

@@ -113,7 +113,7 @@ def _mnist(folder: str | Path | None, split: Split) -> np.ndarray:
     if folder is None:
         raise InputError(
             "MNIST digits need the folder of its IDX files: --mnist PATH (in train, --data.mnist PATH). Without one, "
-            "take the digits that come along (builtin)."
+            "take the built-in digits (builtin)."
         )
     name = MNIST_FILES[split]
     for path in (Path(folder) / name, Path(folder) / f"{name}.gz"):

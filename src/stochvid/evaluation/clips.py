@@ -210,6 +210,8 @@ def find_test_clips(data: str | None, trained: TrainConfig | None, mnist: str | 
     if config.data.store:
         return Found(Store(config.data.store), None, config.data.stride, config.model)
     made = dataclasses.replace(config.data, mnist=mnist or config.data.mnist)
+    if made.digits == "both" and made.mnist is None:
+        made.digits = "builtin"  # half of what it was trained on needs no files
     return Found(made, None, 1, config.model)
 
 

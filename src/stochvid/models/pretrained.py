@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from importlib import resources
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,7 +10,7 @@ from huggingface_hub import ModelCard, PyTorchModelHubMixin, snapshot_download
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from stochvid.config import CLIPS, TRAINING, ModelConfig, from_dict
+from stochvid.config import CLIPS, TRAINING, ModelConfig, from_dict, shipped_models
 from stochvid.errors import InputError
 from stochvid.files import replacing, writable_folder
 from stochvid.models.card import PAPER, TAGS, TASK, model_card
@@ -19,8 +18,6 @@ from stochvid.untrusted import MOST_JSON, read_json, read_text, shown
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 DOCUMENTS = (CARD, TRAINING, CLIPS)  # what may lie beside the two
-WITHIN = Path(str(resources.files("stochvid") / "weights"))
-PACKAGED = tuple(name for name in ("two-digits", "one-digit") if (WITHIN / name).is_dir())  # models that come along
 
 
 class Pretrained(PyTorchModelHubMixin, library_name="stochvid", pipeline_tag=TASK, tags=[*TAGS], paper_url=PAPER):
@@ -69,8 +66,8 @@ class Pretrained(PyTorchModelHubMixin, library_name="stochvid", pipeline_tag=TAS
         """Loads a model in eval mode.
 
         Args:
-            model: folder of a model, folder of a finished run, a model that comes along (one of `PACKAGED`), or a
-                repository `owner/name` of the Hugging Face Hub.
+            model: folder of a model, folder of a finished run, a shipped model (one of
+                `stochvid.config.shipped_models`), or a repository `owner/name` of the Hugging Face Hub.
             device: where to put it.
             hub_options: options of `huggingface_hub.snapshot_download`, such as `revision`.
 
@@ -90,13 +87,13 @@ class Pretrained(PyTorchModelHubMixin, library_name="stochvid", pipeline_tag=TAS
 
 def find_model(model: str, **hub_options: Any) -> Path:
     """The folder that holds the two files of a model; arguments and errors as `Pretrained.from_pretrained`."""
-    folder = Path(model)
-    if model in PACKAGED and not any((folder / part).exists() for part in (CONFIG, "model", "checkpoints")):
-        folder = WITHIN / model  # results of it may well lie in a folder of its name
+    folder, shipped = Path(model), shipped_models()
+    if model in shipped and not any((folder / part).exists() for part in (CONFIG, "model", "checkpoints")):
+        folder = shipped[model]  # results of it may well lie in a folder of its name
     if folder.is_file():
         raise InputError(
-            f"model {model!r} is a file. The model comes first: the folder of a finished run or of a model, or one "
-            f"that comes along ({', '.join(PACKAGED)}); then the clips."
+            f"model {model!r} is a file. The model comes first: the folder of a finished run or of a model, or a "
+            f"shipped model's name ({', '.join(shipped)}); then the clips."
         )
     if not folder.is_dir():
         folder = _download(model, hub_options)
@@ -116,7 +113,8 @@ def find_model(model: str, **hub_options: Any) -> Path:
 def _download(model: str, hub_options: dict[str, Any]) -> Path:
     missing = InputError(
         f"model {model!r} is neither a folder here nor a repository of the Hugging Face Hub that can be reached. "
-        f"Give the folder of a finished run or of a model, one that comes along ({', '.join(PACKAGED)}), or owner/name."
+        f"Give the folder of a finished run or of a model, a shipped model's name ({', '.join(shipped_models())}), or "
+        "owner/name."
     )
     if model.count("/") != 1 or model.startswith((".", "/", "runs/")) or model.endswith("/"):
         raise missing
