@@ -192,7 +192,7 @@ def find_test_clips(data: str | None, trained: TrainConfig | None, mnist: str | 
         data: a store, `STORE:SPLIT`, the name of a config, a YAML file, or the folder of a run or model; None: what the
             model was trained on.
         trained: the config that the model was trained with, if there is one.
-        mnist: folder of MNIST's files, in place of the config's.
+        mnist: folder of MNIST's files, in place of the config's; where there is neither, `both` means built-in digits.
         stride: of the model's training, for a store that is named by itself.
 
     Raises:
