@@ -1,5 +1,6 @@
 # make demo   draw futures of moving digits with a shipped model, in seconds
 # make test   lint and the tests (under 10 minutes on two cores)
+# make test-slow   the rest of the tests: kills, fuzzing, several processes, the page in a browser (half an hour)
 # make docs   the site, into site/
 # make bench  what is timed (half an hour on two cores)
 
@@ -7,7 +8,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 TORCH := torch==$(shell sed -n 's/^torch==//p' constraints.txt)
 
-.PHONY: demo test test-all docs bench lint format clean
+.PHONY: demo test test-slow test-all chromium docs bench lint format clean
 
 .venv/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("stochvid needs Python 3.11 or newer; set PYTHON=...") if sys.version_info < (3, 11) else None'
@@ -24,8 +25,15 @@ demo: .venv/ready
 test: lint
 	$(BIN)/python -m pytest -m "not slow"
 
-test-all: lint .venv/docs
-	$(BIN)/python -m pytest
+test-slow: .venv/docs chromium
+	$(BIN)/python -m pytest -m slow --durations=25
+
+test-all: test test-slow
+
+chromium:
+	@which chromium || which chromium-browser || which google-chrome || \
+	  { test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -y -qq chromium; } || \
+	  { echo "The page is tested in Chromium, which is not here: install it (Debian: apt-get install chromium)."; exit 1; }
 
 .venv/docs: .venv/ready
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'

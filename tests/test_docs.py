@@ -146,7 +146,7 @@ def test_the_code_of_the_tutorial_runs(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.skipif(
-    find_spec("mkdocs") is None, reason="mkdocs is not here; `make docs` and `make test-all` install it"
+    find_spec("mkdocs") is None, reason="mkdocs is not here; `make docs` and `make test-slow` install it"
 )
 def test_the_site_is_built_without_warnings_and_fetches_nothing(tmp_path):
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]

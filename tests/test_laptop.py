@@ -1,4 +1,4 @@
-"""What the shipped `laptop` config learns, trained from the command line. Minutes; `make test-all` runs it."""
+"""What the shipped `laptop` config learns, trained from the command line. Minutes; `make test-slow` runs it."""
 
 import csv
 import json
