@@ -5,7 +5,6 @@ Frames here are NumPy arrays, (H, W, C) uint8, as image libraries have them.
 
 import math
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,12 +15,10 @@ from PIL import Image
 
 from stochvid.errors import InputError
 from stochvid.files import replacing
-from stochvid.untrusted import MOST_PIXELS, check_frame
+from stochvid.io.containers import opened
 
 if TYPE_CHECKING:
     import torch
-
-PLAYLISTS = {"hls", "dash", "concat", "imf"}  # files that make FFmpeg open other files
 
 LONGEST_STILL = 2_000  # ticks of a rate that one frame may fill
 
@@ -73,7 +70,7 @@ def probe_video(path: Path, steady: bool = False) -> VideoInfo:
     Raises:
         InputError: it is no video, or of a variable rate.
     """
-    with _opened(path) as (container, stream):
+    with opened(path) as (container, stream):
         rate = stream.average_rate
         frames = stream.frames
         if not frames and rate:
@@ -109,7 +106,7 @@ def decode_video(path: Path, threads: int | None = None) -> Iterator[Frame]:
 
     count, shape, start, end = 0, None, None, 0.0
     reformatter = VideoReformatter()  # kept, and with one thread: a new one for each frame takes 20 times as long
-    with _opened(path, lambda: count) as (container, stream):
+    with opened(path, lambda: count) as (container, stream):
         if threads is not None:
             stream.codec_context.thread_count = threads
         for frame in container.decode(stream):
@@ -185,36 +182,6 @@ class _Steps:
                     "unfinished work)."
                 )
         self.last = time
-
-
-@contextmanager
-def _opened(path: Path, decoded=lambda: 0) -> Iterator[tuple[Any, Any]]:
-    """A video and its first stream of pictures, with FFmpeg's errors in our words."""
-    import av
-
-    try:
-        # "file:" and the whitelist: neither a name nor a playlist may make FFmpeg open anything else
-        with av.open(f"file:{path.absolute()}", options={"protocol_whitelist": "file"}, metadata_errors="replace") as c:
-            if PLAYLISTS & set(c.format.name.split(",")):
-                raise InputError(f"clip {str(path)!r} is a playlist of other files, not a video. Give the videos.")
-            if not c.streams.video:
-                raise InputError(
-                    f"clip {str(path)!r} has no video stream. Give a video, and check that the file is whole."
-                )
-            if c.streams.video[0].codec_context is None:
-                raise InputError(f"clip {str(path)!r} is of a codec that is not known here, or damaged.")
-            stream = c.streams.video[0]
-            check_frame(f"clip {str(path)!r}", stream.width, stream.height)
-            # frames inside may claim another size than the header: the decoder shall not take memory for far more
-            largest = min(MOST_PIXELS, 2 * stream.width * stream.height + (1 << 16))
-            stream.codec_context.options = {"max_pixels": str(largest)}
-            yield c, stream
-    except (av.FFmpegError, OSError) as error:
-        where = f" after {decoded()} frames" if decoded() else ""
-        reason = getattr(error, "strerror", None) or error
-        if isinstance(error, MemoryError):  # what it says of frames with more than `max_pixels`, too
-            reason = "a frame in it claims to be far larger than the header says, or it is damaged"
-        raise InputError(f"clip {str(path)!r} cannot be decoded as video{where}: {reason}.") from None
 
 
 def _upright(pixels: np.ndarray, rotation: float) -> np.ndarray:

@@ -1,0 +1,128 @@
+"""Opening a video file and nothing else: which containers may be read, and what a file is that is none of them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from stochvid.errors import InputError
+from stochvid.untrusted import MOST_PIXELS, check_frame
+
+# FFmpeg's names of the demuxers that may open a file. None of them opens another file, as playlists (concat, hls, dash,
+# imf, sdp), numbered images (image2), subtitles (vobsub) and Magic Lantern's split recordings (mlv) do
+DEMUXERS = (
+    "mov", "matroska", "avi", "mpegts", "mpeg", "asf", "asf_o", "flv", "kux", "live_flv", "ogg", "mxf", "gxf", "gif",
+    "apng", "nut", "ivf", "rm", "wtv", "dv", "dhav", "cine", "ser", "flic", "amv", "yuv4mpegpipe",
+    "m4v", "mpegvideo", "h261", "h263", "h264", "hevc", "vvc", "av1", "obu", "vc1", "mjpeg", "dirac", "dnxhd",
+)  # fmt: skip
+
+HEAD = 1024  # bytes by which other files are known
+
+SOUND = "a sound file"
+PICTURE = "a picture"
+TEXT = "text"
+MAGIC = {
+    b"ID3": SOUND, b"fLaC": SOUND, b"\xff\xfb": SOUND, b"\xff\xf3": SOUND, b"\xff\xf1": SOUND, b"\xff\xf9": SOUND,
+    b"#!AMR": SOUND, b"caff": SOUND, b"MThd": SOUND, b".snd": SOUND, b"MAC ": SOUND, b"wvpk": SOUND,
+    b"\x89PNG": PICTURE, b"\xff\xd8\xff": PICTURE, b"BM": PICTURE, b"II*\0": PICTURE, b"MM\0*": PICTURE,
+    b"PK\3\4": "a ZIP archive", b"\x1f\x8b": "a gzip archive", b"7z\xbc\xaf": "a 7z archive", b"Rar!": "a RAR archive",
+    b"%PDF": "a PDF", b"\x7fELF": "a program", b"MZ": "a program", b"\x93NUMPY": "a NumPy array",
+    b"\x89HDF": "an HDF5 file", b"SQLite": "a database",
+}  # fmt: skip
+FORMS = {b"WAVE": SOUND, b"AIFF": SOUND, b"AIFC": SOUND, b"WEBP": PICTURE}  # of RIFF, FORM and the like
+PLAYLIST = "a playlist of other files"
+TEXTS = {
+    "ffconcat": PLAYLIST, "file ": PLAYLIST, "#extm3u": PLAYLIST, "[playlist]": PLAYLIST, "<mpd": PLAYLIST,
+    "<compositionplaylist": PLAYLIST, "<smil": PLAYLIST, "<asx": PLAYLIST, "<smoothstreaming": PLAYLIST,
+    "v=0": "a description of a stream (SDP)", "<!doctype html": "an HTML page", "<html": "an HTML page",
+    "version https://git-lfs": "a Git LFS pointer: run git lfs pull",
+    "{": "JSON",
+}  # fmt: skip
+
+
+@contextmanager
+def opened(path: Path, decoded: Callable[[], int] = lambda: 0) -> Iterator[tuple[Any, Any]]:
+    """A video and its stream of pictures, with FFmpeg's errors in our words.
+
+    Args:
+        path: of the video.
+        decoded: gives how many frames were decoded so far, for messages.
+
+    Yields:
+        PyAV's container and video stream.
+
+    Raises:
+        InputError: it is no video of `DEMUXERS`, has no stream of pictures, or breaks off.
+    """
+    import av
+
+    # the whitelists hold for whatever a container opens, too; "file:" makes a name with a colon a name
+    options = {"format_whitelist": ",".join(DEMUXERS), "protocol_whitelist": "file"}
+    try:
+        container = av.open(f"file:{path.absolute()}", options=options, metadata_errors="replace")
+    except (av.FFmpegError, OSError) as error:
+        raise InputError(_not_opened(path, error)) from None
+    try:
+        with container:
+            yield container, _pictures(path, container)
+    except (av.FFmpegError, OSError) as error:
+        where = f" after {decoded()} frames" if decoded() else ""
+        reason = getattr(error, "strerror", None) or error
+        if isinstance(error, MemoryError):  # what it says of frames with more than `max_pixels`, too
+            reason = "a frame in it claims to be far larger than the header says, or it is damaged"
+        raise InputError(f"clip {str(path)!r} cannot be decoded as video{where}: {reason}.") from None
+
+
+def _pictures(path: Path, container: Any) -> Any:
+    """The stream of pictures, ready to be decoded."""
+    if not container.streams.video:
+        raise InputError(f"clip {str(path)!r} has no video stream. Give a video, and check that the file is whole.")
+    stream = container.streams.video[0]
+    if stream.codec_context is None:
+        raise InputError(f"clip {str(path)!r} is of a codec that is not known here, or damaged.")
+    check_frame(f"clip {str(path)!r}", stream.width, stream.height)
+    # frames inside may claim another size than the header: the decoder shall not take memory for far more
+    largest = min(MOST_PIXELS, 2 * stream.width * stream.height + (1 << 16))
+    stream.codec_context.options = {"max_pixels": str(largest)}
+    return stream
+
+
+def _not_opened(path: Path, error: Exception) -> str:
+    """What to say of a file that FFmpeg did not open."""
+    kind = what_is(path)
+    if kind == SOUND:
+        return f"clip {str(path)!r} has no video stream: it is {kind}. Give a video."
+    if kind in (PLAYLIST, PICTURE):
+        fix = "Give the videos" if kind == PLAYLIST else "Give a video, or a folder of pictures"
+        return f"clip {str(path)!r} is {kind}, not a video. {fix}."
+    if kind:
+        return f"clip {str(path)!r} cannot be decoded as video: it is {kind}. Give a video."
+    if getattr(error, "errno", None) == 22:  # a demuxer that is not on the list
+        return f"clip {str(path)!r} cannot be decoded as video: its format is not read. Give MP4, MKV, AVI or WebM."
+    return f"clip {str(path)!r} cannot be decoded as video: {getattr(error, 'strerror', None) or error}."
+
+
+def what_is(path: Path) -> str | None:
+    """What a file is that is no video, in words, by its first bytes; None: not known."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(HEAD)
+    except OSError:
+        return None
+    if not head:
+        return "empty"
+    if head[:4] in (b"RIFF", b"RF64", b"FORM") and head[8:12] in FORMS:
+        return FORMS[head[8:12]]
+    for magic, kind in MAGIC.items():
+        if head.startswith(magic):
+            return kind
+    text = head.removeprefix(b"\xef\xbb\xbf").decode(
+        "utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8", "ignore"
+    )
+    begin = text.lower().lstrip()
+    if begin.startswith("<?xml"):
+        begin = begin[begin.find("?>") + 2 :].lstrip()
+    for start, kind in TEXTS.items():
+        if begin.startswith(start):
+            return kind
+    return TEXT if text and all(c.isprintable() or c in "\t\r\n\f" for c in text) else None
