@@ -40,7 +40,10 @@ def test_a_playlist_of_itself_takes_neither_memory_nor_descriptors(tmp_path, sta
     )  # fmt: skip
     *said, grown = done.stdout.splitlines()
     assert len(said) == 2
-    assert all("self.mp4' is a playlist of other files, not a video. Give the videos." in line for line in said)
+    assert all(
+        "self.mp4' cannot be decoded as video: it is a playlist of other files, not a video. Give the videos." in line
+        for line in said
+    )
     assert int(grown) < 20  # MB
 
 
@@ -70,7 +73,7 @@ def test_a_playlist_opens_nothing_whatever_it_is_called(tmp_path, kind, suffix):
     write_video(tmp_path / "secret.mp4", moving(5))
     path = tmp_path / f"list{suffix}"
     path.write_bytes(PLAYLISTS[kind])
-    with pytest.raises(InputError, match=r"is a playlist|cannot be decoded as video: (it|its format) is") as caught:
+    with pytest.raises(InputError, match=r"cannot be decoded as video: .*(is a|is not read|is text)") as caught:
         read_clip(path)
     assert f"list{suffix}" in str(caught.value)
 
@@ -91,12 +94,14 @@ def test_a_name_is_a_name(tmp_path, monkeypatch, name):
 
 MADE = {
     "a.3gp": ("h263", {}), "a.asf": ("msmpeg4", {}), "a.avi": ("mpeg4", {}), "a.flv": ("flv", {}), "a.gif": ("gif", {}),
-    "a.m2ts": ("libx264", {}), "a.m4v": ("libx264", {}), "a.mj2": ("jpeg2000", {"format": "mov"}), "a.mkv": ("libx264", {}),
+    "a.m2ts": ("libx264", {}), "a.m4v": ("libx264", {}), "a.mj2": ("jpeg2000", {"format": "mov"}),
+    "a.mkv": ("libx264", {}),
     "a.mov": ("prores_ks", {}), "a.mp4": ("libx264", {}), "a.mpeg": ("mpeg2video", {}), "a.mpg": ("mpeg1video", {}),
     "a.mts": ("libx264", {}), "a.mxf": ("mpeg2video", {}), "a.ogv": ("libvpx", {}), "a.ts": ("libx264", {}),
     "a.vob": ("mpeg2video", {}), "a.webm": ("libvpx", {}), "a.wmv": ("wmv2", {}), "a.y4m": ("wrapped_avframe", {}),
     "a.nut": ("ffv1", {}), "a.ivf": ("libvpx", {}), "a.rm": ("rv10", {}), "a.wtv": ("mpeg2video", {}),
-    "a.h264": ("libx264", {}), "a.mjpeg": ("mjpeg", {}), "a.hevc": ("libx265", {}), "a.apng": ("apng", {"format": "apng"}),
+    "a.h264": ("libx264", {}), "a.mjpeg": ("mjpeg", {}), "a.hevc": ("libx265", {}),
+    "a.apng": ("apng", {"format": "apng"}),
     "a.m1v": ("mpeg1video", {}), "a.dv": ("dvvideo", {}), "a.f4v": ("libx264", {}), "a.3g2": ("mpeg4", {}),
 }  # fmt: skip
 SHAPES = {"h263": (96, 128), "dvvideo": (576, 720), "rv10": (96, 128)}
@@ -129,7 +134,7 @@ OTHERS = {
     "notes.mp4": (b"frames are in the other folder\n", "it is text"),
     "nothing.mp4": (b"", "it is empty"),
     "song.mp4": (b"ID3\3\0\0\0\0\0\0" + bytes(500), "has no video stream: it is a sound file"),
-    "photo.mp4": (b"\x89PNG\r\n\x1a\n" + bytes(100), "is a picture, not a video"),
+    "photo.mp4": (b"\x89PNG\r\n\x1a\n" + bytes(100), "it is a picture. Give a video, or a folder"),
     "noise.mp4": (bytes(range(128, 256)) * 20, "cannot be decoded as video"),
 }
 

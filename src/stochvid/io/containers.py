@@ -1,5 +1,6 @@
 """Opening a video file and nothing else: which containers may be read, and what a file is that is none of them."""
 
+import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +31,8 @@ MAGIC = {
     b"\x89HDF": "an HDF5 file", b"SQLite": "a database",
 }  # fmt: skip
 FORMS = {b"WAVE": SOUND, b"AIFF": SOUND, b"AIFC": SOUND, b"WEBP": PICTURE}  # of RIFF, FORM and the like
-PLAYLIST = "a playlist of other files"
+PLAYLIST = "a playlist of other files, not a video"
+FIXES = {PLAYLIST: "Give the videos", PICTURE: "Give a video, or a folder of pictures"}
 TEXTS = {
     "ffconcat": PLAYLIST, "file ": PLAYLIST, "#extm3u": PLAYLIST, "[playlist]": PLAYLIST, "<mpd": PLAYLIST,
     "<compositionplaylist": PLAYLIST, "<smil": PLAYLIST, "<asx": PLAYLIST, "<smoothstreaming": PLAYLIST,
@@ -89,17 +91,14 @@ def _pictures(path: Path, container: Any) -> Any:
 
 def _not_opened(path: Path, error: Exception) -> str:
     """What to say of a file that FFmpeg did not open."""
-    kind = what_is(path)
+    kind, reason = what_is(path), getattr(error, "strerror", None) or error
     if kind == SOUND:
         return f"clip {str(path)!r} has no video stream: it is {kind}. Give a video."
-    if kind in (PLAYLIST, PICTURE):
-        fix = "Give the videos" if kind == PLAYLIST else "Give a video, or a folder of pictures"
-        return f"clip {str(path)!r} is {kind}, not a video. {fix}."
-    if kind:
-        return f"clip {str(path)!r} cannot be decoded as video: it is {kind}. Give a video."
-    if getattr(error, "errno", None) == 22:  # a demuxer that is not on the list
-        return f"clip {str(path)!r} cannot be decoded as video: its format is not read. Give MP4, MKV, AVI or WebM."
-    return f"clip {str(path)!r} cannot be decoded as video: {getattr(error, 'strerror', None) or error}."
+    if getattr(error, "errno", None) == errno.EINVAL:  # of a demuxer that is not on the list
+        reason = None if kind else "its format is not read. Give MP4, MKV, AVI or WebM"
+    told = [str(reason)] if reason else []
+    told += [f"it is {kind}. {FIXES.get(kind, 'Give a video')}"] if kind else []
+    return f"clip {str(path)!r} cannot be decoded as video: {': '.join(told)}."
 
 
 def what_is(path: Path) -> str | None:
