@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stochvid.errors import InputError
+from stochvid.io.pixels import shown_size
 from stochvid.untrusted import MOST_PIXELS, check_frame
 
 # FFmpeg's names of the demuxers that may open a file. None of them opens another file, as playlists (concat, hls, dash,
@@ -75,14 +76,28 @@ def opened(path: Path, decoded: Callable[[], int] = lambda: 0) -> Iterator[tuple
         raise InputError(f"clip {str(path)!r} cannot be decoded as video{where}: {reason}.") from None
 
 
+def moving_pictures(container: Any) -> list[Any]:
+    """The streams that are videos: no cover art, no thumbnails of chapters."""
+    from av.stream import Disposition
+
+    still = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
+    return [stream for stream in container.streams.video if not stream.disposition & still]
+
+
 def _pictures(path: Path, container: Any) -> Any:
-    """The stream of pictures, ready to be decoded."""
-    if not container.streams.video:
-        raise InputError(f"clip {str(path)!r} has no video stream. Give a video, and check that the file is whole.")
-    stream = container.streams.video[0]
-    if stream.codec_context is None:
+    """The stream of pictures that players choose, ready to be decoded."""
+    streams = moving_pictures(container)
+    if not streams:
+        covered = " but a cover" if container.streams.video else ""
+        raise InputError(
+            f"clip {str(path)!r} has no video stream{covered}. Give a video, and check that the file is whole."
+        )
+    known = [stream for stream in streams if stream.codec_context is not None]
+    if not known:
         raise InputError(f"clip {str(path)!r} is of a codec that is not known here, or damaged.")
-    check_frame(f"clip {str(path)!r}", stream.width, stream.height)
+    best = container.streams.best("video")
+    stream = next((stream for stream in known if best is not None and stream.index == best.index), known[0])
+    check_frame(f"clip {str(path)!r}", *shown_size(stream.width, stream.height, stream.sample_aspect_ratio))
     # frames inside may claim another size than the header: the decoder shall not take memory for far more
     largest = min(MOST_PIXELS, 2 * stream.width * stream.height + (1 << 16))
     stream.codec_context.options = {"max_pixels": str(largest)}
