@@ -102,7 +102,9 @@ MADE = {
     "a.nut": ("ffv1", {}), "a.ivf": ("libvpx", {}), "a.rm": ("rv10", {}), "a.wtv": ("mpeg2video", {}),
     "a.h264": ("libx264", {}), "a.mjpeg": ("mjpeg", {}), "a.hevc": ("libx265", {}),
     "a.apng": ("apng", {"format": "apng"}),
-    "a.m1v": ("mpeg1video", {}), "a.dv": ("dvvideo", {}), "a.f4v": ("libx264", {}), "a.3g2": ("mpeg4", {}),
+    "a.264": ("libx264", {"format": "h264"}), "a.265": ("libx265", {"format": "hevc"}), "a.h265": ("libx265", {}),
+    "a.m2v": ("mpeg2video", {}), "a.m1v": ("mpeg1video", {}),
+    "a.dv": ("dvvideo", {}), "a.f4v": ("libx264", {}), "a.3g2": ("mpeg4", {}),
 }  # fmt: skip
 SHAPES = {"h263": (96, 128), "dvvideo": (576, 720), "rv10": (96, 128)}
 PIXELS = {"gif": "rgb8", "prores_ks": "yuv422p10le", "mjpeg": "yuvj420p", "apng": "rgb24"}

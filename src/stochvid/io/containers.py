@@ -84,6 +84,19 @@ def moving_pictures(container: Any) -> list[Any]:
     return [stream for stream in container.streams.video if not stream.disposition & still]
 
 
+def picture_decoder(stream: Any) -> Any:
+    """What decodes a stream: its own codec, or, for VP8 and VP9 with transparency, the one that knows of it."""
+    import av
+
+    own = stream.codec_context
+    knows = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(own.name)
+    if knows is None or stream.metadata.get("alpha_mode") != "1" or knows not in av.codecs_available:
+        return own
+    decoder = av.CodecContext.create(knows, "r")
+    decoder.options = own.options
+    return decoder
+
+
 def _pictures(path: Path, container: Any) -> Any:
     """The stream of pictures that players choose, ready to be decoded."""
     streams = moving_pictures(container)

@@ -73,7 +73,7 @@ class Clock:
         now = self._read(frame)
         if self._last is not None:
             step = now - self._last
-            if step < -3 * self._usual() or (self.jumps and step > JUMP):
+            if step < (0 if self.jumps else -3 * self._usual()) or (self.jumps and step > JUMP):
                 self.restarted = True
                 self._offset += self._last + self._usual() - now
                 now = self._last + self._usual()
@@ -86,14 +86,16 @@ class Clock:
 
     def since_first(self, time: float) -> float:
         """Seconds since the first frame, with the rounding of a coarse clock undone where the rate is constant."""
-        seconds = time - self.first
-        whole = round(seconds / self._grid) * self._grid
-        return whole if abs(whole - seconds) <= self._unit <= min(COARSEST, self._grid / 2) else seconds
+        return self._unrounded(time - self.first)
 
     def lasts(self, frame: Any) -> float:
         """Seconds for which a frame is shown if none follows."""
         said = frame.duration * self._unit if frame.duration and not self.loops else 0.0
-        return said or self._usual()
+        return self._unrounded(said or self._usual())
+
+    def _unrounded(self, seconds: float) -> float:
+        whole = round(seconds / self._grid) * self._grid
+        return whole if abs(whole - seconds) <= self._unit <= min(COARSEST, self._grid / 2) else seconds
 
     def _read(self, frame: Any) -> float:
         """What the clock shows at the frame, restarts left out."""
@@ -163,8 +165,12 @@ class Pace:
                 return common_rate(1 / step)
         return None
 
-    def __str__(self) -> str:
-        return f"frames last {1000 * self.least:.0f} to {1000 * self.most:.0f} ms"
+    @property
+    def advice(self) -> str:
+        """What to say of a variable rate."""
+        fps = f" {shown_rate(self.usual)}" if self.usual else ""
+        span = f"frames last {1000 * self.least:.0f} to {1000 * self.most:.0f} ms"
+        return f"has a variable frame rate: {span}. Give --fps{fps} for a constant rate"
 
 
 def packet_pace(container: Any, stream: Any) -> Pace:
@@ -248,12 +254,18 @@ class Timed(Iterator[np.ndarray]):
         pairs: what is left of them.
         times: of the frames taken.
         pace: how evenly all frames follow each other that were looked at, those passed over included.
+        note: what a person should know of them.
     """
 
-    def __init__(self, frames: Iterable[tuple[np.ndarray, float | None]], pace: Pace | None = None):
+    def __init__(self, frames: Iterable[tuple[np.ndarray, float | None]], pace: Pace | None = None, note: str = ""):
         self.times: list[float | None] = []
-        self.pace = pace or Pace()
+        self.pace, self.note = pace or Pace(), note
         self.pairs = iter(frames)
+
+    @classmethod
+    def unknown(cls, frames: Iterable[np.ndarray]) -> "Timed":
+        """Frames whose times are not known."""
+        return cls((pixels, None) for pixels in frames)
 
     def __next__(self) -> np.ndarray:
         pixels, time = next(self.pairs)
@@ -268,10 +280,6 @@ class Timed(Iterator[np.ndarray]):
     def every(self, stride: int) -> "Timed":
         """One frame in `stride`, from the first."""
         return Timed(islice(self.pairs, 0, None, stride), self.pace)
-
-    def start_at(self, start: int) -> "Timed":
-        """The frames from one on, counted from 0; or the last −start."""
-        return Timed(islice(self.pairs, start, None) if start >= 0 else iter(deque(self.pairs, -start)), self.pace)
 
 
 def watched(frames: Iterable[Frame], pace: Pace) -> Iterator[tuple[np.ndarray, float]]:

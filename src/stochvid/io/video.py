@@ -14,9 +14,9 @@ from PIL import Image
 
 from stochvid.errors import InputError
 from stochvid.files import replacing
-from stochvid.io.containers import moving_pictures, opened
+from stochvid.io.containers import moving_pictures, opened, picture_decoder
 from stochvid.io.pixels import Developer, is_grey
-from stochvid.io.times import Clock, Frame, Pace, packet_pace, shown_rate
+from stochvid.io.times import Clock, Frame, Pace, Timed, packet_pace, watched
 from stochvid.io.whole import check_whole
 
 if TYPE_CHECKING:
@@ -89,12 +89,8 @@ def _which(container: Any, stream: Any) -> str:
 
 
 def variable(path: Path, pace: Pace) -> InputError:
-    """What to say of a variable rate."""
-    fps = f" {shown_rate(pace.usual)}" if pace.usual else ""
-    return InputError(
-        f"clip {str(path)!r} has a variable frame rate: {pace}. Give --fps{fps} for a constant rate (and --overwrite, "
-        "if there is unfinished work)."
-    )
+    """What to say of a variable rate where it must be constant."""
+    return InputError(f"clip {str(path)!r} {pace.advice} (and --overwrite, if there is unfinished work).")
 
 
 def decode_video(path: Path, threads: int | None = None) -> Iterator[Frame]:
@@ -112,13 +108,14 @@ def decode_video(path: Path, threads: int | None = None) -> Iterator[Frame]:
     """
     count, shape, held = 0, None, None
     with opened(path, lambda: count) as (container, stream):
+        decoder = picture_decoder(stream)
         if threads is not None:
-            stream.codec_context.thread_count = threads
+            decoder.thread_count = threads
         clock, developer = Clock(container, stream), Developer(stream.sample_aspect_ratio)
         end = 0.0
         for packet in container.demux(stream):
             clock.note(packet)
-            for frame in packet.decode():
+            for frame in decoder.decode(packet if packet.size else None):
                 if held is not None:  # the last frame alone waits: it lasts until the video ends
                     yield held
                 pixels = developer.develop(frame)
@@ -160,6 +157,27 @@ def at_rate(frames: Iterable[Frame], fps: float, path: Path) -> Iterator[np.ndar
         yield from until(shown.time + shown.lasts)
         if not ticks:
             yield shown.pixels
+
+
+def timed_video(path: Path, fps: float | None, info: VideoInfo) -> Timed:
+    """The frames of a video as they come, or at a constant rate, and their times.
+
+    Args:
+        path: of the video.
+        fps: the rate; None: as they come.
+        info: of the video.
+
+    Raises:
+        InputError: as `decode_video` and `at_rate`, while they are read.
+    """
+    frames = decode_video(path)
+    if fps:
+        ticks = enumerate(at_rate(frames, fps, path))
+        return Timed(((pixels, tick / fps) for tick, pixels in ticks), note=info.note)
+    if info.pace is not None:
+        return Timed(((frame.pixels, frame.time) for frame in frames), info.pace, info.note)
+    pace = Pace()
+    return Timed(watched(frames, pace), pace, info.note)
 
 
 def as_stored(frames: Iterable[Frame], path: Path) -> Iterator[np.ndarray]:
