@@ -166,7 +166,7 @@ def raw_avi(path: Path, chunks: list[bytes], promised: int | None = None, width:
     strh = b"vidsDIB " + struct.pack("<3I5I2i4H", 0, 0, 0, 1, 25, 0, count, 0, -1, 0, 0, 0, width, height)
     strf = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, width * height * 3, 0, 0, 0, 0)
     strl = chunk(b"LIST", b"strl" + chunk(b"strh", strh) + chunk(b"strf", strf))
-    index, movi = b"", b"movi"
+    index, movi = bytearray(), bytearray(b"movi")
     for data in chunks:
         index += b"00db" + struct.pack("<III", 0x10, len(movi), len(data))
         movi += chunk(b"00db", data)
