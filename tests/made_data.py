@@ -39,12 +39,12 @@ def moving(length: int, start: int = 0, **size) -> list[np.ndarray]:
 
 
 def write_video(
-    path: Path, frames, codec="libx264", rate=25, pix_fmt="yuv420p", tag=None, times=None, **options
+    path: Path, frames, codec="libx264", rate=25, pix_fmt="yuv420p", tag=None, times=None, format=None, **options
 ) -> Path:
     """Encodes frames (H, W, 3); `times` in milliseconds gives a variable rate."""
     path.parent.mkdir(parents=True, exist_ok=True)
     muxer = {"movflags": options.pop("movflags")} if "movflags" in options else {}
-    with av.open(str(path.absolute()), "w", options=muxer) as container:
+    with av.open(str(path.absolute()), "w", format, options=muxer) as container:
         stream = container.add_stream(codec, rate=rate, options={"threads": "1"} | options)
         stream.height, stream.width, stream.pix_fmt = *frames[0].shape[:2], pix_fmt
         if tag:

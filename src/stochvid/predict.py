@@ -161,7 +161,8 @@ def _prepare(
     for source in clips:
         wanted = context + horizon
         limit, least = (None, 1) if start < 0 else (start + wanted, start + context)
-        clip = open_source(source, model, config, least, limit, fps, stride).start_at(start).read(wanted)
+        opened = open_source(source, model, config, least, limit, fps, stride).start_at(start)
+        clip = opened.read(wanted)
         if len(clip.frames) < context:
             given = f" from --start {start} on" if start else ""
             rate = f" at {clip.fps:g} frames/s (see --fps)" if clip.fps and fps else ""
@@ -170,10 +171,12 @@ def _prepare(
                 f"a longer clip or --context {len(clip.frames)}."
             )
         frames = fit_frames(clip, config.image_size, config.channels, fit)
-        made = Clip(clip.name, frames.transpose(0, 2, 3, 1), clip.fps)
+        made = Clip(clip.name, frames.transpose(0, 2, 3, 1), clip.fps, times=clip.times)
         same = clip.frames.shape == made.frames.shape
         how = f", {fit}" if clip.frames.shape[1] != clip.frames.shape[2] else ""
         print(f"{source}: {clip}" + ("" if same else f" → {made}{how}"), flush=True)
+        if note := opened.rate_note():
+            print(note, flush=True)
         # two clips of one name from different folders get folders of their own
         numbered = (f"{clip.name}-{i}" for i in count(2))
         name = next(name for name in chain([clip.name], numbered) if name not in names)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -26,6 +27,7 @@ from stochvid.data.work import WORK, Work
 from stochvid.errors import InputError, nearest
 from stochvid.io.arrays import CLIP_AXES, SET_AXES
 from stochvid.io.clip import COLOURS
+from stochvid.io.times import rate_for_all, shown_rate
 from stochvid.progress import Progress
 
 SOURCES: dict[str, type[Source]] = {s.format: s for s in (LeRobot, BAIR, KTH, Arrays, Videos)}  # asked in this order
@@ -225,11 +227,13 @@ class Preparation:
         notes = [*self.source.notes, *(task.note for task in self.tasks[:5] if task.note)]
         links = self.source.tree.twice
         notes += [f"not followed: {str(link)!r} links to a folder that is taken already" for link in links]
-        rates = {task.fps for task in self.tasks if task.fps}
-        if len(rates) > 1:
-            notes.append(
-                f"{min(rates):g} to {max(rates):g} frames/s are mixed; --fps {min(rates):g} would make them one"
-            )
+        rates = Counter()
+        for task in self.tasks:
+            rates[task.fps] += task.frames
+        rates = {rate: count for rate, count in rates.items() if rate}
+        if fps := rate_for_all(rates):
+            least, most, one = (shown_rate(rate) for rate in (min(rates), max(rates), fps))
+            notes.append(f"{least} to {most} frames/s are mixed; --fps {one} would make them one")
         if listed > len(self.splits):
             where = "fit no pattern of --split" if self.rule.patterns else "are in none of the splits that are shipped"
             notes.append(f"{listed - len(self.splits):,} clip(s) {where}, and are left out")

@@ -13,6 +13,7 @@ from stochvid.data.moving_mnist import MovingMNIST
 from stochvid.data.store import Store, bounces_at, is_store
 from stochvid.errors import InputError
 from stochvid.io.clip import Clip, open_clip
+from stochvid.io.times import Timed
 from stochvid.io.video import probe_video
 
 MOVING_MNIST = "moving-mnist:"
@@ -25,31 +26,39 @@ class Source:
 
     Attributes:
         name: for files and titles.
-        frames: (H, W, C) uint8, one after another.
+        frames: (H, W, C) uint8, one after another, with their times where these are known.
         fps: frames per second, None where the source does not say.
         bounces: (≥ T,) bool where it is known when something unpredictable happens, else None.
     """
 
     name: str
-    frames: Iterator[np.ndarray]
+    frames: Timed
     fps: float | None = None
     bounces: np.ndarray | None = None
 
+    @property
+    def seconds(self) -> np.ndarray | None:
+        """When the frames read so far are shown, (T,) float64 since the first of the source; None: not known."""
+        seconds = self.frames.seconds
+        return np.arange(len(self.frames.times)) / self.fps if seconds is None and self.fps else seconds
+
     def every(self, stride: int) -> "Source":
         """One frame in `stride` of it, from the first (of a file, where nobody knows of bounces)."""
-        return Source(self.name, islice(self.frames, 0, None, stride), self.fps and self.fps / stride)
+        return Source(self.name, self.frames.every(stride), self.fps and self.fps / stride)
 
     def start_at(self, start: int) -> "Source":
         """It from a frame on, counted from 0; or its last −start frames."""
         bounces = None if self.bounces is None else self.bounces[start:]
-        return Source(self.name, self._frames_from(start) if start else self.frames, self.fps, bounces)
+        frames = Timed(self._pairs_from(start), self.frames.pace) if start else self.frames
+        return Source(self.name, frames, self.fps, bounces)
 
-    def _frames_from(self, start: int) -> Iterator[np.ndarray]:
-        frames = islice(self.frames, start, None) if start > 0 else iter(deque(self.frames, -start))
-        first = next(frames, None)
+    def _pairs_from(self, start: int) -> Iterator[tuple[np.ndarray, float | None]]:
+        pairs = self.frames.pairs
+        pairs = islice(pairs, start, None) if start > 0 else iter(deque(pairs, -start))
+        first = next(pairs, None)
         if first is None:
             raise InputError(f"clip {self.name!r} ends before frame {start}. Use a smaller --start.")
-        yield from chain([first], frames)
+        yield from chain([first], pairs)
 
     def read(self, limit: int | None = None) -> Clip:
         """Its frames, or the first of them, as a clip.
@@ -60,9 +69,12 @@ class Source:
         frames = list(islice(self.frames, limit))
         if not frames:
             raise InputError(f"clip {self.name!r} has no frames.")
-        return Clip(
-            self.name, np.stack(frames), self.fps, None if self.bounces is None else self.bounces[: len(frames)]
-        )
+        bounces = None if self.bounces is None else self.bounces[: len(frames)]
+        return Clip(self.name, np.stack(frames), self.fps, bounces, self.frames.seconds)
+
+    def rate_note(self) -> str:
+        """What to say of the frames read so far, and those passed over, if their rate varies; else nothing."""
+        return f"note: {self.name!r} {self.frames.pace.advice}" if self.frames.pace.varies else ""
 
 
 def open_source(
@@ -90,6 +102,8 @@ def open_source(
     name, frames, native = open_clip(source, fps)
     if fps and native and (own := probe_video(Path(source)).fps) and abs(own - fps) > 0.01 * fps:
         print(f"{source}: {own:.4g} frames/s, taken at {fps:.4g}")
+    if frames.note:
+        print(f"{source}: {frames.note}")
     if stride > 1 and None in (fps, native):  # without a rate, nothing else says how fast its training was
         print(f"{source}: one frame in {stride}, as in training")
         return Source(name, frames, native).every(stride)
@@ -124,7 +138,7 @@ def made_source(
             print(f"{name}: the model was trained on MNIST, which is not at {data.mnist!r}; showing built-in digits")
         data.digits = "builtin"
     item = MovingMNIST.from_config(data, config, "test", length, seed=seed, digits=digits)[0]
-    return Source(name, iter(item["frames"].transpose(0, 2, 3, 1)), bounces=item["bounces"])
+    return Source(name, Timed.unknown(item["frames"].transpose(0, 2, 3, 1)), bounces=item["bounces"])
 
 
 def _made(source: str, model: Path, config: ModelConfig, length: int) -> Source:
@@ -180,4 +194,4 @@ def stored_source(store: Store, number: int, least: int, limit: int | None, stri
     first, array, turns = index.offsets[number], store.array(split), index.bounces[number]
     frames = (np.array(array[first + place]).transpose(1, 2, 0) for place in places)
     bounces = None if turns is None else bounces_at(turns, 0, len(places), stride)
-    return Source(f"{Path(folder).resolve().name}-{number}", frames, fps, bounces)
+    return Source(f"{Path(folder).resolve().name}-{number}", Timed.unknown(frames), fps, bounces)

@@ -64,8 +64,9 @@ def surprise(
         overwrite: replace earlier results.
 
     Returns:
-        Columns of `surprise.csv`, (T − 1,) each: `frame` (from 2; frames count from 1), `seconds` (empty where the rate
-        is unknown), `kl` (nats), `kl_smooth`, `mse`, `mse_smooth`, `peak` (bool).
+        Columns of `surprise.csv`, (T − 1,) each: `frame` (from 2; frames count from 1), `seconds` (when the frame is
+        shown, counted from the first; empty where that is unknown), `kl` (nats), `kl_smooth`, `mse`, `mse_smooth`,
+        `peak` (bool).
 
     Raises:
         InputError: a model without latents, or a video that cannot be read or has a single frame.
@@ -92,8 +93,11 @@ def surprise(
     kl, mse = _observe(network, frames, film, where)
     if len(kl) == 0:
         raise InputError(f"video {video!r} has a single frame. Surprise needs two or more.")
-    series = surprise_series(kl, mse, source.fps, smooth, config.context)
-    rate = f", {source.fps:g} frames/s" if source.fps else ""
+    series = surprise_series(kl, mse, source.seconds, smooth, config.context)
+    note = source.rate_note()
+    if note:
+        print(f"{note}. Seconds are the frames' own", flush=True)
+    rate = ", variable frame rate" if note else f", {source.fps:g} frames/s" if source.fps else ""
     _write(out, series, film, f"{source.name}: {len(kl) + 1:,} frames{rate}")
     _report(source.name, series)
     print(f"{out}: {TABLE}, {PLOT}")
@@ -177,11 +181,19 @@ def _observe(
 
 
 def surprise_series(
-    kl: np.ndarray, mse: np.ndarray, rate: float | None, smooth: float, context: int
+    kl: np.ndarray, mse: np.ndarray, seconds: np.ndarray | None, smooth: float, context: int
 ) -> dict[str, np.ndarray]:
-    """The columns of `surprise.csv`, as `surprise` returns them, from KL and MSE of frames 2 … T."""
+    """The columns of `surprise.csv`, as `surprise` returns them.
+
+    Args:
+        kl: of frames 2 … T, (T − 1,) nats.
+        mse: likewise.
+        seconds: when all frames are shown, (T,); None: not known.
+        smooth: as of `surprise`.
+        context: frames that are no peaks.
+    """
     series = {"frame": np.arange(2, len(kl) + 2)}
-    series["seconds"] = (series["frame"] - 1) / rate if rate else np.full(len(kl), np.nan)
+    series["seconds"] = np.full(len(kl), np.nan) if seconds is None else seconds[1:]
     for column, values in (("kl", kl), ("mse", mse)):
         smoothed = gaussian_filter1d(values, smooth, mode="nearest") if smooth else values
         series |= {column: values, f"{column}_smooth": smoothed}

@@ -18,6 +18,7 @@ from stochvid.data.videos import VIDEO_SUFFIXES
 from stochvid.errors import InputError
 from stochvid.io.arrays import ArrayFile
 from stochvid.io.clip import ARRAY_SUFFIXES, fit_frame, open_clip
+from stochvid.io.times import Timed
 from stochvid.io.video import probe_video
 from stochvid.sources import MOVING_MNIST, Source, made_source, stored_source
 
@@ -104,12 +105,12 @@ def open_upload(path: Path, fps: float | None) -> Source:
         name, frames, rate = open_clip(path, fps)
     except InputError as error:
         raise _called(error, path) from None
-    return Source(name, _frames(frames, path), rate)
+    return Source(name, Timed(_pairs(frames, path), frames.pace), rate)
 
 
-def _frames(frames: Iterator[np.ndarray], path: Path) -> Iterator[np.ndarray]:
+def _pairs(frames: Timed, path: Path) -> Iterator[tuple[np.ndarray, float | None]]:
     try:
-        yield from frames
+        yield from frames.pairs
     except InputError as error:
         raise _called(error, path) from None
 

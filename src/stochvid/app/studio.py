@@ -210,6 +210,6 @@ def watch(studio: Studio, source: Source, frames: Iterator[np.ndarray], smooth: 
     shown, explained, kl, mse = (
         np.concatenate([getattr(p, f) for p in pieces]) for f in ("frames", "explained", "kl", "mse")
     )
-    series = surprise_series(kl, mse, source.fps, smooth, studio.network.config.context)
+    series = surprise_series(kl, mse, source.seconds, smooth, studio.network.config.context)
     bounces = None if source.bounces is None else source.bounces[:seen]
     yield Watched(source.name, shown, explained, series, bounces, source.fps)

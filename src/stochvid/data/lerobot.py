@@ -195,7 +195,7 @@ class _Ahead:
             if frame.time >= start:
                 first = frame.time if first is None else first
                 self.given += 1
-                yield Frame(frame.pixels, frame.time - first)
+                yield Frame(frame.pixels, frame.time - first, frame.lasts)
 
 
 def _ranges(splits: Any) -> dict[str, tuple[int, int]]:

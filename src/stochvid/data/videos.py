@@ -10,8 +10,9 @@ from stochvid.io.clip import IMAGE_SUFFIXES, frame_paths, open_image, read_image
 from stochvid.io.video import as_stored, at_rate, decode_video, probe_video
 
 VIDEO_SUFFIXES = {
-    ".3gp", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mj2", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts",
-    ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv", ".y4m",
+    ".264", ".265", ".3g2", ".3gp", ".asf", ".avi", ".dv", ".f4v", ".flv", ".gif", ".h264", ".h265", ".hevc", ".m1v",
+    ".m2ts", ".m2v", ".m4v", ".mj2", ".mjpeg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".nut", ".ogv",
+    ".ts", ".vob", ".webm", ".wmv", ".wtv", ".y4m",
 }  # fmt: skip
 
 
@@ -59,9 +60,10 @@ class Videos(Source):
         if self.options.fps and info.fps:
             frames = round(frames * self.options.fps / info.fps)
         task = self._task(path, frames, (info.width, info.height), 1 if info.grey else 3, fps)
+        notes = [f"{task.items[0].name!r} has {info.note}"] if info.note else []
         if self.options.fps and info.fps and self.options.fps > 1.01 * info.fps:
-            return replace(task, note=f"{task.items[0].name!r} has {info.fps:g} frames/s: at {fps:g}, they repeat")
-        return task
+            notes.append(f"{task.items[0].name!r} has {info.fps:g} frames/s: at {fps:g}, they repeat")
+        return replace(task, note="; ".join(notes))
 
     def read(self, task: Task) -> Iterator[Event]:
         """All frames."""

@@ -1,6 +1,7 @@
 """A clip from whatever a person has: a video, a folder of frames, an array; and in the size that a model wants."""
 
 import io
+import logging
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -14,7 +15,8 @@ from PIL import Image
 
 from stochvid.errors import InputError
 from stochvid.io.arrays import CLIP_AXES, ONE_CLIP, ArrayFile
-from stochvid.io.video import at_rate, decode_video, probe_video
+from stochvid.io.times import Pace, Timed
+from stochvid.io.video import probe_video, timed_video
 from stochvid.untrusted import check_frame
 
 Fit = Literal["squash", "crop", "pad"]
@@ -35,16 +37,26 @@ class Clip:
         frames: (T, H, W, C) uint8.
         fps: frames per second, None where the source does not say.
         bounces: (T,) bool where it is known when something unpredictable happens, else None.
+        times: (T,) float64, when each frame is shown, in seconds since the first of the source; None: not known.
     """
 
     name: str
     frames: np.ndarray
     fps: float | None = None
     bounces: np.ndarray | None = None
+    times: np.ndarray | None = None
+
+    @property
+    def varies(self) -> bool:
+        """Whether its frames are known not to follow each other at a constant rate."""
+        pace = Pace()
+        for time in [] if self.times is None else self.times.tolist():
+            pace.add(time)
+        return pace.varies
 
     def __str__(self) -> str:
         count, height, width, channels = self.frames.shape
-        rate = f", {self.fps:g} fps" if self.fps else ""
+        rate = ", variable frame rate" if self.varies else f", {self.fps:g} fps" if self.fps else ""
         return f"{count} frames of {width}×{height} {COLOURS.get(channels, f'{channels} channels')}{rate}"
 
 
@@ -65,14 +77,17 @@ def read_clip(source: str | Path, limit: int | None = None, fps: float | None = 
     Raises:
         InputError: the source is missing, broken, empty, or of no such kind.
     """
-    name, frames, fps = open_clip(source, fps)
-    frames = list(islice(frames, limit))
+    name, timed, rate = open_clip(source, fps)
+    frames = list(islice(timed, limit))
     if not frames:
         raise InputError(f"clip {str(source)!r} has no frames.")
-    return Clip(name, np.stack(frames), fps)
+    clip = Clip(name, np.stack(frames), rate, times=timed.seconds)
+    if clip.varies:
+        logging.getLogger(__name__).warning("clip %r %s.", str(source), timed.pace.advice.replace("--fps ", "fps="))
+    return clip
 
 
-def open_clip(source: str | Path, fps: float | None = None) -> tuple[str, Iterator[np.ndarray], float | None]:
+def open_clip(source: str | Path, fps: float | None = None) -> tuple[str, Timed, float | None]:
     """As `read_clip`, frame by frame: name, frames (H, W, C) uint8 each, and their rate."""
     path = Path(source)
     if not path.exists():
@@ -81,14 +96,13 @@ def open_clip(source: str | Path, fps: float | None = None) -> tuple[str, Iterat
             "moving-mnist:SEED."
         )
     if path.is_dir():
-        return path.resolve().name or "frames", read_images(frame_paths(path), path), None
+        return path.resolve().name or "frames", Timed.unknown(read_images(frame_paths(path), path)), None
     if not path.is_file():
         raise InputError(f"clip {str(source)!r} is not a regular file. Give a video, a folder of frames, .npy or .npz.")
     if path.suffix.lower() in ARRAY_SUFFIXES:
-        return _stem(path), _one_clip(path), None
-    decoded, native = decode_video(path), probe_video(path).fps
-    frames = at_rate(decoded, fps, path) if fps else (frame.pixels for frame in decoded)
-    return _stem(path), frames, fps or native
+        return _stem(path), Timed.unknown(_one_clip(path)), None
+    info = probe_video(path)
+    return _stem(path), timed_video(path, fps, info), fps or info.fps
 
 
 def _stem(path: Path) -> str:

@@ -3,9 +3,7 @@
 Frames here are NumPy arrays, (H, W, C) uint8, as image libraries have them.
 """
 
-import math
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,16 +14,15 @@ from PIL import Image
 
 from stochvid.errors import InputError
 from stochvid.files import replacing
-from stochvid.untrusted import MOST_PIXELS, check_frame
+from stochvid.io.containers import moving_pictures, opened, picture_decoder
+from stochvid.io.pixels import Developer, is_grey
+from stochvid.io.times import Clock, Frame, Pace, Timed, packet_pace, watched
+from stochvid.io.whole import check_whole
 
 if TYPE_CHECKING:
     import torch
 
-PLAYLISTS = {"hls", "dash", "concat", "imf"}  # files that make FFmpeg open other files
-
-LONGEST_STILL = 2_000  # ticks of a rate that one frame may fill
-
-VARIABLE = 1.5  # frames that last so much longer than others are no constant rate (33 and 34 ms are)
+LONGEST_STILL = 20_000  # ticks of a rate that one frame may fill
 
 
 @dataclass(frozen=True)
@@ -38,6 +35,8 @@ class VideoInfo:
         width: likewise.
         grey: whether it has no colour.
         fps: mean frames per second, None where it does not say.
+        pace: how evenly frames follow each other, if the header lets one doubt that it is evenly.
+        note: which of several streams of pictures is taken.
     """
 
     frames: int
@@ -45,19 +44,8 @@ class VideoInfo:
     width: int
     grey: bool
     fps: float | None
-
-
-@dataclass(frozen=True)
-class Frame:
-    """A decoded frame.
-
-    Attributes:
-        pixels: (H, W, C) uint8, C = 1 or 3, upright.
-        time: seconds since the first frame.
-    """
-
-    pixels: np.ndarray
-    time: float
+    pace: Pace | None = None
+    note: str = ""
 
 
 # ---------------------------------------------------------------------------------------------------------------- in
@@ -73,58 +61,73 @@ def probe_video(path: Path, steady: bool = False) -> VideoInfo:
     Raises:
         InputError: it is no video, or of a variable rate.
     """
-    with _opened(path) as (container, stream):
-        rate = stream.average_rate
+    with opened(path) as (container, stream):
+        rate, pace = stream.average_rate or stream.guessed_rate, None
         frames = stream.frames
         if not frames and rate:
             seconds = stream.duration * stream.time_base if stream.duration else (container.duration or 0) / 1e6
             frames = round(seconds * rate)
-        if not frames:
+        if rate and stream.guessed_rate and abs(stream.guessed_rate / rate - 1) > 0.02:
+            pace = packet_pace(container, stream)
+            rate = pace.mean or rate
+            if steady and pace.varies:
+                raise variable(path, pace)
+        elif not frames:
             frames = sum(1 for packet in container.demux(stream) if packet.size)
-        if steady and rate and stream.guessed_rate and abs(stream.guessed_rate / rate - 1) > 0.02:
-            steps = _Steps(path)
-            for stamp in sorted(packet.pts for packet in container.demux(stream) if packet.pts is not None):
-                steps.add(float(stamp * stream.time_base))
         frames = max(1, min(frames, path.stat().st_size))  # a header may say anything; a frame takes a byte or more
-        return VideoInfo(
-            frames,
-            stream.height,
-            stream.width,
-            (stream.codec_context.pix_fmt or "").startswith("gray"),
-            float(rate) if rate else None,
-        )
+        size = stream.height, stream.width
+        grey, fps = is_grey(stream.codec_context.pix_fmt), float(rate) if rate else None
+        return VideoInfo(frames, *size, grey, fps, pace, _which(container, stream))
+
+
+def _which(container: Any, stream: Any) -> str:
+    """Which stream is taken, if there are several."""
+    others = len(moving_pictures(container)) - 1
+    if not others:
+        return ""
+    return f"{others + 1} video tracks: the one of {stream.width}×{stream.height} (stream {stream.index}) is taken"
+
+
+def variable(path: Path, pace: Pace) -> InputError:
+    """What to say of a variable rate where it must be constant."""
+    return InputError(f"clip {str(path)!r} {pace.advice} (and --overwrite, if there is unfinished work).")
 
 
 def decode_video(path: Path, threads: int | None = None) -> Iterator[Frame]:
-    """Decodes a video from its start; 10-bit becomes 8-bit, rotated frames are turned upright.
+    """Decodes a video from its start; 10-bit becomes 8-bit, and pictures are upright and of square pixels.
 
     Args:
         path: of the video.
         threads: of the decoder (None: FFmpeg's choice).
 
+    Yields:
+        Frames in the order of their times, which are the container's.
+
     Raises:
         InputError: it is no video, breaks off, or changes its frame size.
     """
-    from av.video.reformatter import VideoReformatter
-
-    count, shape, start, end = 0, None, None, 0.0
-    reformatter = VideoReformatter()  # kept, and with one thread: a new one for each frame takes 20 times as long
-    with _opened(path, lambda: count) as (container, stream):
+    count, shape, held = 0, None, None
+    with opened(path, lambda: count) as (container, stream):
+        decoder = picture_decoder(stream)
         if threads is not None:
-            stream.codec_context.thread_count = threads
-        for frame in container.decode(stream):
-            grey = frame.format.name.startswith("gray")
-            pixels = reformatter.reformat(frame, format="gray" if grey else "rgb24", threads=1).to_ndarray()
-            pixels = _upright(pixels.reshape(*pixels.shape[:2], -1), frame.rotation)
-            if pixels.shape != (shape := shape or pixels.shape):
-                raise InputError(f"clip {str(path)!r} changes its frame size at frame {count + 1}.")
-            period = 1 / (stream.average_rate or 1)
-            stamp = float(count * period) if frame.time is None else frame.time
-            start = stamp if start is None else start
-            end = stamp - start + float(frame.duration * frame.time_base if frame.duration else period)
-            yield Frame(pixels, stamp - start)
-            count += 1
-        _check_end(path, container, stream, count, end)
+            decoder.thread_count = threads
+        clock, developer = Clock(container, stream), Developer(stream.sample_aspect_ratio)
+        end = 0.0
+        for packet in container.demux(stream):
+            clock.note(packet)
+            for frame in decoder.decode(packet if packet.size else None):
+                if held is not None:  # the last frame alone waits: it lasts until the video ends
+                    yield held
+                pixels = developer.develop(frame)
+                if pixels.shape != (shape := shape or pixels.shape):
+                    raise InputError(f"clip {str(path)!r} changes its frame size at frame {count + 1}.")
+                time, lasts = clock.time(frame), clock.lasts(frame)
+                end = time + lasts
+                held = Frame(pixels, clock.since_first(time), lasts)
+                count += 1
+        promised = check_whole(path, container, stream, clock, count, end)
+        if held is not None:
+            yield Frame(held.pixels, held.time, max(held.lasts, promised - clock.first - held.time))
 
 
 def at_rate(frames: Iterable[Frame], fps: float, path: Path) -> Iterator[np.ndarray]:
@@ -133,23 +136,48 @@ def at_rate(frames: Iterable[Frame], fps: float, path: Path) -> Iterator[np.ndar
     Raises:
         InputError: the times jump; or as `decode_video`.
     """
-    ticks, shown, step = 0, None, 0.0
-    for frame in frames:
-        if shown is not None:
-            step = frame.time - shown.time
+    ticks, shown = 0, None
+
+    def until(time: float) -> Iterator[np.ndarray]:
+        nonlocal ticks
+        step = time - shown.time
         if step * fps > LONGEST_STILL:
             raise InputError(
                 f"clip {str(path)!r} stands still for {step:.0f} s at {shown.time:.1f} s: its times are broken."
             )
-        while shown is not None and ticks / fps < frame.time - 1e-6:
+        while ticks / fps < time - 1e-6:
             yield shown.pixels
             ticks += 1
+
+    for frame in frames:
+        if shown is not None:
+            yield from until(frame.time)
         shown = frame
-    while shown is not None and (
-        ticks == 0 or ticks / fps < shown.time + step - 1e-6
-    ):  # the last lasts as the one before
-        yield shown.pixels
-        ticks += 1
+    if shown is not None:
+        yield from until(shown.time + shown.lasts)
+        if not ticks:
+            yield shown.pixels
+
+
+def timed_video(path: Path, fps: float | None, info: VideoInfo) -> Timed:
+    """The frames of a video as they come, or at a constant rate, and their times.
+
+    Args:
+        path: of the video.
+        fps: the rate; None: as they come.
+        info: of the video.
+
+    Raises:
+        InputError: as `decode_video` and `at_rate`, while they are read.
+    """
+    frames = decode_video(path)
+    if fps:
+        ticks = enumerate(at_rate(frames, fps, path))
+        return Timed(((pixels, tick / fps) for tick, pixels in ticks), note=info.note)
+    if info.pace is not None:
+        return Timed(((frame.pixels, frame.time) for frame in frames), info.pace, info.note)
+    pace = Pace()
+    return Timed(watched(frames, pace), pace, info.note)
 
 
 def as_stored(frames: Iterable[Frame], path: Path) -> Iterator[np.ndarray]:
@@ -158,85 +186,14 @@ def as_stored(frames: Iterable[Frame], path: Path) -> Iterator[np.ndarray]:
     Raises:
         InputError: the rate varies, so that equal steps in frames are not equal in time; or as `decode_video`.
     """
-    steps = _Steps(path)
+    pace = Pace()
     for frame in frames:
-        steps.add(frame.time)
+        pace.add(frame.time)
+        if pace.varies:
+            with opened(path) as (container, stream):
+                whole = packet_pace(container, stream)
+            raise variable(path, whole if whole.varies else pace)
         yield frame.pixels
-
-
-class _Steps:
-    """The shortest and the longest step in time between frames."""
-
-    def __init__(self, path: Path):
-        self.path, self.last, self.least, self.most = path, None, math.inf, 0.0
-
-    def add(self, time: float) -> None:
-        """The next frame's time.
-
-        Raises:
-            InputError: the rate varies.
-        """
-        if self.last is not None and (step := time - self.last) > 0:
-            self.least, self.most = min(self.least, step), max(self.most, step)
-            if self.most > VARIABLE * self.least + 2e-3:
-                raise InputError(
-                    f"clip {str(self.path)!r} has a variable frame rate: frames last {1000 * self.least:.0f} to "
-                    f"{1000 * self.most:.0f} ms. Give --fps for a constant rate (and --overwrite, if there is "
-                    "unfinished work)."
-                )
-        self.last = time
-
-
-@contextmanager
-def _opened(path: Path, decoded=lambda: 0) -> Iterator[tuple[Any, Any]]:
-    """A video and its first stream of pictures, with FFmpeg's errors in our words."""
-    import av
-
-    try:
-        # "file:" and the whitelist: neither a name nor a playlist may make FFmpeg open anything else
-        with av.open(f"file:{path.absolute()}", options={"protocol_whitelist": "file"}, metadata_errors="replace") as c:
-            if PLAYLISTS & set(c.format.name.split(",")):
-                raise InputError(f"clip {str(path)!r} is a playlist of other files, not a video. Give the videos.")
-            if not c.streams.video:
-                raise InputError(
-                    f"clip {str(path)!r} has no video stream. Give a video, and check that the file is whole."
-                )
-            if c.streams.video[0].codec_context is None:
-                raise InputError(f"clip {str(path)!r} is of a codec that is not known here, or damaged.")
-            stream = c.streams.video[0]
-            check_frame(f"clip {str(path)!r}", stream.width, stream.height)
-            # frames inside may claim another size than the header: the decoder shall not take memory for far more
-            largest = min(MOST_PIXELS, 2 * stream.width * stream.height + (1 << 16))
-            stream.codec_context.options = {"max_pixels": str(largest)}
-            yield c, stream
-    except (av.FFmpegError, OSError) as error:
-        where = f" after {decoded()} frames" if decoded() else ""
-        reason = getattr(error, "strerror", None) or error
-        if isinstance(error, MemoryError):  # what it says of frames with more than `max_pixels`, too
-            reason = "a frame in it claims to be far larger than the header says, or it is damaged"
-        raise InputError(f"clip {str(path)!r} cannot be decoded as video{where}: {reason}.") from None
-
-
-def _upright(pixels: np.ndarray, rotation: float) -> np.ndarray:
-    """(H, W, C), turned as players show it."""
-    quarters = round(rotation / 90) % 4  # counter-clockwise, as NumPy's
-    return np.rot90(pixels, quarters) if quarters else pixels
-
-
-def _check_end(path: Path, container: Any, stream: Any, count: int, end: float) -> None:
-    """FFmpeg takes the end of a truncated file for the end of the video: compare with the header."""
-    said, got, unit = 0.0, 0.0, "frames"
-    if container.format.name == "avi":  # its duration is guessed from what is left of the file
-        said, got = stream.frames, count
-    elif stream.average_rate and (stream.duration or len(container.streams) == 1):
-        seconds = stream.duration * stream.time_base if stream.duration else (container.duration or 0) / 1e6
-        said, got, unit = float(seconds), end, "seconds"
-    slack = 2 if unit == "frames" else 3 / float(stream.average_rate)
-    if count and got < 0.95 * said - slack:
-        raise InputError(
-            f"clip {str(path)!r} is cut short: its header promises {said:.4g} {unit}, {got:.4g} can be decoded. "
-            "Get the file again."
-        )
 
 
 # --------------------------------------------------------------------------------------------------------------- out
