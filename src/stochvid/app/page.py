@@ -30,6 +30,7 @@ from stochvid.app.clips import (
     choose_clip,
 )
 from stochvid.app.studio import Studio, Wish
+from stochvid.app.uploads import Uploads
 from stochvid.app.views import say
 from stochvid.sources import shown_split
 
@@ -72,37 +73,37 @@ def static(name: str) -> str:
     return (resources.files("stochvid.app") / "static" / name).read_text(encoding="utf-8")
 
 
-class LocalOnly(gr.Blocks):
-    """A page whose server fetches nothing for its visitors: a file must have been uploaded to it."""
+class Page(gr.Blocks):
+    """A page whose actions get what a browser sends as it is, and check it themselves.
 
-    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *rest: Any, **options: Any) -> Any:
-        """As that of `gr.Blocks`, after a look for addresses of files elsewhere."""
-        if names_elsewhere(inputs):
-            raise gr.Error(
-                "This server fetches no files from elsewhere. Upload the file itself.", print_exception=False
-            )
-        return await super().preprocess_data(block_fn, inputs, *rest, **options)
+    gradio would open, copy and fetch files that a browser names, before any action is called.
+    """
 
-
-def names_elsewhere(value: Any) -> bool:
-    """Whether a value from a browser holds a file with an address on the network."""
-    if isinstance(value, dict):
-        address = value.get("path")
-        return (isinstance(address, str) and "://" in address) or any(map(names_elsewhere, value.values()))
-    return isinstance(value, list) and any(map(names_elsewhere, value))
+    async def preprocess_data(
+        self, block_fn: Any, inputs: list[Any], state: Any, explicit_call: bool = False
+    ) -> list[Any]:
+        """The inputs of an action: what the server keeps for a visitor, and else what the browser sent."""
+        return [
+            state[block._id] if block.stateful else value for block, value in zip(block_fn.inputs, inputs, strict=False)
+        ]
 
 
-def build_page(studio: Studio) -> gr.Blocks:
-    """The page of a model, with an example on it."""
-    actions = Actions(studio)
-    with LocalOnly(title="stochvid", analytics_enabled=False, delete_cache=(KEPT // 4, KEPT), fill_width=True) as page:
+def build_page(studio: Studio, uploads: Uploads | None = None) -> gr.Blocks:
+    """The page of a model, with an example on it.
+
+    Args:
+        studio: the model.
+        uploads: the only files that visitors may name; None: none at all.
+    """
+    actions, uploads = Actions(studio), uploads or Uploads(None)
+    with Page(title="stochvid", analytics_enabled=False, delete_cache=(KEPT // 4, KEPT), fill_width=True) as page:
         gr.HTML(_heading(studio), elem_classes="sv-heading")
         with gr.Tabs(elem_classes="sv-tabs"):
             with gr.Tab("Futures", id="futures"):
-                _futures_tab(studio, actions)
+                _futures_tab(studio, actions, uploads)
             with gr.Tab("Surprise", id="surprise"):
-                _surprise_tab(studio, actions)
-        add_api(actions, default_wish(studio))
+                _surprise_tab(studio, actions, uploads)
+        add_api(actions, uploads, default_wish(studio))
     page.state_session_capacity = SESSIONS
     return page.queue(max_size=QUEUE)
 
@@ -165,7 +166,7 @@ def _buttons(words: str, sentence: str) -> "_Controls":
     return _Controls(go, stop, gr.HTML(sentence or say(""), elem_classes="sv-status"))
 
 
-def _futures_tab(studio: Studio, actions: Actions) -> None:
+def _futures_tab(studio: Studio, actions: Actions, uploads: Uploads) -> None:
     config, wish = studio.network.config, default_wish(studio)
     clip = choose_clip(studio, DIGITS, example_number(studio), None, None, 100)
     *_, (example, shown, sentence) = actions.futures(wish, clip)
@@ -190,17 +191,17 @@ def _futures_tab(studio: Studio, actions: Actions) -> None:
     state = gr.State(shown, time_to_live=KEPT)
     numbers, outputs = [horizon, futures, seed, temperature], [player, state]
 
-    def on_draw(*values: Any) -> Iterator[Any]:
-        yield from _updates(actions.draw(*values))
+    def on_draw(kind: Any, motion: Any, upload: Any, strokes: Any, *numbers: Any) -> Iterator[Any]:
+        yield from _updates(lambda: actions.draw(kind, motion, uploads.find(upload), strokes, *numbers))
 
     def on_branch(
         kept: Any, horizon: Any, futures: Any, seed: Any, temperature: Any, event: gr.EventData
     ) -> Iterator[Any]:
         sample, frame = _told(event, "sample"), _told(event, "frame")
-        yield from _updates(actions.branch(kept, sample, frame, horizon, futures, seed, temperature))
+        yield from _updates(lambda: actions.branch(kept, sample, frame, horizon, futures, seed, temperature))
 
     def on_back(kept: Any, event: gr.EventData) -> Iterator[Any]:
-        yield from _updates(actions.go_back(kept, _told(event, "level")))
+        yield from _updates(lambda: actions.go_back(kept, _told(event, "level")))
 
     runs = [
         controls.run(controls.go.click, on_draw, [*clip, context, *numbers], outputs),
@@ -211,7 +212,7 @@ def _futures_tab(studio: Studio, actions: Actions) -> None:
     controls.stop_all(runs)
 
 
-def _surprise_tab(studio: Studio, actions: Actions) -> None:
+def _surprise_tab(studio: Studio, actions: Actions, uploads: Uploads) -> None:
     with gr.Row(elem_classes="sv-columns"):
         with gr.Column(scale=1, min_width=300, elem_classes="sv-controls"):
             gr.Markdown(
@@ -225,8 +226,8 @@ def _surprise_tab(studio: Studio, actions: Actions) -> None:
             player = _player("Surprise", None)
     state = gr.State(None, time_to_live=KEPT)
 
-    def on_watch(*values: Any) -> Iterator[Any]:
-        yield from _updates(actions.watch(*values))
+    def on_watch(kind: Any, motion: Any, upload: Any, length: Any) -> Iterator[Any]:
+        yield from _updates(lambda: actions.watch(kind, motion, uploads.find(upload), length))
 
     runs = [
         controls.run(controls.go.click, on_watch, [kind, motion, upload, length], [player, state]),
@@ -249,9 +250,13 @@ def default_wish(studio: Studio) -> Wish:
     return Wish(min(config.context, MOST_CONTEXT), min(2 * config.horizon, MOST_HORIZON), FUTURES, 0)
 
 
-def _updates(steps: Iterator[Step]) -> Iterator[list[Any]]:
-    """Steps as gradio wants them."""
-    for step in with_sentences(steps):
+def _updates(action: Callable[[], Iterator[Step]]) -> Iterator[list[Any]]:
+    """The steps of an action as gradio wants them; what goes wrong before its first step becomes a sentence, too."""
+
+    def steps() -> Iterator[Step]:
+        yield from action()
+
+    for step in with_sentences(steps()):
         yield [gr.skip() if value is None else value for value in step]
 
 
@@ -286,7 +291,7 @@ def _run_download(actions: Actions, player: gr.HTML, state: gr.State, controls: 
     file, unused = gr.File(visible="hidden", elem_classes="sv-hidden"), gr.State()
 
     def on_download(kept: Any, event: gr.EventData) -> Iterator[Any]:
-        yield from _updates(actions.download(kept, _told(event, "kind")))
+        yield from _updates(lambda: actions.download(kept, _told(event, "kind")))
 
     run = controls.run(player.download, on_download, [state], [file, unused])
     run.success(None, file, None, js=SAVE, **AT_ONCE)

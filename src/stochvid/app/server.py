@@ -5,37 +5,22 @@ import logging
 import os
 import socket
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from stochvid.app.actions import FULL_DISK, NO_SPACE
-from stochvid.app.clips import MIB, UPLOAD_BYTES
+from stochvid.app.calls import Calls
+from stochvid.app.clips import UPLOAD_BYTES
+from stochvid.app.guard import Guard
 from stochvid.app.studio import Studio
+from stochvid.app.uploads import Uploads
 from stochvid.errors import InputError
 
 PORTS_TRIED = 20
 NEEDED = ("gradio", "fastapi", "uvicorn")  # the last two come with the first
-BODY_BYTES = MIB  # of a request that uploads nothing
-FORM_BYTES = 64 * 1024  # around an uploaded file
 GRACE = 1  # seconds that open pages get when the server ends
-
-# The page may load nothing from elsewhere, whatever gradio has in it. It evaluates texts: 'unsafe-eval'.
-POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; font-src 'self' data:; media-src 'self' blob:; worker-src 'self' blob:; "
-    "connect-src 'self' data: blob:; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'"
-)
-HEADERS = {
-    "content-security-policy": POLICY,
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-}
-# Routes of gradio that fetch from elsewhere for a visitor, or do work that the page has no use for.
-REFUSED = ("/gradio_api/proxy=", "/gradio_api/file=http:", "/gradio_api/file=https:", "/gradio_api/process_recording")
-
-Message = dict[str, Any]
 
 
 def serve(model: str, *, host: str = "127.0.0.1", port: int = 7860, device: str = "auto") -> None:
@@ -108,7 +93,8 @@ def make_app(studio: Studio, folder: Path) -> Callable:
         studio: the model.
         folder: for uploads and downloads; they are deleted when they are old, the folder is the caller's.
     """
-    os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    uploads = Uploads(folder)
+    os.environ["GRADIO_TEMP_DIR"] = str(uploads.folder)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     import gradio as gr
@@ -117,10 +103,11 @@ def make_app(studio: Studio, folder: Path) -> Callable:
     from stochvid.app.page import build_page, static
     from stochvid.app.theme import FRAME, make_theme
 
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app, page = FastAPI(docs_url=None, redoc_url=None, openapi_url=None), build_page(studio, uploads)
+    page.has_launched = page.is_running = True  # else gradio checks no paths, and takes uploaded SVG for its own
     gr.mount_gradio_app(
         app,
-        build_page(studio),
+        page,
         path="/",
         footer_links=[],
         run_history=False,
@@ -128,11 +115,12 @@ def make_app(studio: Studio, folder: Path) -> Callable:
         max_file_size=UPLOAD_BYTES,
         ssr_mode=False,
         enable_monitoring=False,
+        show_error=False,
         theme=make_theme(),
         css=static("page.css"),
         head=FRAME,
     )
-    return Guard(app)
+    return Guard(app, uploads, Calls(page.fns))
 
 
 async def _full_disk(_: Any, error: Exception) -> Any:
@@ -142,52 +130,6 @@ async def _full_disk(_: Any, error: Exception) -> Any:
     if getattr(error, "errno", None) not in NO_SPACE:
         raise error
     return PlainTextResponse(FULL_DISK, status_code=507)
-
-
-class Guard:
-    """Limits what comes in, and tells the browser to load nothing from elsewhere.
-
-    Args:
-        app: to guard.
-    """
-
-    def __init__(self, app: Callable):
-        self.app = app
-
-    async def __call__(self, scope: Message, receive: Callable, send: Callable) -> None:
-        """As ASGI has it."""
-        if scope["type"] != "http":
-            return await self.app(scope, receive, send)
-        path = scope["path"].lower()
-        if path.startswith(REFUSED):
-            return await _answer(send, 404, "There is no such page here.")
-        uploading = path.endswith("/upload")
-        limit = UPLOAD_BYTES + FORM_BYTES if uploading else BODY_BYTES
-        length = dict(scope["headers"]).get(b"content-length", b"0")
-        if length.isdigit() and int(length) > limit:
-            what = f"The file is too large: at most {limit // MIB} MB" if uploading else "The request is too large"
-            return await _answer(send, 413, f"{what}.")
-        received = 0
-
-        async def limited() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            return message if received <= limit else {"type": "http.disconnect"}  # it did not say how long it is
-
-        async def safer(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
-                message = message | {"headers": [*message.get("headers", []), *headers]}
-            await send(message)
-
-        await self.app(scope, limited, safer)
-
-
-async def _answer(send: Callable[[Message], Awaitable[None]], status: int, text: str) -> None:
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": text.encode()})
 
 
 def run(app: Callable, listener: socket.socket, title: str) -> None:
