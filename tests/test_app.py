@@ -347,10 +347,10 @@ def free_port() -> int:
 class Served:
     """`stochvid app` in a process of its own."""
 
-    def __init__(self, model: Path, most_bytes: int | None = None, folder: Path | None = None):
-        self.port = free_port()
+    def __init__(self, model: Path, most_bytes: int | None = None, folder: Path | None = None, port: int = 0, more=()):
+        self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        words = [*STOCHVID, "app", str(model), "--port", str(self.port), "--device", "cpu"]
+        words = [*STOCHVID, "app", str(model), "--port", str(self.port), "--device", "cpu", *more]
         limit = None
         if most_bytes:  # a limit on the size of files stands for the full disk
 

@@ -8,11 +8,12 @@ from stochvid.errors import InputError
 from stochvid.untrusted import parse_json, shown
 
 JOIN = "/gradio_api/queue/join"
+CANCEL = "/gradio_api/cancel"
 NAMED = "/gradio_api/call/"
 MOST_NESTED = 20  # lists in lists; a drawing has four
 TOLD = ("view", "sample", "frame", "level", "kind")  # what the players say with an event
 MOST_WORD = 100  # characters of what comes with an event
-SESSION = re.compile(r"\w{1,64}", re.ASCII)
+SESSION = re.compile(r"[\w-]{1,64}", re.ASCII)
 FORM = 'Send JSON such as {"data": [value, value, …]}'
 
 
@@ -48,15 +49,14 @@ class Calls:
             kept = self._event(call)
         elif path.startswith(NAMED):
             kept = self._named(path.removeprefix(NAMED), call)
-        else:  # cancel, reset
-            kept = {name: _word(call, name) for name in ("session_hash", "event_id") if name in call}
-            kept |= {"fn_index": call["fn_index"]} if isinstance(call.get("fn_index"), int) else {}
+        else:
+            kept = {"event_id": _word(call, "event_id")}
+            if path == CANCEL:
+                kept |= {"session_hash": _word(call, "session_hash"), "fn_index": self._number(call)}
         return json.dumps(kept).encode()
 
     def _event(self, call: dict) -> dict:
-        number = call.get("fn_index")
-        if not isinstance(number, int) or number not in self.functions:
-            raise NoSuchCallError(f"There is no action of the number (fn_index) {shown(number)} here.")
+        number = self._number(call)
         extra, trigger = call.get("event_data"), call.get("trigger_id")
         return {
             "fn_index": number,
@@ -67,6 +67,12 @@ class Calls:
             if isinstance(extra, dict)
             else None,
         }
+
+    def _number(self, call: dict) -> int:
+        number = call.get("fn_index")
+        if not isinstance(number, int) or number not in self.functions:
+            raise NoSuchCallError(f"There is no action of the number (fn_index) {shown(number)} here.")
+        return number
 
     def _named(self, name: str, call: dict) -> dict:
         if name not in self.named:
@@ -108,7 +114,7 @@ def _inside(value: Any) -> list:
 def _word(call: dict, name: str) -> str:
     value = call.get(name)
     if not isinstance(value, str) or not SESSION.fullmatch(value):
-        raise InputError(f"The request must have {name}, up to 64 letters and digits, got {shown(value)}.")
+        raise InputError(f"The request must have {name}, up to 64 letters, digits and hyphens, got {shown(value)}.")
     return value
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from stochvid.app.limits import MIB, UPLOAD_BYTES
 from stochvid.app.studio import Studio
 from stochvid.data.digits import digit_from_strokes
 from stochvid.data.videos import VIDEO_SUFFIXES
@@ -22,8 +23,6 @@ from stochvid.io.times import Timed
 from stochvid.io.video import probe_video
 from stochvid.sources import MOVING_MNIST, Source, made_source, stored_source
 
-MIB = 1 << 20
-UPLOAD_BYTES = 64 * MIB
 ARRAY_BYTES = 256 * MIB  # that a compressed array may unfold into
 PIXELS = 3840 * 2160  # of a frame
 SECONDS = 600  # of a video

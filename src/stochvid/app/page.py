@@ -1,10 +1,9 @@
 """The page: its parts, and which action each of them starts. All state of a visitor is in `gr.State`."""
 
-import json
 from collections.abc import Callable, Iterator
 from html import escape
 from importlib import resources
-from typing import Any, NamedTuple
+from typing import Any
 
 import gradio as gr
 
@@ -32,35 +31,25 @@ from stochvid.app.clips import (
 from stochvid.app.studio import Studio, Wish
 from stochvid.app.uploads import Uploads
 from stochvid.app.views import say
+from stochvid.errors import InputError
 from stochvid.sources import shown_split
 
 QUEUE = 16  # visitors who may wait
-COMPUTING = {"concurrency_limit": 1, "concurrency_id": "model", "api_visibility": "private", "show_progress": "hidden"}
+COMPUTING = {
+    "concurrency_limit": 1, "concurrency_id": "model", "api_visibility": "private", "show_progress": "hidden",
+    "trigger_mode": "multiple",
+}  # fmt: skip
 AT_ONCE = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
 KEPT = 3600  # seconds that files and what visitors look at are kept for
 SESSIONS = 100  # visitors whose futures are kept
 EXAMPLE_SEED = 4
 FUTURES = 8
-BEGUN = f"""() => {{
-  document.body.dataset.busy = 'yes';
-  delete document.body.dataset.stopped;
-  const may = (interactive) => ({{__type__: 'update', interactive}});
-  return [may(false), may(true), {json.dumps(say("Waiting for its turn"))}];
-}}"""
-TOO_MANY = "That did not work: too many people are waiting, or the connection broke. Please try again in a while."
-STOPPED = say("Stopped.", "done")
-STOP = "() => { document.body.dataset.stopped = 'yes'; return []; }"
-# gradio takes work that is stopped before its turn for work that failed
-FAILED = f"() => document.body.dataset.stopped ? {json.dumps(STOPPED)} : {json.dumps(say(TOO_MANY, 'error'))}"
-ENDED = """() => {
-  delete document.body.dataset.busy;
-  return [true, false].map((interactive) => ({__type__: 'update', interactive}));
-}"""
+GONE = "What is shown here is no longer on the server: it was restarted, or it is too long ago. Draw again."
 SHOW = """(kind) => ['Digits', 'Your clip', 'Drawing'].map(
   (own) => ({__type__: 'update', visible: own === kind})
 )"""
 SAVE = """(file) => {
-  if (!file) return;
+  if (!file || window.stochvid.stopped()) return;
   const link = document.createElement('a');
   link.href = file.url;
   link.download = file.orig_name;
@@ -159,11 +148,18 @@ def _clip_controls(studio: Studio, kinds: tuple[str, ...]) -> list[gr.components
     return [kind, motion, upload, drawing]
 
 
-def _buttons(words: str, sentence: str) -> "_Controls":
+def _buttons(words: str, sentence: str) -> tuple[gr.Button, gr.HTML]:
+    """The button that starts work, and where it says how far it is; `static/work.js` lets the other one stop it."""
     with gr.Row(elem_classes="sv-buttons"):
-        go = gr.Button(words, variant="primary", scale=3, min_width=120)
-        stop = gr.Button("Stop", scale=1, min_width=70, interactive=False)
-    return _Controls(go, stop, gr.HTML(sentence or say(""), elem_classes="sv-status"))
+        go = gr.Button(words, variant="primary", scale=3, min_width=120, elem_classes="sv-go")
+        gr.Button("Stop", scale=1, min_width=70, elem_classes="sv-stop")
+    status = gr.HTML(
+        sentence or say(""),
+        html_template='<div class="sv-lines"></div>',
+        js_on_load=static("status.js"),
+        elem_classes="sv-status",
+    )
+    return go, status
 
 
 def _futures_tab(studio: Studio, actions: Actions, uploads: Uploads) -> None:
@@ -173,7 +169,7 @@ def _futures_tab(studio: Studio, actions: Actions, uploads: Uploads) -> None:
     with gr.Row(elem_classes="sv-columns"):
         with gr.Column(scale=1, min_width=300, elem_classes="sv-controls"):
             clip = _clip_controls(studio, (DIGITS, UPLOAD) if studio.held_out else KINDS)
-            controls = _buttons("Draw futures", sentence)
+            go, status = _buttons("Draw futures", sentence)
             trained = f"as trained: {config.context}"
             context = gr.Slider(
                 studio.least_context, MOST_CONTEXT, wish.context, step=1, label="Given frames", info=trained
@@ -189,7 +185,7 @@ def _futures_tab(studio: Studio, actions: Actions, uploads: Uploads) -> None:
         with gr.Column(scale=3, min_width=330, elem_classes="sv-stage"):
             player = _player("Futures", example)
     state = gr.State(shown, time_to_live=KEPT)
-    numbers, outputs = [horizon, futures, seed, temperature], [player, state]
+    numbers, outputs = [horizon, futures, seed, temperature], [player, state, status]
 
     def on_draw(kind: Any, motion: Any, upload: Any, strokes: Any, *numbers: Any) -> Iterator[Any]:
         yield from _updates(lambda: actions.draw(kind, motion, uploads.find(upload), strokes, *numbers))
@@ -198,18 +194,17 @@ def _futures_tab(studio: Studio, actions: Actions, uploads: Uploads) -> None:
         kept: Any, horizon: Any, futures: Any, seed: Any, temperature: Any, event: gr.EventData
     ) -> Iterator[Any]:
         sample, frame = _told(event, "sample"), _told(event, "frame")
-        yield from _updates(lambda: actions.branch(kept, sample, frame, horizon, futures, seed, temperature))
+        yield from _updates(
+            lambda: actions.branch(_seen(kept, event), sample, frame, horizon, futures, seed, temperature)
+        )
 
     def on_back(kept: Any, event: gr.EventData) -> Iterator[Any]:
-        yield from _updates(lambda: actions.go_back(kept, _told(event, "level")))
+        yield from _updates(lambda: actions.go_back(_seen(kept, event), _told(event, "level")))
 
-    runs = [
-        controls.run(controls.go.click, on_draw, [*clip, context, *numbers], outputs),
-        controls.run(player.branch, on_branch, [state, *numbers], outputs),
-        controls.run(player.back, on_back, [state], outputs),
-        _run_download(actions, player, state, controls),
-    ]
-    controls.stop_all(runs)
+    go.click(on_draw, [*clip, context, *numbers], outputs, **COMPUTING)
+    player.branch(on_branch, [state, *numbers], outputs, **COMPUTING)
+    player.back(on_back, [state], outputs, **COMPUTING)
+    _run_download(actions, player, state, status)
 
 
 def _surprise_tab(studio: Studio, actions: Actions, uploads: Uploads) -> None:
@@ -221,7 +216,7 @@ def _surprise_tab(studio: Studio, actions: Actions, uploads: Uploads) -> None:
             )
             kind, motion, upload, _ = _clip_controls(studio, (DIGITS, UPLOAD))
             length = gr.Slider(2, MOST_WATCHED, 100, step=1, label="Frames to watch, at most")
-            controls = _buttons("Watch", "")
+            go, status = _buttons("Watch", "")
         with gr.Column(scale=3, min_width=330, elem_classes="sv-stage"):
             player = _player("Surprise", None)
     state = gr.State(None, time_to_live=KEPT)
@@ -229,11 +224,8 @@ def _surprise_tab(studio: Studio, actions: Actions, uploads: Uploads) -> None:
     def on_watch(kind: Any, motion: Any, upload: Any, length: Any) -> Iterator[Any]:
         yield from _updates(lambda: actions.watch(kind, motion, uploads.find(upload), length))
 
-    runs = [
-        controls.run(controls.go.click, on_watch, [kind, motion, upload, length], [player, state]),
-        _run_download(actions, player, state, controls),
-    ]
-    controls.stop_all(runs)
+    go.click(on_watch, [kind, motion, upload, length], [player, state, status], **COMPUTING)
+    _run_download(actions, player, state, status)
 
 
 def example_number(studio: Studio) -> int:
@@ -260,39 +252,28 @@ def _updates(action: Callable[[], Iterator[Step]]) -> Iterator[list[Any]]:
         yield [gr.skip() if value is None else value for value in step]
 
 
+def _seen(kept: Any, event: gr.EventData) -> Any:
+    """What the server keeps for a visitor, if that is what they see.
+
+    Raises:
+        InputError: it is not: the server was restarted, or has dropped it for others.
+    """
+    if kept is None or kept.id != _told(event, "view"):
+        raise InputError(GONE)
+    return kept
+
+
 def _told(event: gr.EventData, name: str) -> Any:
     """What the browser says with an event; it may say anything."""
     data = event._data
     return data.get(name) if isinstance(data, dict) else None
 
 
-class _Controls(NamedTuple):
-    """What starts work, what stops it, and where it says how far it is."""
-
-    go: gr.Button
-    stop: gr.Button
-    status: gr.HTML
-
-    def run(self, event: Callable, action: Callable, inputs: list, outputs: list) -> Any:
-        """Lets an event start an action that can be stopped, also while it waits for its turn."""
-        event(None, None, list(self), js=BEGUN, **AT_ONCE)
-        run = event(action, inputs, [*outputs, self.status], trigger_mode="multiple", **COMPUTING)
-        run.failure(None, None, self.status, js=FAILED, **AT_ONCE)
-        run.then(None, None, [self.go, self.stop], js=ENDED, **AT_ONCE)
-        return run
-
-    def stop_all(self, runs: list[Any]) -> None:
-        """Lets the button stop what was started."""
-        done = self.stop.click(lambda: STOPPED, None, self.status, js=STOP, cancels=runs, **AT_ONCE)
-        done.then(None, None, [self.go, self.stop], js=ENDED, **AT_ONCE)
-
-
-def _run_download(actions: Actions, player: gr.HTML, state: gr.State, controls: _Controls) -> Any:
+def _run_download(actions: Actions, player: gr.HTML, state: gr.State, status: gr.HTML) -> None:
     file, unused = gr.File(visible="hidden", elem_classes="sv-hidden"), gr.State()
 
     def on_download(kept: Any, event: gr.EventData) -> Iterator[Any]:
-        yield from _updates(lambda: actions.download(kept, _told(event, "kind")))
+        yield from _updates(lambda: actions.download(_seen(kept, event), _told(event, "kind")))
 
-    run = controls.run(player.download, on_download, [state], [file, unused])
+    run = player.download(on_download, [state], [file, unused, status], **COMPUTING)
     run.success(None, file, None, js=SAVE, **AT_ONCE)
-    return run

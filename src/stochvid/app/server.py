@@ -10,11 +10,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from stochvid.app.actions import FULL_DISK, NO_SPACE
 from stochvid.app.calls import Calls
-from stochvid.app.clips import UPLOAD_BYTES
-from stochvid.app.guard import Guard
-from stochvid.app.studio import Studio
+from stochvid.app.guard import Checked, Guard
+from stochvid.app.hosts import Hosts
+from stochvid.app.limits import CONNECTIONS, UPLOAD_BYTES
+from stochvid.app.opening import Opening
 from stochvid.app.uploads import Uploads
 from stochvid.errors import InputError
 
@@ -23,7 +23,9 @@ NEEDED = ("gradio", "fastapi", "uvicorn")  # the last two come with the first
 GRACE = 1  # seconds that open pages get when the server ends
 
 
-def serve(model: str, *, host: str = "127.0.0.1", port: int = 7860, device: str = "auto") -> None:
+def serve(
+    model: str, *, host: str = "127.0.0.1", port: int = 7860, device: str = "auto", allow_host: tuple[str, ...] = ()
+) -> None:
     """Shows the page of a model until it is stopped.
 
     Args:
@@ -31,15 +33,17 @@ def serve(model: str, *, host: str = "127.0.0.1", port: int = 7860, device: str 
         host: address to listen on. Whoever can reach it can use the page: there is no login.
         port: to listen on.
         device: auto, cpu or cuda.
+        allow_host: names that it answers to besides localhost and its address, as of a proxy before it.
 
     Raises:
-        InputError: gradio is missing, the port is busy or none, or the model cannot be loaded.
+        InputError: gradio is missing, a name is none, the port is busy or none, or the model cannot be loaded.
     """
     if not all(map(find_spec, NEEDED)):
         raise InputError("the web page needs gradio. Install it: pip install 'stochvid[app]'.")
+    hosts = Hosts(host, port, allow_host)
     with open_port(host, port) as listener, tempfile.TemporaryDirectory(prefix="stochvid-app-") as folder:
-        studio = Studio.open(model, device)
-        run(make_app(studio, Path(folder)), listener, f"{studio.name}: {studio.summary}")
+        uploads = Uploads(Path(folder))
+        run(lambda: _open(model, device, uploads), uploads, hosts, listener)
 
 
 def open_port(host: str, port: int) -> socket.socket:
@@ -86,14 +90,21 @@ def _free_port(host: str, port: int) -> int | None:
     return None
 
 
-def make_app(studio: Studio, folder: Path) -> Callable:
-    """The page as an ASGI application.
+def _open(model: str, device: str, uploads: Uploads) -> tuple[Callable, Any, str]:
+    """Loads a model and makes its page: what answers, what lives as long, and what it is in a line."""
+    from stochvid.app.studio import Studio  # torch; a server without it answers in a second
+
+    studio = Studio.open(model, device)
+    return *make_app(studio, uploads), f"{studio.name}: {studio.summary}"
+
+
+def make_app(studio: Any, uploads: Uploads) -> tuple[Callable, Any]:
+    """The page as an ASGI application, and a context manager to hold while it serves.
 
     Args:
         studio: the model.
-        folder: for uploads and downloads; they are deleted when they are old, the folder is the caller's.
+        uploads: where uploads and downloads are; they are deleted when they are old, the folder is the caller's.
     """
-    uploads = Uploads(folder)
     os.environ["GRADIO_TEMP_DIR"] = str(uploads.folder)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
@@ -118,30 +129,63 @@ def make_app(studio: Studio, folder: Path) -> Callable:
         show_error=False,
         theme=make_theme(),
         css=static("page.css"),
-        head=FRAME,
+        head=f"{FRAME}<script>{static('work.js')}</script>",
     )
-    return Guard(app, uploads, Calls(page.fns))
+    return Checked(app, Calls(page.fns)), app.router.lifespan_context(app)
 
 
 async def _full_disk(_: Any, error: Exception) -> Any:
     """An upload that does not fit on the disk, as a sentence."""
     from fastapi.responses import PlainTextResponse
 
+    from stochvid.app.actions import FULL_DISK, NO_SPACE
+
     if getattr(error, "errno", None) not in NO_SPACE:
         raise error
     return PlainTextResponse(FULL_DISK, status_code=507)
 
 
-def run(app: Callable, listener: socket.socket, title: str) -> None:
-    """Serves until a signal comes."""
+def run(open_page: Callable[[], tuple], uploads: Uploads, hosts: Hosts, listener: socket.socket) -> None:
+    """Serves until a signal comes; the page is made beside it.
+
+    Raises:
+        InputError: as of `open_page`.
+    """
     import uvicorn
 
+    from stochvid.app.connections import make_protocol
+
     host, port = listener.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    print(f"{title}\nOpen http://{shown}:{port} in a browser. Ctrl-C ends it.", flush=True)
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    title = ""
+
+    def build() -> tuple[Callable, Any]:
+        nonlocal title
+        app, life, title = open_page()
+        return app, life
+
+    def ready() -> None:
+        print(f"{title}\nOpen {url} in a browser. Ctrl-C ends it.", flush=True)
+
+    def failed() -> None:
+        server.should_exit = True
+
+    opening = Opening(build, ready, failed)
     logging.getLogger("uvicorn.error").addFilter(_is_news)
-    config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=GRACE, lifespan="on")
-    uvicorn.Server(config).run(sockets=[listener])
+    config = uvicorn.Config(
+        Guard(opening, uploads, hosts),
+        http=make_protocol(),
+        ws="none",
+        log_level="error",
+        timeout_graceful_shutdown=GRACE,
+        lifespan="on",
+        limit_concurrency=CONNECTIONS,
+    )
+    server = uvicorn.Server(config)
+    print(f"Loading the model; {url} tells when it is there.", flush=True)
+    server.run(sockets=[listener])
+    if opening.error:
+        raise opening.error
 
 
 def _is_news(record: logging.LogRecord) -> bool:

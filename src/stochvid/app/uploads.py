@@ -2,9 +2,11 @@
 
 import os
 import stat
+import time
 from pathlib import Path
 from typing import Any
 
+from stochvid.app.limits import IDLE
 from stochvid.errors import InputError
 
 MOST_PATH = 4096  # characters
@@ -59,3 +61,13 @@ class Uploads:
         if not self.holds(path):
             raise InputError(MISSING)
         return path
+
+    def sweep(self) -> None:
+        """Deletes what uploads left that broke off."""
+        old = time.time() - 3 * IDLE  # one that goes on writes more often
+        for path in self.folder.glob("*") if self.folder else ():
+            try:
+                if path.is_file() and path.stat().st_mtime < old:
+                    path.unlink()
+            except OSError:
+                continue  # another was faster
