@@ -22,6 +22,7 @@ from stochvid.io.clip import ARRAY_SUFFIXES, fit_frame, open_clip
 from stochvid.io.times import Timed
 from stochvid.io.video import probe_video
 from stochvid.sources import MOVING_MNIST, Source, made_source, stored_source
+from stochvid.untrusted import check_directory
 
 ARRAY_BYTES = 256 * MIB  # that a compressed array may unfold into
 PIXELS = 3840 * 2160  # of a frame
@@ -133,6 +134,7 @@ def _check_video(path: Path) -> None:
 def _check_array(path: Path) -> None:
     if path.suffix.lower() == ".npz":
         try:
+            check_directory(path)
             with zipfile.ZipFile(path) as archive:
                 size = sum(member.file_size for member in archive.infolist())
         except (zipfile.BadZipFile, OSError, ValueError) as error:
