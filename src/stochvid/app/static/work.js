@@ -185,6 +185,16 @@ window.stochvid = (() => {
     setTimeout(() => field.closest(".sv-controls").querySelector("button.sv-go").click());
   });
 
+  // gradio calls all buttons that reset a slider the same
+  const nameResets = () => {
+    for (const button of document.querySelectorAll(".sv-controls .block button.reset-button")) {
+      const title = button.closest(".block").querySelector('[data-testid="block-info"]');
+      const name = title && `Reset ${title.textContent.trim().toLowerCase()}`;
+      if (name && button.getAttribute("aria-label") !== name) button.setAttribute("aria-label", name);
+    }
+  };
+  new MutationObserver(nameResets).observe(document.documentElement, { childList: true, subtree: true });
+
   const stopped = () => last === "stopped";
   return { add, stopped, busy: () => panels.some((panel) => panel.run && panel.box.offsetParent) };
 })();
