@@ -172,10 +172,11 @@ class Checked:
     Args:
         app: that answers them.
         calls: that it answers.
+        head: HTML for the head of the page; gradio would add it when all is laid out already.
     """
 
-    def __init__(self, app: Callable, calls: Calls):
-        self.app, self.calls = app, calls
+    def __init__(self, app: Callable, calls: Calls, head: str):
+        self.app, self.calls, self.head = app, calls, head.encode()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """As ASGI has it."""
@@ -185,7 +186,23 @@ class Checked:
             except InputError as error:
                 return await _answer_call(send, 404 if isinstance(error, NoSuchCallError) else 400, str(error))
             receive = _replay(body, receive)
-        await self.app(scope, receive, send)
+        await self.app(scope, receive, self._with_head(send) if scope["path"] == "/" else send)
+
+    def _with_head(self, send: Send) -> Send:
+        start, parts = {}, []
+
+        async def added(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                return start.update(message)
+            parts.append(message.get("body", b""))
+            if message.get("more_body"):
+                return None
+            body = b"".join(parts).replace(b"</head>", self.head + b"</head>", 1)
+            headers = [header for header in start["headers"] if header[0].lower() != b"content-length"]
+            await send(start | {"headers": [*headers, (b"content-length", str(len(body)).encode())]})
+            await send({"type": "http.response.body", "body": body})
+
+        return added
 
 
 def _too_large(limit: int) -> str:

@@ -129,9 +129,10 @@ def make_app(studio: Any, uploads: Uploads) -> tuple[Callable, Any]:
         show_error=False,
         theme=make_theme(),
         css=static("page.css"),
-        head=f"{FRAME}<script>{static('work.js')}</script>",
     )
-    return Checked(app, Calls(page.fns)), app.router.lifespan_context(app)
+    return Checked(app, Calls(page.fns), f"{FRAME}<script>{static('work.js')}</script>"), app.router.lifespan_context(
+        app
+    )
 
 
 async def _full_disk(_: Any, error: Exception) -> Any:
