@@ -23,9 +23,10 @@ window.stochvid = (() => {
 
   const update = (panel) => {
     const controls = panel.box.closest(".sv-controls");
-    if (!controls) return;
-    controls.querySelector("button.sv-go").disabled = Boolean(panel.run);
-    controls.querySelector("button.sv-stop").disabled = !panel.run || panel.run.stopped;
+    const [go, end] = controls ? controls.querySelectorAll("button.sv-go, button.sv-stop") : [];
+    if (!go || !end) return; // not laid out yet
+    go.disabled = Boolean(panel.run);
+    end.disabled = !panel.run || panel.run.stopped;
   };
 
   const add = (box, value) => {
@@ -33,7 +34,7 @@ window.stochvid = (() => {
     panel.show = () => (box.innerHTML = value()); // what the server said last, as HTML of its own making
     panel.show();
     panels.push(panel);
-    setTimeout(() => update(panel));
+    update(panel);
     return panel;
   };
 
@@ -186,14 +187,15 @@ window.stochvid = (() => {
   });
 
   // gradio calls all buttons that reset a slider the same
-  const nameResets = () => {
+  const tidy = () => {
+    panels.forEach(update); // gradio has laid out something
     for (const button of document.querySelectorAll(".sv-controls .block button.reset-button")) {
       const title = button.closest(".block").querySelector('[data-testid="block-info"]');
       const name = title && `Reset ${title.textContent.trim().toLowerCase()}`;
       if (name && button.getAttribute("aria-label") !== name) button.setAttribute("aria-label", name);
     }
   };
-  new MutationObserver(nameResets).observe(document.documentElement, { childList: true, subtree: true });
+  new MutationObserver(tidy).observe(document.documentElement, { childList: true, subtree: true });
 
   const stopped = () => last === "stopped";
   return { add, stopped, busy: () => panels.some((panel) => panel.run && panel.box.offsetParent) };
