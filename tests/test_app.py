@@ -9,6 +9,7 @@ import resource
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -259,6 +260,18 @@ def bomb(path: Path) -> Path:
     return path
 
 
+def endless_directory(path: Path, zip64: bool = False) -> Path:
+    """An .npz that is nothing but a directory of 9 MB, 200,000 times the same entry."""
+    directory = b"".join((b"PK\1\2", struct.pack("<HHHHHHIIIHHHHHII", 20, 20, *[0] * 14))) * 200_000
+    size = len(directory)
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF if zip64 else size, 0, 0)
+    if zip64:
+        record = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, 200_000, 200_000, size, 0)
+        end = record + struct.pack("<4sLQL", b"PK\6\7", 0, size, 1) + end
+    path.write_bytes(directory + end)
+    return path
+
+
 def movie(path: Path, size: tuple[int, int] = (48, 64), frames: int = 12, fps: float = 10) -> Path:
     rng = np.random.default_rng(0)
     return write_mp4(path, (rng.integers(0, 256, (*size, 3), dtype=np.uint8) for _ in range(frames)), fps)
@@ -294,6 +307,8 @@ def test_uploads_beyond_the_limits_are_refused_by_their_headers(tmp_path):
         (huge, "'huge.npy' has 64 MB; at most 64 MB can be taken"),
         (tmp_path / "tall.npy", "clip 'tall.npy' has frames of 3000×4000; at most 3840×2160"),
         (bomb(tmp_path / "bomb.npz"), f"unfolds into 1,024 MB; at most {ARRAY_BYTES >> 20} MB"),
+        (endless_directory(tmp_path / "list.npz"), "its directory has 9,200,000 bytes"),
+        (endless_directory(tmp_path / "list64.npz", zip64=True), "its directory has 9,200,000 bytes"),
         (tmp_path / "broken.npz", "clip 'broken.npz' is not a whole .npz file"),
         (tmp_path / "notes.txt", "'notes.txt' is of no kind that can be read here"),
     ):
@@ -347,10 +362,10 @@ def free_port() -> int:
 class Served:
     """`stochvid app` in a process of its own."""
 
-    def __init__(self, model: Path, most_bytes: int | None = None, folder: Path | None = None):
-        self.port = free_port()
+    def __init__(self, model: Path, most_bytes: int | None = None, folder: Path | None = None, port: int = 0, more=()):
+        self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        words = [*STOCHVID, "app", str(model), "--port", str(self.port), "--device", "cpu"]
+        words = [*STOCHVID, "app", str(model), "--port", str(self.port), "--device", "cpu", *more]
         limit = None
         if most_bytes:  # a limit on the size of files stands for the full disk
 

@@ -287,6 +287,81 @@ def test_a_phone_gets_one_column(browser, server):
     opened.context.close()
 
 
+FAILURES = {
+    "the network fails": ("**/queue/join*", lambda route: route.abort()),
+    "no JSON comes": ("**/queue/join*", lambda route: route.fulfill(status=502, body="<html>Bad gateway</html>")),
+    "a proxy refuses": ("**/queue/join*", lambda route: route.fulfill(status=429, body="{}")),
+    "the stream fails": ("**/queue/data*", lambda route: route.abort()),
+    "the stream is refused": ("**/queue/data*", lambda route: route.fulfill(status=504, body="late")),
+    "the stream is empty": (
+        "**/queue/data*",
+        lambda route: route.fulfill(status=200, headers={"content-type": "text/event-stream"}, body=""),
+    ),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_whatever_fails_is_said_and_the_page_goes_on(page, failure):
+    pattern, act = FAILURES[failure]
+    page.page.route(pattern, act)
+    page.press("Draw futures")
+    page.wait_for("the connection to the server broke")
+    page.page.unroute(pattern)
+    page.number("Futures", 3)
+    page.press("Draw futures")
+    page.wait_for("3 futures of 4 frames")
+
+
+@pytest.mark.parametrize("seed", ["-3", "2147483648", ""])
+def test_a_seed_that_is_none_is_said_and_the_page_goes_on(page, seed):
+    field = page.page.get_by_label("Seed: another one").first
+    for _ in range(2):  # the same sentence twice
+        field.fill(seed)
+        page.press("Draw futures")
+        page.wait_for("The seed must be a whole number from 0 to 2,147,483,647")
+    field.fill("7")
+    field.press("Enter")  # draws, too
+    page.wait_for("8 futures of 4 frames")
+
+
+@pytest.mark.parametrize("pause", [0, 300, 1200])
+def test_stop_and_draw_soon_after_it(page, pause):
+    page.number("Futures", 16)
+    page.number("Predicted frames", 100)
+    page.press("Draw futures")
+    page.wait_for("Drawing futures")
+    page.press("Stop")
+    page.page.wait_for_timeout(pause)
+    page.press("Draw futures")
+    while not page.said().startswith("16 futures of 100 frames"):
+        assert "not work" not in page.said()
+        assert "Stopped" not in page.said()
+        page.page.wait_for_timeout(50)
+
+
+def test_after_a_restart_the_page_says_so_and_gives_nobody_elses_futures(browser, tmp_path):
+    model = save_model(tmp_path / "tiny", base_channels=16)
+    served = Served(model)
+    opened = Page(browser, served.url)
+    opened.page.get_by_label("Seed of the motion").first.fill("77")
+    opened.press("Draw futures")
+    opened.page.wait_for_function("document.querySelector('.sv-title').textContent === 'moving-mnist-77'")
+    served.stop()
+    again = Served(model, port=served.port)
+    try:
+        for name in ("Download npz", "More like future 1 after frame 3"):
+            opened.press(name)
+            opened.wait_for("Draw again")
+        assert opened.page.locator(".sv-title").first.inner_text() == "moving-mnist-77"
+        opened.press("Draw futures")
+        opened.wait_for("8 futures of 4 frames")
+        with opened.page.expect_download(timeout=60_000):
+            opened.press("Download npz")
+    finally:
+        again.stop()
+    opened.context.close()
+
+
 def test_a_full_queue_is_said(page, server):  # the last test: what waits is not stopped
     body = json.dumps({"data": [None, 0, [], 3, 100, 16, 0, 1, []]}).encode()
     codes = [server.get("/gradio_api/call/futures", body, **{"Content-Type": "application/json"})[0] for _ in range(40)]
@@ -294,3 +369,4 @@ def test_a_full_queue_is_said(page, server):  # the last test: what waits is not
     assert codes[-1] != 200
     page.press("Draw futures")
     page.wait_for("too many people are waiting")
+    assert page.page.get_by_role("button", name="Draw futures").is_enabled()

@@ -163,7 +163,8 @@ def app(options: Namespace) -> int:
     """`stochvid app`."""
     from stochvid.app.server import serve
 
-    serve(options.model, host=options.host, port=options.port, device=options.device)
+    names = tuple(name.strip() for name in options.allow_host.split(",") if name.strip())
+    serve(options.model, host=options.host, port=options.port, device=options.device, allow_host=names)
     return 0
 
 

@@ -73,6 +73,7 @@ Show a model on a web page, on this machine: futures to play, to scrub and to br
 
   stochvid app                       with a shipped model; open http://127.0.0.1:7860
   stochvid app runs/laptop --port 8000
+  stochvid app runs/laptop --allow-host futures.example.org    behind a proxy of that name
 
 It needs gradio: pip install 'stochvid[app]'.
 

@@ -266,6 +266,9 @@ def _app_parser(style: dict) -> ArgumentParser:
     parser.add_argument(
         "--host", type=str, default="127.0.0.1", help="address to listen on (default: %(default)s, this machine alone)"
     )
+    parser.add_argument(
+        "--allow-host", type=str, default="", help="names of a proxy before it, a comma between them: page.example.org"
+    )
     _add_device(parser)
     return parser
 

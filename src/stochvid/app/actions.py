@@ -160,13 +160,13 @@ class Actions:
     def download(self, shown: Futures | Watched | None, kind: str) -> Iterator[Step]:
         if shown is None:
             raise InputError("There is nothing to download yet. Draw some futures first.")
-        yield None, None, say(f"Writing the {kind.upper()}")
+        yield None, None, say("Writing the file")
         with tempfile.TemporaryDirectory(prefix="stochvid-") as folder:  # the page copies the file before it goes on
             path = write_download(shown, kind, Path(folder))
             yield str(path), None, say(f"{path.name} is ready.", "done")
 
 
-def write_download(shown: Futures | Watched, kind: str, folder: Path) -> Path:
+def write_download(shown: Futures | Watched, kind: Any, folder: Path) -> Path:
     """Writes futures as gif, mp4 or npz, or surprise as csv, into a folder.
 
     Raises:

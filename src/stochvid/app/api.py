@@ -11,15 +11,17 @@ import gradio as gr
 from stochvid.app.actions import Actions, Step, branch_of, explain, wish_of, write_download
 from stochvid.app.clips import DIGITS, DRAWING, UPLOAD, choose_clip
 from stochvid.app.studio import Wish
+from stochvid.app.uploads import Uploads
 
 PUBLIC = {"concurrency_limit": 1, "concurrency_id": "model"}
 
 
-def add_api(actions: Actions, wish: Wish) -> None:
+def add_api(actions: Actions, uploads: Uploads, wish: Wish) -> None:
     """Adds `/futures` and `/surprise` to the page that is being built; nothing of them is shown.
 
     Args:
         actions: of the page.
+        uploads: where its clips are.
         wish: numbers that need not be given.
     """
     with gr.Column(visible=False):
@@ -44,17 +46,23 @@ def add_api(actions: Actions, wish: Wish) -> None:
         """Draws futures of a clip (or of a drawing, or else of made digits): futures.npz."""
 
         def steps() -> Iterator[Step]:
-            kind = UPLOAD if clip else DRAWING if drawing else DIGITS
+            file = uploads.find(clip)
+            kind = UPLOAD if file else DRAWING if drawing else DIGITS
             numbers = wish_of(actions.studio, context, horizon, futures, seed, temperature)
             wish = replace(numbers, branch=branch_of(branches))
             length = wish.context + wish.horizon
-            yield from actions.futures(wish, choose_clip(actions.studio, kind, digits, clip, drawing, length))
+            yield from actions.futures(wish, choose_clip(actions.studio, kind, digits, file, drawing, length))
 
         yield from _file(steps, "npz")
 
     def surprise(clip: Any = None, digits: Any = None, length: Any = None) -> Iterator[str | None]:
         """Measures how much each frame of a clip (or else of made digits) surprises the model: surprise.csv."""
-        yield from _file(lambda: actions.watch(UPLOAD if clip else DIGITS, digits, clip, length), "csv")
+
+        def steps() -> Iterator[Step]:
+            file = uploads.find(clip)
+            yield from actions.watch(UPLOAD if file else DIGITS, digits, file, length)
+
+        yield from _file(steps, "csv")
 
     start.click(futures, [clip, digits, drawing, *numbers, branches], out, api_name="futures", **PUBLIC)
     start.click(surprise, [clip, digits, length], out, api_name="surprise", **PUBLIC)

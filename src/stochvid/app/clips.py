@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from stochvid.app.limits import MIB, UPLOAD_BYTES
 from stochvid.app.studio import Studio
 from stochvid.data.digits import digit_from_strokes
 from stochvid.data.videos import VIDEO_SUFFIXES
@@ -21,9 +22,8 @@ from stochvid.io.clip import ARRAY_SUFFIXES, fit_frame, open_clip
 from stochvid.io.times import Timed
 from stochvid.io.video import probe_video
 from stochvid.sources import MOVING_MNIST, Source, made_source, stored_source
+from stochvid.untrusted import check_directory
 
-MIB = 1 << 20
-UPLOAD_BYTES = 64 * MIB
 ARRAY_BYTES = 256 * MIB  # that a compressed array may unfold into
 PIXELS = 3840 * 2160  # of a frame
 SECONDS = 600  # of a video
@@ -134,6 +134,7 @@ def _check_video(path: Path) -> None:
 def _check_array(path: Path) -> None:
     if path.suffix.lower() == ".npz":
         try:
+            check_directory(path)
             with zipfile.ZipFile(path) as archive:
                 size = sum(member.file_size for member in archive.infolist())
         except (zipfile.BadZipFile, OSError, ValueError) as error:

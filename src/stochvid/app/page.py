@@ -1,10 +1,9 @@
 """The page: its parts, and which action each of them starts. All state of a visitor is in `gr.State`."""
 
-import json
 from collections.abc import Callable, Iterator
 from html import escape
 from importlib import resources
-from typing import Any, NamedTuple
+from typing import Any
 
 import gradio as gr
 
@@ -30,36 +29,27 @@ from stochvid.app.clips import (
     choose_clip,
 )
 from stochvid.app.studio import Studio, Wish
+from stochvid.app.uploads import Uploads
 from stochvid.app.views import say
+from stochvid.errors import InputError
 from stochvid.sources import shown_split
 
 QUEUE = 16  # visitors who may wait
-COMPUTING = {"concurrency_limit": 1, "concurrency_id": "model", "api_visibility": "private", "show_progress": "hidden"}
+COMPUTING = {
+    "concurrency_limit": 1, "concurrency_id": "model", "api_visibility": "private", "show_progress": "hidden",
+    "trigger_mode": "multiple",
+}  # fmt: skip
 AT_ONCE = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
 KEPT = 3600  # seconds that files and what visitors look at are kept for
 SESSIONS = 100  # visitors whose futures are kept
 EXAMPLE_SEED = 4
 FUTURES = 8
-BEGUN = f"""() => {{
-  document.body.dataset.busy = 'yes';
-  delete document.body.dataset.stopped;
-  const may = (interactive) => ({{__type__: 'update', interactive}});
-  return [may(false), may(true), {json.dumps(say("Waiting for its turn"))}];
-}}"""
-TOO_MANY = "That did not work: too many people are waiting, or the connection broke. Please try again in a while."
-STOPPED = say("Stopped.", "done")
-STOP = "() => { document.body.dataset.stopped = 'yes'; return []; }"
-# gradio takes work that is stopped before its turn for work that failed
-FAILED = f"() => document.body.dataset.stopped ? {json.dumps(STOPPED)} : {json.dumps(say(TOO_MANY, 'error'))}"
-ENDED = """() => {
-  delete document.body.dataset.busy;
-  return [true, false].map((interactive) => ({__type__: 'update', interactive}));
-}"""
+GONE = "What is shown here is no longer on the server: it was restarted, or it is too long ago. Draw again."
 SHOW = """(kind) => ['Digits', 'Your clip', 'Drawing'].map(
   (own) => ({__type__: 'update', visible: own === kind})
 )"""
 SAVE = """(file) => {
-  if (!file) return;
+  if (!file || window.stochvid.stopped()) return;
   const link = document.createElement('a');
   link.href = file.url;
   link.download = file.orig_name;
@@ -72,37 +62,37 @@ def static(name: str) -> str:
     return (resources.files("stochvid.app") / "static" / name).read_text(encoding="utf-8")
 
 
-class LocalOnly(gr.Blocks):
-    """A page whose server fetches nothing for its visitors: a file must have been uploaded to it."""
+class Page(gr.Blocks):
+    """A page whose actions get what a browser sends as it is, and check it themselves.
 
-    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *rest: Any, **options: Any) -> Any:
-        """As that of `gr.Blocks`, after a look for addresses of files elsewhere."""
-        if names_elsewhere(inputs):
-            raise gr.Error(
-                "This server fetches no files from elsewhere. Upload the file itself.", print_exception=False
-            )
-        return await super().preprocess_data(block_fn, inputs, *rest, **options)
+    gradio would open, copy and fetch files that a browser names, before any action is called.
+    """
 
-
-def names_elsewhere(value: Any) -> bool:
-    """Whether a value from a browser holds a file with an address on the network."""
-    if isinstance(value, dict):
-        address = value.get("path")
-        return (isinstance(address, str) and "://" in address) or any(map(names_elsewhere, value.values()))
-    return isinstance(value, list) and any(map(names_elsewhere, value))
+    async def preprocess_data(
+        self, block_fn: Any, inputs: list[Any], state: Any, explicit_call: bool = False
+    ) -> list[Any]:
+        """The inputs of an action: what the server keeps for a visitor, and else what the browser sent."""
+        return [
+            state[block._id] if block.stateful else value for block, value in zip(block_fn.inputs, inputs, strict=False)
+        ]
 
 
-def build_page(studio: Studio) -> gr.Blocks:
-    """The page of a model, with an example on it."""
-    actions = Actions(studio)
-    with LocalOnly(title="stochvid", analytics_enabled=False, delete_cache=(KEPT // 4, KEPT), fill_width=True) as page:
+def build_page(studio: Studio, uploads: Uploads | None = None) -> gr.Blocks:
+    """The page of a model, with an example on it.
+
+    Args:
+        studio: the model.
+        uploads: the only files that visitors may name; None: none at all.
+    """
+    actions, uploads = Actions(studio), uploads or Uploads(None)
+    with Page(title="stochvid", analytics_enabled=False, delete_cache=(KEPT // 4, KEPT), fill_width=True) as page:
         gr.HTML(_heading(studio), elem_classes="sv-heading")
         with gr.Tabs(elem_classes="sv-tabs"):
             with gr.Tab("Futures", id="futures"):
-                _futures_tab(studio, actions)
+                _futures_tab(studio, actions, uploads)
             with gr.Tab("Surprise", id="surprise"):
-                _surprise_tab(studio, actions)
-        add_api(actions, default_wish(studio))
+                _surprise_tab(studio, actions, uploads)
+        add_api(actions, uploads, default_wish(studio))
     page.state_session_capacity = SESSIONS
     return page.queue(max_size=QUEUE)
 
@@ -158,21 +148,28 @@ def _clip_controls(studio: Studio, kinds: tuple[str, ...]) -> list[gr.components
     return [kind, motion, upload, drawing]
 
 
-def _buttons(words: str, sentence: str) -> "_Controls":
+def _buttons(words: str, sentence: str) -> tuple[gr.Button, gr.HTML]:
+    """The button that starts work, and where it says how far it is; `static/work.js` lets the other one stop it."""
     with gr.Row(elem_classes="sv-buttons"):
-        go = gr.Button(words, variant="primary", scale=3, min_width=120)
-        stop = gr.Button("Stop", scale=1, min_width=70, interactive=False)
-    return _Controls(go, stop, gr.HTML(sentence or say(""), elem_classes="sv-status"))
+        go = gr.Button(words, variant="primary", scale=3, min_width=120, elem_classes="sv-go")
+        gr.Button("Stop", scale=1, min_width=70, elem_classes="sv-stop")
+    status = gr.HTML(
+        sentence or say(""),
+        html_template='<div class="sv-lines"></div>',
+        js_on_load=static("status.js"),
+        elem_classes="sv-status",
+    )
+    return go, status
 
 
-def _futures_tab(studio: Studio, actions: Actions) -> None:
+def _futures_tab(studio: Studio, actions: Actions, uploads: Uploads) -> None:
     config, wish = studio.network.config, default_wish(studio)
     clip = choose_clip(studio, DIGITS, example_number(studio), None, None, 100)
     *_, (example, shown, sentence) = actions.futures(wish, clip)
     with gr.Row(elem_classes="sv-columns"):
         with gr.Column(scale=1, min_width=300, elem_classes="sv-controls"):
             clip = _clip_controls(studio, (DIGITS, UPLOAD) if studio.held_out else KINDS)
-            controls = _buttons("Draw futures", sentence)
+            go, status = _buttons("Draw futures", sentence)
             trained = f"as trained: {config.context}"
             context = gr.Slider(
                 studio.least_context, MOST_CONTEXT, wish.context, step=1, label="Given frames", info=trained
@@ -188,30 +185,29 @@ def _futures_tab(studio: Studio, actions: Actions) -> None:
         with gr.Column(scale=3, min_width=330, elem_classes="sv-stage"):
             player = _player("Futures", example)
     state = gr.State(shown, time_to_live=KEPT)
-    numbers, outputs = [horizon, futures, seed, temperature], [player, state]
+    numbers, outputs = [horizon, futures, seed, temperature], [player, state, status]
 
-    def on_draw(*values: Any) -> Iterator[Any]:
-        yield from _updates(actions.draw(*values))
+    def on_draw(kind: Any, motion: Any, upload: Any, strokes: Any, *numbers: Any) -> Iterator[Any]:
+        yield from _updates(lambda: actions.draw(kind, motion, uploads.find(upload), strokes, *numbers))
 
     def on_branch(
         kept: Any, horizon: Any, futures: Any, seed: Any, temperature: Any, event: gr.EventData
     ) -> Iterator[Any]:
         sample, frame = _told(event, "sample"), _told(event, "frame")
-        yield from _updates(actions.branch(kept, sample, frame, horizon, futures, seed, temperature))
+        yield from _updates(
+            lambda: actions.branch(_seen(kept, event), sample, frame, horizon, futures, seed, temperature)
+        )
 
     def on_back(kept: Any, event: gr.EventData) -> Iterator[Any]:
-        yield from _updates(actions.go_back(kept, _told(event, "level")))
+        yield from _updates(lambda: actions.go_back(_seen(kept, event), _told(event, "level")))
 
-    runs = [
-        controls.run(controls.go.click, on_draw, [*clip, context, *numbers], outputs),
-        controls.run(player.branch, on_branch, [state, *numbers], outputs),
-        controls.run(player.back, on_back, [state], outputs),
-        _run_download(actions, player, state, controls),
-    ]
-    controls.stop_all(runs)
+    go.click(on_draw, [*clip, context, *numbers], outputs, **COMPUTING)
+    player.branch(on_branch, [state, *numbers], outputs, **COMPUTING)
+    player.back(on_back, [state], outputs, **COMPUTING)
+    _run_download(actions, player, state, status)
 
 
-def _surprise_tab(studio: Studio, actions: Actions) -> None:
+def _surprise_tab(studio: Studio, actions: Actions, uploads: Uploads) -> None:
     with gr.Row(elem_classes="sv-columns"):
         with gr.Column(scale=1, min_width=300, elem_classes="sv-controls"):
             gr.Markdown(
@@ -220,19 +216,16 @@ def _surprise_tab(studio: Studio, actions: Actions) -> None:
             )
             kind, motion, upload, _ = _clip_controls(studio, (DIGITS, UPLOAD))
             length = gr.Slider(2, MOST_WATCHED, 100, step=1, label="Frames to watch, at most")
-            controls = _buttons("Watch", "")
+            go, status = _buttons("Watch", "")
         with gr.Column(scale=3, min_width=330, elem_classes="sv-stage"):
             player = _player("Surprise", None)
     state = gr.State(None, time_to_live=KEPT)
 
-    def on_watch(*values: Any) -> Iterator[Any]:
-        yield from _updates(actions.watch(*values))
+    def on_watch(kind: Any, motion: Any, upload: Any, length: Any) -> Iterator[Any]:
+        yield from _updates(lambda: actions.watch(kind, motion, uploads.find(upload), length))
 
-    runs = [
-        controls.run(controls.go.click, on_watch, [kind, motion, upload, length], [player, state]),
-        _run_download(actions, player, state, controls),
-    ]
-    controls.stop_all(runs)
+    go.click(on_watch, [kind, motion, upload, length], [player, state, status], **COMPUTING)
+    _run_download(actions, player, state, status)
 
 
 def example_number(studio: Studio) -> int:
@@ -249,10 +242,25 @@ def default_wish(studio: Studio) -> Wish:
     return Wish(min(config.context, MOST_CONTEXT), min(2 * config.horizon, MOST_HORIZON), FUTURES, 0)
 
 
-def _updates(steps: Iterator[Step]) -> Iterator[list[Any]]:
-    """Steps as gradio wants them."""
-    for step in with_sentences(steps):
+def _updates(action: Callable[[], Iterator[Step]]) -> Iterator[list[Any]]:
+    """The steps of an action as gradio wants them; what goes wrong before its first step becomes a sentence, too."""
+
+    def steps() -> Iterator[Step]:
+        yield from action()
+
+    for step in with_sentences(steps()):
         yield [gr.skip() if value is None else value for value in step]
+
+
+def _seen(kept: Any, event: gr.EventData) -> Any:
+    """What the server keeps for a visitor, if that is what they see.
+
+    Raises:
+        InputError: it is not: the server was restarted, or has dropped it for others.
+    """
+    if kept is None or kept.id != _told(event, "view"):
+        raise InputError(GONE)
+    return kept
 
 
 def _told(event: gr.EventData, name: str) -> Any:
@@ -261,33 +269,11 @@ def _told(event: gr.EventData, name: str) -> Any:
     return data.get(name) if isinstance(data, dict) else None
 
 
-class _Controls(NamedTuple):
-    """What starts work, what stops it, and where it says how far it is."""
-
-    go: gr.Button
-    stop: gr.Button
-    status: gr.HTML
-
-    def run(self, event: Callable, action: Callable, inputs: list, outputs: list) -> Any:
-        """Lets an event start an action that can be stopped, also while it waits for its turn."""
-        event(None, None, list(self), js=BEGUN, **AT_ONCE)
-        run = event(action, inputs, [*outputs, self.status], trigger_mode="multiple", **COMPUTING)
-        run.failure(None, None, self.status, js=FAILED, **AT_ONCE)
-        run.then(None, None, [self.go, self.stop], js=ENDED, **AT_ONCE)
-        return run
-
-    def stop_all(self, runs: list[Any]) -> None:
-        """Lets the button stop what was started."""
-        done = self.stop.click(lambda: STOPPED, None, self.status, js=STOP, cancels=runs, **AT_ONCE)
-        done.then(None, None, [self.go, self.stop], js=ENDED, **AT_ONCE)
-
-
-def _run_download(actions: Actions, player: gr.HTML, state: gr.State, controls: _Controls) -> Any:
+def _run_download(actions: Actions, player: gr.HTML, state: gr.State, status: gr.HTML) -> None:
     file, unused = gr.File(visible="hidden", elem_classes="sv-hidden"), gr.State()
 
     def on_download(kept: Any, event: gr.EventData) -> Iterator[Any]:
-        yield from _updates(actions.download(kept, _told(event, "kind")))
+        yield from _updates(lambda: actions.download(_seen(kept, event), _told(event, "kind")))
 
-    run = controls.run(player.download, on_download, [state], [file, unused])
+    run = player.download(on_download, [state], [file, unused, status], **COMPUTING)
     run.success(None, file, None, js=SAVE, **AT_ONCE)
-    return run

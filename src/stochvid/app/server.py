@@ -5,40 +5,27 @@ import logging
 import os
 import socket
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from stochvid.app.actions import FULL_DISK, NO_SPACE
-from stochvid.app.clips import MIB, UPLOAD_BYTES
-from stochvid.app.studio import Studio
+from stochvid.app.calls import Calls
+from stochvid.app.guard import Checked, Guard
+from stochvid.app.hosts import Hosts
+from stochvid.app.limits import CONNECTIONS, UPLOAD_BYTES
+from stochvid.app.opening import Opening
+from stochvid.app.uploads import Uploads
 from stochvid.errors import InputError
 
 PORTS_TRIED = 20
 NEEDED = ("gradio", "fastapi", "uvicorn")  # the last two come with the first
-BODY_BYTES = MIB  # of a request that uploads nothing
-FORM_BYTES = 64 * 1024  # around an uploaded file
 GRACE = 1  # seconds that open pages get when the server ends
 
-# The page may load nothing from elsewhere, whatever gradio has in it. It evaluates texts: 'unsafe-eval'.
-POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; font-src 'self' data:; media-src 'self' blob:; worker-src 'self' blob:; "
-    "connect-src 'self' data: blob:; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'"
-)
-HEADERS = {
-    "content-security-policy": POLICY,
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-}
-# Routes of gradio that fetch from elsewhere for a visitor, or do work that the page has no use for.
-REFUSED = ("/gradio_api/proxy=", "/gradio_api/file=http:", "/gradio_api/file=https:", "/gradio_api/process_recording")
 
-Message = dict[str, Any]
-
-
-def serve(model: str, *, host: str = "127.0.0.1", port: int = 7860, device: str = "auto") -> None:
+def serve(
+    model: str, *, host: str = "127.0.0.1", port: int = 7860, device: str = "auto", allow_host: tuple[str, ...] = ()
+) -> None:
     """Shows the page of a model until it is stopped.
 
     Args:
@@ -46,15 +33,17 @@ def serve(model: str, *, host: str = "127.0.0.1", port: int = 7860, device: str 
         host: address to listen on. Whoever can reach it can use the page: there is no login.
         port: to listen on.
         device: auto, cpu or cuda.
+        allow_host: names that it answers to besides localhost and its address, as of a proxy before it.
 
     Raises:
-        InputError: gradio is missing, the port is busy or none, or the model cannot be loaded.
+        InputError: gradio is missing, a name is none, the port is busy or none, or the model cannot be loaded.
     """
     if not all(map(find_spec, NEEDED)):
         raise InputError("the web page needs gradio. Install it: pip install 'stochvid[app]'.")
+    hosts = Hosts(host, port, allow_host)
     with open_port(host, port) as listener, tempfile.TemporaryDirectory(prefix="stochvid-app-") as folder:
-        studio = Studio.open(model, device)
-        run(make_app(studio, Path(folder)), listener, f"{studio.name}: {studio.summary}")
+        uploads = Uploads(Path(folder))
+        run(lambda: _open(model, device, uploads), uploads, hosts, listener)
 
 
 def open_port(host: str, port: int) -> socket.socket:
@@ -101,14 +90,22 @@ def _free_port(host: str, port: int) -> int | None:
     return None
 
 
-def make_app(studio: Studio, folder: Path) -> Callable:
-    """The page as an ASGI application.
+def _open(model: str, device: str, uploads: Uploads) -> tuple[Callable, Any, str]:
+    """Loads a model and makes its page: what answers, what lives as long, and what it is in a line."""
+    from stochvid.app.studio import Studio  # torch; a server without it answers in a second
+
+    studio = Studio.open(model, device)
+    return *make_app(studio, uploads), f"{studio.name}: {studio.summary}"
+
+
+def make_app(studio: Any, uploads: Uploads) -> tuple[Callable, Any]:
+    """The page as an ASGI application, and a context manager to hold while it serves.
 
     Args:
         studio: the model.
-        folder: for uploads and downloads; they are deleted when they are old, the folder is the caller's.
+        uploads: where uploads and downloads are; they are deleted when they are old, the folder is the caller's.
     """
-    os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    os.environ["GRADIO_TEMP_DIR"] = str(uploads.folder)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     import gradio as gr
@@ -117,10 +114,11 @@ def make_app(studio: Studio, folder: Path) -> Callable:
     from stochvid.app.page import build_page, static
     from stochvid.app.theme import FRAME, make_theme
 
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app, page = FastAPI(docs_url=None, redoc_url=None, openapi_url=None), build_page(studio, uploads)
+    page.has_launched = page.is_running = True  # else gradio checks no paths, and takes uploaded SVG for its own
     gr.mount_gradio_app(
         app,
-        build_page(studio),
+        page,
         path="/",
         footer_links=[],
         run_history=False,
@@ -128,78 +126,67 @@ def make_app(studio: Studio, folder: Path) -> Callable:
         max_file_size=UPLOAD_BYTES,
         ssr_mode=False,
         enable_monitoring=False,
+        show_error=False,
         theme=make_theme(),
         css=static("page.css"),
-        head=FRAME,
     )
-    return Guard(app)
+    return Checked(app, Calls(page.fns), f"{FRAME}<script>{static('work.js')}</script>"), app.router.lifespan_context(
+        app
+    )
 
 
 async def _full_disk(_: Any, error: Exception) -> Any:
     """An upload that does not fit on the disk, as a sentence."""
     from fastapi.responses import PlainTextResponse
 
+    from stochvid.app.actions import FULL_DISK, NO_SPACE
+
     if getattr(error, "errno", None) not in NO_SPACE:
         raise error
     return PlainTextResponse(FULL_DISK, status_code=507)
 
 
-class Guard:
-    """Limits what comes in, and tells the browser to load nothing from elsewhere.
+def run(open_page: Callable[[], tuple], uploads: Uploads, hosts: Hosts, listener: socket.socket) -> None:
+    """Serves until a signal comes; the page is made beside it.
 
-    Args:
-        app: to guard.
+    Raises:
+        InputError: as of `open_page`.
     """
-
-    def __init__(self, app: Callable):
-        self.app = app
-
-    async def __call__(self, scope: Message, receive: Callable, send: Callable) -> None:
-        """As ASGI has it."""
-        if scope["type"] != "http":
-            return await self.app(scope, receive, send)
-        path = scope["path"].lower()
-        if path.startswith(REFUSED):
-            return await _answer(send, 404, "There is no such page here.")
-        uploading = path.endswith("/upload")
-        limit = UPLOAD_BYTES + FORM_BYTES if uploading else BODY_BYTES
-        length = dict(scope["headers"]).get(b"content-length", b"0")
-        if length.isdigit() and int(length) > limit:
-            what = f"The file is too large: at most {limit // MIB} MB" if uploading else "The request is too large"
-            return await _answer(send, 413, f"{what}.")
-        received = 0
-
-        async def limited() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            return message if received <= limit else {"type": "http.disconnect"}  # it did not say how long it is
-
-        async def safer(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
-                message = message | {"headers": [*message.get("headers", []), *headers]}
-            await send(message)
-
-        await self.app(scope, limited, safer)
-
-
-async def _answer(send: Callable[[Message], Awaitable[None]], status: int, text: str) -> None:
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": text.encode()})
-
-
-def run(app: Callable, listener: socket.socket, title: str) -> None:
-    """Serves until a signal comes."""
     import uvicorn
 
+    from stochvid.app.connections import make_protocol
+
     host, port = listener.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    print(f"{title}\nOpen http://{shown}:{port} in a browser. Ctrl-C ends it.", flush=True)
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    title = ""
+
+    def build() -> tuple[Callable, Any]:
+        nonlocal title
+        app, life, title = open_page()
+        return app, life
+
+    def ready() -> None:
+        print(f"{title}\nOpen {url} in a browser. Ctrl-C ends it.", flush=True)
+
+    def failed() -> None:
+        server.should_exit = True
+
+    opening = Opening(build, ready, failed)
     logging.getLogger("uvicorn.error").addFilter(_is_news)
-    config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=GRACE, lifespan="on")
-    uvicorn.Server(config).run(sockets=[listener])
+    config = uvicorn.Config(
+        Guard(opening, uploads, hosts),
+        http=make_protocol(),
+        ws="none",
+        log_level="error",
+        timeout_graceful_shutdown=GRACE,
+        lifespan="on",
+        limit_concurrency=CONNECTIONS,
+    )
+    server = uvicorn.Server(config)
+    print(f"Loading the model; {url} tells when it is there.", flush=True)
+    server.run(sockets=[listener])
+    if opening.error:
+        raise opening.error
 
 
 def _is_news(record: logging.LogRecord) -> bool:

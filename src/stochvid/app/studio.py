@@ -3,8 +3,9 @@
 Nothing is kept here but the model, so visitors cannot meet. Axes as in `models/svg.py`.
 """
 
+import secrets
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Self
 
@@ -98,6 +99,11 @@ class Wish:
     branch: Branch | None = None
 
 
+def new_id() -> str:
+    """A name that nothing else has."""
+    return secrets.token_urlsafe(12)
+
+
 @dataclass
 class Futures:
     """Futures that a visitor looks at.
@@ -106,11 +112,13 @@ class Futures:
         job: the clip.
         wish: what they were drawn with.
         prediction: B = 1, on the CPU, frames uint8.
+        id: that no other has, of this server or another; copies keep it.
     """
 
     job: Job
     wish: Wish
     prediction: Prediction
+    id: str = field(default_factory=new_id)
 
     def branch(self, sample: int, frames: int) -> Branch:
         """One of them, to be followed for its first frames.
@@ -176,6 +184,7 @@ class Watched:
         series: the columns of `surprise.csv`.
         bounces: (T,) bool where they are known, else None.
         fps: frames per second, None where it is not known.
+        id: as of `Futures`.
     """
 
     name: str
@@ -184,6 +193,7 @@ class Watched:
     series: dict[str, np.ndarray]
     bounces: np.ndarray | None
     fps: float | None
+    id: str = field(default_factory=new_id)
 
 
 def watch(studio: Studio, source: Source, frames: Iterator[np.ndarray], smooth: float) -> Iterator[int | Watched]:

@@ -9,6 +9,10 @@ MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
 FRAME = """<style>
   .gradio-container { width: 100%; max-width: 1360px !important; margin: 0 auto !important; padding: 0 !important; }
   .gradio-container .main.app { padding: 14px clamp(10px, 2vw, 24px) 32px !important; }
+  .gradio-container.gradio-container.gradio-container *:focus-visible {
+    outline: 2px solid #1d5fc2 !important; outline-offset: 2px !important;
+  }
+  .dark .gradio-container.gradio-container.gradio-container *:focus-visible { outline-color: #7db1ff !important; }
   footer { display: none !important; }
 </style>"""
 

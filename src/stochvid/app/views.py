@@ -40,7 +40,7 @@ def futures_view(shown: Futures) -> dict[str, Any]:
             }
         )
     view = {
-        "mode": "futures", "title": job.clip.name, "known": known, "total": known + horizon,
+        "id": shown.id, "mode": "futures", "title": job.clip.name, "known": known, "total": known + horizon,
         "tracks": tracks, "fps": _speed(job.clip.fps), "path": _path(wish.branch, known),
         "shared": known + (wish.branch.frames if wish.branch else 0),
     }  # fmt: skip
@@ -59,7 +59,8 @@ def surprise_view(shown: Watched) -> dict[str, Any]:
     total, series = len(shown.frames), shown.series
     later = list(range(total, total + len(shown.explained)))
     view = {
-        "mode": "surprise", "title": shown.name, "known": 0, "total": total, "fps": _speed(shown.fps), "path": [],
+        "id": shown.id, "mode": "surprise", "title": shown.name, "known": 0, "total": total, "path": [],
+        "fps": _speed(shown.fps),
         "tracks": [
             {"label": "The video", "tone": "truth", "frames": list(range(total))},
             {"label": "As the model explains it", "tone": "future", "frames": [0, *later]},

@@ -18,7 +18,7 @@ from stochvid.errors import InputError
 from stochvid.models.pretrained import WEIGHTS
 from stochvid.models.svg import SVG
 from stochvid.runs import folder_name
-from stochvid.untrusted import check_archive, check_frame, check_npy
+from stochvid.untrusted import check_archive, check_directory, check_frame, check_npy
 
 BATCH = 100  # clips whose batch-norm statistics are taken together: the batch of the published code
 STRAY = 0.5  # values may stray so far from [0, 1] and are clipped; farther, they are on another scale
@@ -215,6 +215,7 @@ def _load(path: Path) -> dict[str, np.ndarray]:
         with open(path, "rb") as file:
             if file.peek(6).startswith(b"\x93NUMPY"):
                 check_npy(file)
+        check_directory(path)
         loaded = np.load(path, mmap_mode="r", allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             return {"predictions": loaded}

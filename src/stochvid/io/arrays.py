@@ -12,7 +12,7 @@ from typing import IO
 import numpy as np
 
 from stochvid.errors import InputError
-from stochvid.untrusted import MOST_CLIPS, check_archive, check_frame, check_npy
+from stochvid.untrusted import MOST_CLIPS, check_archive, check_directory, check_frame, check_npy
 
 KEYS = ("frames", "clip", "video", "sequences")  # sequences: the public test sets of Franceschi et al. (2020)
 CHANNELS = (1, 3, 4)
@@ -115,6 +115,7 @@ def _header(path: Path) -> tuple[str | None, tuple[int, ...], np.dtype]:
     if path.suffix.lower() == ".npy":
         with open(path, "rb") as file:
             return None, *_npy_header(file, path.stat().st_size)
+    check_directory(path)
     with zipfile.ZipFile(path) as archive:
         check_archive(archive, path)
         keys = [name.removesuffix(".npy") for name in archive.namelist()]

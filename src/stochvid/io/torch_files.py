@@ -17,7 +17,7 @@ import numpy as np
 
 from stochvid.errors import InputError
 from stochvid.io.unpickling import StoredTensor, unpickled
-from stochvid.untrusted import check_archive, shown
+from stochvid.untrusted import check_archive, check_directory, shown
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # at the beginning of the old format
 DAMAGED = (
@@ -111,6 +111,7 @@ def _read_zip(file: BinaryIO, path: Path) -> tuple[Any, dict[str, bytes]]:
 @contextmanager
 def _archive(file: BinaryIO, path: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]]:
     """A zip archive of torch.save, and its entries by the names within it."""
+    check_directory(path)
     with zipfile.ZipFile(file) as archive:
         check_archive(archive, path)
         if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):

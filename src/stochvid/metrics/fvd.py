@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from stochvid.errors import InputError
-from stochvid.untrusted import check_archive
+from stochvid.untrusted import check_archive, check_directory
 
 TOUCHES_FILES = re.compile(rb"\b(save|from_file|load_tensor)\b")  # all of torch's operators that take a file's name
 LEAST_CLIPS = 256  # below, the estimate says more about the number of clips than about the model
@@ -89,6 +89,7 @@ def _check_script(path: Path) -> None:
     Raises:
         ValueError: it does.
     """
+    check_directory(path)
     with zipfile.ZipFile(path) as archive:
         check_archive(archive, path)
         if changed := archive.testzip():

@@ -20,7 +20,7 @@ const make = (tag, options = {}, ...children) => {
 // ------------------------------------------------------------------------------------------------- the parts, once
 
 const path = make("nav", { class: "sv-path", "aria-label": "Futures that are followed" });
-const branch = make("button", { type: "button", class: "sv-button strong", onclick: () => ask("branch", { sample: seen.selected, frame: seen.frame }) });
+const branch = make("button", { type: "button", class: "sv-button strong", onclick: () => ask("branch", { sample: seen.selected, frame: parting() }) });
 const files = make("span", { class: "sv-files" });
 const grid = make("div", { class: "sv-grid", role: "group", "aria-label": `${root.dataset.label} side by side` });
 const play = make("button", { type: "button", class: "sv-play", onclick: () => setPlaying(!seen.playing) });
@@ -98,7 +98,7 @@ const show = async (view) => {
   buildPeaks();
   buildLegend();
   layOut();
-  const start = view.path.length ? Math.min(view.shared, view.total) : 1;
+  const start = view.path.length ? Math.min(view.shared, view.total) : calm ? Math.min(view.known + 1, view.total) : 1;
   setFrame(before && before.total === view.total && !view.path.length ? seen.frame : start);
   setPlaying(!calm);
   if (before && window.innerWidth < 760) root.scrollIntoView({ behavior: calm ? "auto" : "smooth", block: "start" });
@@ -187,6 +187,7 @@ const setPlaying = (playing) => {
   seen.playing = playing && Boolean(seen.view);
   play.textContent = seen.playing ? "❚❚" : "▶";
   play.setAttribute("aria-label", seen.playing ? "Pause" : "Play");
+  if (seen.view) tell();
   if (!seen.playing) return;
   const period = 1000 / seen.view.fps;
   const step = () => {
@@ -221,6 +222,8 @@ const phase = () => {
   return frame <= view.known ? "given" : frame <= view.shared ? "followed" : "predicted";
 };
 
+const parting = () => Math.min(Math.max(seen.frame, seen.view.known), seen.view.total - 1);
+
 const tell = () => {
   const { view, frame, selected } = seen;
   const what = phase();
@@ -235,8 +238,9 @@ const tell = () => {
     return;
   }
   branch.hidden = false;
-  branch.disabled = !view.latents || frame < view.known || frame >= view.total;
-  branch.textContent = `More like future ${selected + 1} after frame ${Math.min(Math.max(frame, view.known), view.total - 1)}`;
+  // what is pressed while it plays must not change under the pointer
+  branch.disabled = !view.latents || (!seen.playing && (frame < view.known || frame >= view.total));
+  branch.textContent = `More like future ${selected + 1} after ${seen.playing ? "this frame" : `frame ${parting()}`}`;
   if (!view.curve) {
     caption(above, "This model has no latents: its future is one, and it does not say how sure it is.", []);
     return caption(between, "", []);
@@ -251,11 +255,11 @@ const caption = (node, words, values) => {
   node.replaceChildren(make("span", {}, words), make("span", { class: "sv-values" }, ...parts));
 };
 
-// one thing at a time: the page says when it is at work (page.py)
+// one thing at a time: the page says when it is at work (work.js)
 const ask = (name, data) => {
-  if (document.body.dataset.busy) return;
+  if (window.stochvid.busy()) return;
   setPlaying(false);
-  trigger(name, data); // "branch", "back" or "download"
+  trigger(name, { ...data, view: seen.view.id }); // "branch", "back" or "download"
 };
 
 // -------------------------------------------------------------------------------------------------------- charts
