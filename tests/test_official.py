@@ -14,12 +14,12 @@ from torch import nn
 
 from conftest import STOCHVID
 from official_files import make_checkpoint, published_modules, save_checkpoint
-from oracle import OracleSVG
+from oracle import OracleSVG, copy_weights
 from stochvid import SVG, InputError
 from stochvid.evaluate import evaluate
 from stochvid.io.official import read_official
 from stochvid.models.noise import content_ids, latent_noise
-from test_svg import make_clips, narrow
+from test_svg import make_clips, make_model, narrow
 
 KINDS = (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d, nn.Linear, nn.LSTMCell)
 
@@ -102,6 +102,21 @@ def test_batch_statistics_need_a_batch_and_stay_out_of_the_model(made):
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     with pytest.raises(InputError, match="two clips or more"):
         copy.predict(context[:1], 2)
+
+
+@pytest.mark.parametrize("prior", ["learned", "fixed"])
+def test_batch_statistics_are_those_of_one_frame_at_a_time_in_reconstructions_too(prior):
+    """The published loop in training mode, under the posterior alone."""
+    config = narrow(prior=prior, future_skip="second_last", context_latent="sample", image_size=32, context=3)
+    model = make_model(config)
+    oracle = copy_weights(model, OracleSVG(config).double()).train()
+    clips = make_clips(config, 6, batch=4)
+    noise = latent_noise(0, range(4), 2, 5, config.z_dim).double()
+    seen = model.for_inference(batch_statistics=True).observe(clips, noise, context=3)
+    with torch.no_grad():
+        for s in range(2):
+            rebuilt = oracle.reconstruct(clips, noise[:, s])
+            torch.testing.assert_close(seen.frames[:, s], rebuilt, rtol=1e-9, atol=1e-12)
 
 
 def write(tmp_path, size=64, old=True, change=None, **changes):
