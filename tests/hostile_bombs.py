@@ -214,7 +214,12 @@ def _writes(make: Callable[[], bytes]) -> Attack:
 
 def official_attacks() -> dict[str, Attack]:
     """Attacks on checkpoints of the published code, whatever the format."""
+    from hostile_models import torch_stream
+
     attacks = {name: _writes(lambda code=code: in_zip(code)) for name, code in ABSURD.items()}
+    for name, code in pickles().items():
+        attacks[f"zip: {name}"] = _writes(lambda code=code: in_zip(code))
+        attacks[f"stream: {name}"] = _writes(lambda code=code: torch_stream(code))
     for name, code in TENSORS.items():
         attacks[f"tensor: {name}"] = _writes(lambda code=code: in_zip(checkpoint(encoder_with(code), **OPT)))
     return attacks | {
