@@ -125,7 +125,7 @@ NUMBERS = (
     "channels", "g_dim", "z_dim", "rnn_size", "n_past", "n_future", "predictor_rnn_layers", "posterior_rnn_layers",
     "beta",
 )  # fmt: skip
-OPT = dict.fromkeys(NUMBERS, b"K\1") | {"image_width": b"K\x40"}
+OPT = dict.fromkeys(NUMBERS, b"K\1") | {"image_width": b"K\x40", "n_past": b"K\2"}
 WRONG_OPT = {
     "text as width": {"image_width": text("64" * 100_000)},
     "a doubled tuple as width": {"image_width": DOUBLED},
@@ -219,7 +219,7 @@ def official_attacks() -> dict[str, Attack]:
     attacks = {name: _writes(lambda code=code: in_zip(code)) for name, code in ABSURD.items()}
     for name, code in pickles().items():
         attacks[f"zip: {name}"] = _writes(lambda code=code: in_zip(code))
-        attacks[f"stream: {name}"] = _writes(lambda code=code: torch_stream(code))
+        attacks[f"stream: {name}"] = _writes(lambda code=code: torch_stream(code, []))
     for name, code in TENSORS.items():
         attacks[f"tensor: {name}"] = _writes(lambda code=code: in_zip(checkpoint(encoder_with(code), **OPT)))
     return attacks | {

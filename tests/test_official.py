@@ -232,6 +232,64 @@ def test_other_files_are_refused(tmp_path, kind):
         read_official(tmp_path / "x.pth")
 
 
+def _archive(*names):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name in names:
+            archive.writestr(name, b"x")
+    return packed.getvalue()
+
+
+TAKEN_FOR_ONE = {
+    "is an HTML page": b"\n<!DOCTYPE html><html><title>svg.pth - Google Drive</title>",
+    "is a Git LFS pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 9\n",
+    "is a safetensors file": struct.pack("<Q", 2) + b"{}",
+    "is packed with gzip": b"\x1f\x8b\x08" + bytes(20),
+    "is a tar archive": b"x" * 257 + b"ustar\0" + bytes(300),
+    "is an HDF5 file": b"\x89HDF\r\n\x1a\n" + bytes(100),
+    "is empty": b"",
+    "is nothing but zeros": bytes(1000),
+    "is an Office document": _archive("[Content_Types].xml", "word/document.xml"),
+    "is a NumPy archive": _archive("frames.npy"),
+    "is a zip archive that holds 'models/svg.pth'": _archive("models/svg.pth"),
+    "is a zip archive of something else": _archive("readme.txt", "a/b"),
+    "is a TorchScript archive": _archive("x/data.pkl", "x/constants.pkl", "x/code/__torch__.py"),
+}
+
+
+@pytest.mark.parametrize("said", TAKEN_FOR_ONE)
+def test_a_file_that_people_take_for_a_checkpoint_is_called_what_it_is(tmp_path, said):
+    (tmp_path / "svg.pth").write_bytes(TAKEN_FOR_ONE[said])
+    with pytest.raises(InputError, match=f"svg.pth' {said}.*, not a checkpoint"):
+        read_official(tmp_path / "svg.pth")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (
+            lambda held: held["encoder"].c1.main[0].weight.data.fill_(float("nan")),
+            "'encoder.stages.0.0.weight' holds NaN",
+        ),
+        (lambda held: held["posterior"].embed.bias.data.fill_(float("inf")), "'posterior.embed.bias' holds NaN or inf"),
+        (lambda held: held["encoder"].c1.main[1].running_var.fill_(-1), "'encoder.stages.0.1.running_var' .* below 0"),
+    ],
+)
+def test_weights_that_no_model_works_with_are_refused(tmp_path, spoil, said):
+    path = write(tmp_path, change=spoil)
+    with pytest.raises(InputError, match=f"svg.pth': {said}"):
+        read_official(path)
+
+
+def test_a_state_dict_and_a_module_are_told_apart_from_a_checkpoint(tmp_path):
+    torch.save(nn.Linear(2, 2).state_dict(), tmp_path / "x.pth")
+    with pytest.raises(InputError, match=r"is a state dict, tensors without their modules \(the first is 'weight'\)"):
+        read_official(tmp_path / "x.pth")
+    torch.save(nn.Linear(2, 2), tmp_path / "x.pth")
+    with pytest.raises(InputError, match=r"it is an object of torch\.nn\.modules\.linear\.Linear, not modules"):
+        read_official(tmp_path / "x.pth")
+
+
 def test_checkpoints_of_something_else_are_refused(tmp_path):
     torch.save({"weights": torch.ones(3)}, tmp_path / "x.pth")
     with pytest.raises(InputError, match="has no 'opt'"):
@@ -261,12 +319,13 @@ def test_the_command_leaves_a_model_that_predicts_with_either_statistics(tmp_pat
     code, said = stochvid("import", str(path), "model")
     assert code == 0, said
     assert "SVG-LP, DCGAN, 64×64×1, 3 → 3 frames" in said
-    assert "--batch-statistics" in said
+    line = said.strip().splitlines()[-1].removeprefix("Draw futures with: stochvid ")
+    assert line == "predict model moving-mnist:1 moving-mnist:2 --batch-statistics"
     code, said = stochvid("import", str(path), "model")
     assert code == 2
     assert "--overwrite" in said
     clips = ["moving-mnist:1", "moving-mnist:2"]
-    code, said = stochvid("predict", "model", *clips, "--samples", "2", "--batch-statistics", "--out", "batch")
+    code, said = stochvid(*line.split(), "--samples", "2", "--out", "batch")
     assert code == 0, said
     code, said = stochvid("predict", "model", clips[0], "--samples", "2", "--batch-statistics", "--out", "one")
     assert code == 2
