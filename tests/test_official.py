@@ -119,6 +119,19 @@ def test_batch_statistics_are_those_of_one_frame_at_a_time_in_reconstructions_to
             torch.testing.assert_close(seen.frames[:, s], rebuilt, rtol=1e-9, atol=1e-12)
 
 
+def test_batch_statistics_are_as_exact_in_fp32_as_in_the_published_loop():
+    """Frames with little contrast, whose variance is easily lost: against float64."""
+    config = narrow(backbone="vgg", image_size=64, base_channels=8)
+    model = make_model(config)
+    frames = make_clips(config, 8, batch=4).flatten(0, 1) * 0.1 + 0.8
+    loop = copy_weights(model, OracleSVG(config).double()).train()
+    with torch.no_grad():
+        exact = model.for_inference(batch_statistics=True).encoder(frames)[0]
+        ours = model.float().for_inference(batch_statistics=True).encoder(frames.float())[0]
+        theirs = loop.float().encoder(frames.float())[0]
+    assert (ours - exact).abs().mean() < 2 * (theirs - exact).abs().mean() < 1e-4
+
+
 def write(tmp_path, size=64, old=True, change=None, **changes):
     with published_modules(size) as classes:
         held = make_checkpoint(classes, sizes(**changes))
