@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-SPARE = 1 << 30  # bytes that a case may take over the honest load
+SPARE = 1 << 30  # bytes that a case may take over the honest load, unless its loader says otherwise
 SILENCE = 60  # seconds of the clock after which a child is given up that says nothing
 BASE = "honest"  # folder of the input as it was written
 
@@ -39,12 +39,14 @@ class Loader:
         load: reads that input.
         attacks: other changes by name: each is given the folder after the honest input was written to it.
         seconds: of processor time that a case may take: the machine may be busy with other things.
+        spare: bytes that a case may take over the honest load.
     """
 
     make: Callable[[Path], Sequence[Path]]
     load: Callable[[Path], Any]
     attacks: dict[str, Callable[[Path], Any]] = field(default_factory=dict)
     seconds: float = 20
+    spare: int = SPARE
 
 
 @dataclass(frozen=True)
@@ -197,7 +199,7 @@ def _begin(loader: Loader, folder: Path) -> list[Path]:
     files = [path.relative_to(honest) for path in loader.make(honest)]
     loader.load(_fresh(folder))
     # the data segment: not the address space (RLIMIT_AS), which maps of files of any size may take at no cost
-    limit = _status("VmData") + SPARE
+    limit = _status("VmData") + loader.spare
     resource.setrlimit(resource.RLIMIT_DATA, (limit, resource.RLIM_INFINITY))
     return files
 
@@ -234,7 +236,7 @@ def _outcome(loader: Loader, target: Path, limited: bool = True) -> dict[str, An
         resource.setrlimit(resource.RLIMIT_DATA, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         outcome = _outcome(loader, target, limited=False)
         resource.setrlimit(resource.RLIMIT_DATA, limit)
-        return outcome if outcome["peak"] * 2**20 > SPARE else outcome | {"how": "refused"}
+        return outcome if outcome["peak"] * 2**20 > loader.spare else outcome | {"how": "refused"}
     seconds, peak = time.process_time() - begin, _status("VmHWM") - before
     return {"how": how, "said": said[-3000:], "peak": peak / 2**20, "seconds": seconds}
 

@@ -14,6 +14,7 @@ from hostile_arrays import (
     make_npz,
     make_predictions,
 )
+from hostile_bombs import official_attacks
 from hostile_evaluation import (
     JOURNAL,
     METRICS,
@@ -70,7 +71,7 @@ LOADERS = {
     "model": Loader(make_model, load_model, MODEL),
     "ckpt": Loader(make_ckpt, load_checkpoint, torch_attacks("step-00000001.ckpt")),
     "official_old": Loader(make_official(True), load_official, torch_attacks("svg.pth")),
-    "official_zip": Loader(make_official(False), load_official),
+    "official_zip": Loader(make_official(False), load_official, official_attacks(), seconds=10, spare=500 << 20),
     "lpips": Loader(make_lpips, load_lpips, torch_attacks("alex.pth")),
     "fvd": Loader(
         make_i3d,

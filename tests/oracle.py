@@ -183,14 +183,22 @@ class OracleSVG(nn.Module):
 
     def loss(self, x, noise):
         """x (B, T, C, H, W), noise (B, T − 1, Z): Σ MSE + β Σ KL."""
+        steps = zip(self._observed(x, noise), x[:, 1:].unbind(1), strict=True)
+        return sum(F.mse_loss(frame, true) + self.config.beta * kl for (frame, kl), true in steps)
+
+    def reconstruct(self, x, noise):
+        """The frames that these are taken for, (B, T − 1, C, H, W)."""
+        return torch.stack([frame for frame, _ in self._observed(x, noise)], 1)
+
+    def _observed(self, x, noise):
+        """Frame and KL of each step."""
         c = self.config
         s = self._start(x.shape[0])
-        mse = kl = 0.0
         for t in range(2, x.shape[1] + 1):
             h, new_skip = self.encoder(x[:, t - 2])
             if self._new_skip(t, c.context):
                 skip = new_skip
-            z = noise[:, t - 2, :0]
+            z, kl = noise[:, t - 2, :0], 0.0
             if c.prior != "none":
                 h_target, _ = self.encoder(x[:, t - 1])
                 mu, log_var, s["posterior"] = self.posterior(h_target, s["posterior"])
@@ -201,10 +209,9 @@ class OracleSVG(nn.Module):
                     mu_p, log_var_p = torch.zeros_like(mu), torch.zeros_like(mu)
                 sigma1, sigma2 = torch.exp(0.5 * log_var), torch.exp(0.5 * log_var_p)
                 kld = torch.log(sigma2 / sigma1) + (sigma1**2 + (mu - mu_p) ** 2) / (2 * sigma2**2) - 0.5
-                kl = kl + kld.sum() / x.shape[0]
+                kl = kld.sum() / x.shape[0]
             g, s["predictor"] = self.predictor(torch.cat([h, z], 1), s["predictor"])
-            mse = mse + F.mse_loss(self.decoder(g, skip), x[:, t - 1])
-        return mse + c.beta * kl
+            yield self.decoder(g, skip), kl
 
     def rollout(self, x, horizon, noise):
         """x (B, K, C, H, W), noise (B, S, K − 1 + horizon, Z) → frames (B, S, horizon, C, H, W) and the priors."""

@@ -53,12 +53,13 @@ def test_latents_are_the_priors_mean_and_spread_with_the_noise_of_the_future(mod
     close(drawn.latents, drawn.prior_mean + drawn.prior_std * noise)
 
 
-def test_a_branch_begins_bit_for_bit_as_the_future_it_follows_and_then_parts(model):
+def test_a_branch_begins_as_the_future_it_follows_and_then_parts(model):
     context = make_clips(model.config, 3)
     parent = model.predict(context, 5, 4, seed=1)
     branches = model.predict(context, 5, 4, seed=1, branch=Branch(1, 2, 3))
     for values, followed in ((branches.frames, parent.frames), (branches.latents, parent.latents)):
-        assert torch.equal(values[:, :, :3], followed[:, 2:3, :3].expand_as(values[:, :, :3]))
+        close(values[:, :, :3], followed[:, 2:3, :3].expand_as(values[:, :, :3]))
+        assert torch.equal(values[:, :, :3], values[:, :1, :3].expand_as(values[:, :, :3]))  # it is drawn once
         parted = [values[0, s, 3] for s in range(4)] + [followed[0, s, 3] for s in range(4)]
         assert all(not torch.equal(a, b) for i, a in enumerate(parted) for b in parted[:i])
 
@@ -68,17 +69,17 @@ def test_a_branch_of_a_branch_follows_it_back_to_the_root(model):
     first = Branch(1, 0, 2)
     children = model.predict(context, 6, 2, seed=4, branch=first)
     grandchildren = model.predict(context, 6, 2, seed=4, branch=Branch(4, 1, 4, parent=first))
-    assert torch.equal(grandchildren.frames[:, 0, :4], children.frames[:, 1, :4])
-    assert torch.equal(grandchildren.frames[:, 0, :2], model.predict(context, 2, 2, seed=1).frames[:, 0])
+    close(grandchildren.frames[:, 0, :4], children.frames[:, 1, :4])
+    close(grandchildren.frames[:, 0, :2], model.predict(context, 2, 2, seed=1).frames[:, 0])
     earlier = model.predict(context, 6, 2, seed=4, branch=Branch(4, 1, 1, parent=first))  # before it had parted
-    assert torch.equal(earlier.frames[:, 0, :1], children.frames[:, 1, :1])
+    close(earlier.frames[:, 0, :1], children.frames[:, 1, :1])
 
 
 def test_a_branch_keeps_the_temperature_of_what_it_follows(model):
     context = make_clips(model.config, 3)
     wild = model.predict(context, 4, 2, temperature=1.7)
     calm = model.predict(context, 4, 2, temperature=0.0, branch=Branch(0, 1, 2, temperature=1.7))
-    assert torch.equal(calm.frames[:, 0, :2], wild.frames[:, 1, :2])
+    close(calm.frames[:, 0, :2], wild.frames[:, 1, :2])
     close(calm.latents[:, :, 2:], calm.prior_mean[:, :, 2:])
 
 

@@ -31,6 +31,10 @@ FAST = {
     "model": ("config.json is", "predictor_layers is", "base_channels is", "clips: ", "weights: "),
     "ckpt": ("zip: ", "bomb", "overlapping", "names outside", "a pipe"),
     "official_old": ("stream: ", "a pipe"),
+    "official_zip": (
+        "holds", "shares", "names of a mega", "tensor: ", "text as", "a doubled", "beta", "zip: sizes", "zip: names of",
+        "zip: keys of one", "zip: memo", "one cell",
+    ),
     "lpips": ("zip: doubled", "zip: runs", "zip: absurd"),
     "fvd": ("writes a file", "reads a file", "bomb"),
     "npy": None,

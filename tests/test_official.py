@@ -14,12 +14,12 @@ from torch import nn
 
 from conftest import STOCHVID
 from official_files import make_checkpoint, published_modules, save_checkpoint
-from oracle import OracleSVG
+from oracle import OracleSVG, copy_weights
 from stochvid import SVG, InputError
 from stochvid.evaluate import evaluate
 from stochvid.io.official import read_official
 from stochvid.models.noise import content_ids, latent_noise
-from test_svg import make_clips, narrow
+from test_svg import make_clips, make_model, narrow
 
 KINDS = (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d, nn.Linear, nn.LSTMCell)
 
@@ -102,6 +102,34 @@ def test_batch_statistics_need_a_batch_and_stay_out_of_the_model(made):
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     with pytest.raises(InputError, match="two clips or more"):
         copy.predict(context[:1], 2)
+
+
+@pytest.mark.parametrize("prior", ["learned", "fixed"])
+def test_batch_statistics_are_those_of_one_frame_at_a_time_in_reconstructions_too(prior):
+    """The published loop in training mode, under the posterior alone."""
+    config = narrow(prior=prior, future_skip="second_last", context_latent="sample", image_size=32, context=3)
+    model = make_model(config)
+    oracle = copy_weights(model, OracleSVG(config).double()).train()
+    clips = make_clips(config, 6, batch=4)
+    noise = latent_noise(0, range(4), 2, 5, config.z_dim).double()
+    seen = model.for_inference(batch_statistics=True).observe(clips, noise, context=3)
+    with torch.no_grad():
+        for s in range(2):
+            rebuilt = oracle.reconstruct(clips, noise[:, s])
+            torch.testing.assert_close(seen.frames[:, s], rebuilt, rtol=1e-9, atol=1e-12)
+
+
+def test_batch_statistics_are_as_exact_in_fp32_as_in_the_published_loop():
+    """Frames with little contrast, whose variance is easily lost: against float64."""
+    config = narrow(backbone="vgg", image_size=64, base_channels=8)
+    model = make_model(config)
+    frames = make_clips(config, 8, batch=4).flatten(0, 1) * 0.1 + 0.8
+    loop = copy_weights(model, OracleSVG(config).double()).train()
+    with torch.no_grad():
+        exact = model.for_inference(batch_statistics=True).encoder(frames)[0]
+        ours = model.float().for_inference(batch_statistics=True).encoder(frames.float())[0]
+        theirs = loop.float().encoder(frames.float())[0]
+    assert (ours - exact).abs().mean() < 2 * (theirs - exact).abs().mean() < 1e-4
 
 
 def write(tmp_path, size=64, old=True, change=None, **changes):
@@ -217,6 +245,64 @@ def test_other_files_are_refused(tmp_path, kind):
         read_official(tmp_path / "x.pth")
 
 
+def _archive(*names):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name in names:
+            archive.writestr(name, b"x")
+    return packed.getvalue()
+
+
+TAKEN_FOR_ONE = {
+    "is an HTML page": b"\n<!DOCTYPE html><html><title>svg.pth - Google Drive</title>",
+    "is a Git LFS pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 9\n",
+    "is a safetensors file": struct.pack("<Q", 2) + b"{}",
+    "is packed with gzip": b"\x1f\x8b\x08" + bytes(20),
+    "is a tar archive": b"x" * 257 + b"ustar\0" + bytes(300),
+    "is an HDF5 file": b"\x89HDF\r\n\x1a\n" + bytes(100),
+    "is empty": b"",
+    "is nothing but zeros": bytes(1000),
+    "is an Office document": _archive("[Content_Types].xml", "word/document.xml"),
+    "is a NumPy archive": _archive("frames.npy"),
+    "is a zip archive that holds 'models/svg.pth'": _archive("models/svg.pth"),
+    "is a zip archive of something else": _archive("readme.txt", "a/b"),
+    "is a TorchScript archive": _archive("x/data.pkl", "x/constants.pkl", "x/code/__torch__.py"),
+}
+
+
+@pytest.mark.parametrize("said", TAKEN_FOR_ONE)
+def test_a_file_that_people_take_for_a_checkpoint_is_called_what_it_is(tmp_path, said):
+    (tmp_path / "svg.pth").write_bytes(TAKEN_FOR_ONE[said])
+    with pytest.raises(InputError, match=f"svg.pth' {said}.*, not a checkpoint"):
+        read_official(tmp_path / "svg.pth")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (
+            lambda held: held["encoder"].c1.main[0].weight.data.fill_(float("nan")),
+            "'encoder.stages.0.0.weight' holds NaN",
+        ),
+        (lambda held: held["posterior"].embed.bias.data.fill_(float("inf")), "'posterior.embed.bias' holds NaN or inf"),
+        (lambda held: held["encoder"].c1.main[1].running_var.fill_(-1), "'encoder.stages.0.1.running_var' .* below 0"),
+    ],
+)
+def test_weights_that_no_model_works_with_are_refused(tmp_path, spoil, said):
+    path = write(tmp_path, change=spoil)
+    with pytest.raises(InputError, match=f"svg.pth': {said}"):
+        read_official(path)
+
+
+def test_a_state_dict_and_a_module_are_told_apart_from_a_checkpoint(tmp_path):
+    torch.save(nn.Linear(2, 2).state_dict(), tmp_path / "x.pth")
+    with pytest.raises(InputError, match=r"is a state dict, tensors without their modules \(the first is 'weight'\)"):
+        read_official(tmp_path / "x.pth")
+    torch.save(nn.Linear(2, 2), tmp_path / "x.pth")
+    with pytest.raises(InputError, match=r"it is an object of torch\.nn\.modules\.linear\.Linear, not modules"):
+        read_official(tmp_path / "x.pth")
+
+
 def test_checkpoints_of_something_else_are_refused(tmp_path):
     torch.save({"weights": torch.ones(3)}, tmp_path / "x.pth")
     with pytest.raises(InputError, match="has no 'opt'"):
@@ -246,12 +332,13 @@ def test_the_command_leaves_a_model_that_predicts_with_either_statistics(tmp_pat
     code, said = stochvid("import", str(path), "model")
     assert code == 0, said
     assert "SVG-LP, DCGAN, 64×64×1, 3 → 3 frames" in said
-    assert "--batch-statistics" in said
+    line = said.strip().splitlines()[-1].removeprefix("Draw futures with: stochvid ")
+    assert line == "predict model moving-mnist:1 moving-mnist:2 --batch-statistics"
     code, said = stochvid("import", str(path), "model")
     assert code == 2
     assert "--overwrite" in said
     clips = ["moving-mnist:1", "moving-mnist:2"]
-    code, said = stochvid("predict", "model", *clips, "--samples", "2", "--batch-statistics", "--out", "batch")
+    code, said = stochvid(*line.split(), "--samples", "2", "--out", "batch")
     assert code == 0, said
     code, said = stochvid("predict", "model", clips[0], "--samples", "2", "--batch-statistics", "--out", "one")
     assert code == 2

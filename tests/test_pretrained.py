@@ -104,3 +104,14 @@ def test_saving_where_one_cannot_write_says_so(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot write to folder"):
         SVG(ModelConfig(**SMALL)).save_pretrained(tmp_path / "file" / "model")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("encoder.head.0.weight", float("nan")), ("encoder.head.1.running_var", -1.0)]
+)
+def test_a_model_that_can_draw_nothing_is_refused(tmp_path, name, value):
+    model = SVG(ModelConfig(**SMALL))
+    model.state_dict()[name].fill_(value)
+    model.save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=rf"safetensors': {name!r} holds .*, so nothing can be drawn with it"):
+        SVG.from_pretrained(tmp_path)

@@ -132,6 +132,17 @@ def test_what_was_logged_after_the_checkpoint_is_forgotten_on_resume(tmp_path):
     assert [row["step"] for row in rows(tmp_path / "run", "train")] == list("12345678")
 
 
+def test_the_validation_at_a_runs_end_is_kept_when_the_run_goes_on(tmp_path):
+    train(tiny(6, optim={"lr": 1e-2}), tmp_path / "run")
+    ended = rows(tmp_path / "run", "val")
+    train(tiny(8, optim={"lr": 1e-2}), tmp_path / "run", resume=True)
+    whole = rows(tmp_path / "run", "val")
+    assert [row["step"] for row in whole] == ["4", "6", "8"]
+    assert whole[:2] == ended
+    log = AtomicCheckpointIO().load_checkpoint(Run(tmp_path / "run").checkpoints()[-1])["log"]
+    assert log["best"][0] == int(min(whole, key=lambda row: float(row["loss"]))["step"])
+
+
 def test_a_changed_setting_is_refused_by_name(tmp_path):
     train(tiny(2), tmp_path / "run")
     with pytest.raises(InputError, match=r"--data\.batch_size is 4 in the run, but 8 was given"):

@@ -50,6 +50,8 @@ class RunLog(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Opens the logs, now that a checkpoint was accepted, and starts the clock."""
         self._open(trainer)
+        # the end of a run is validated after its last checkpoint was written, which does not know of it then
+        self.best, self.validated = trainer.strategy.broadcast((self.best, self.validated))
         self.since, self.paused, self.timed = time.perf_counter(), None, 0
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
@@ -122,9 +124,13 @@ class RunLog(Callback):
         if self.file is not None or not trainer.is_global_zero:
             return
         step, path = self.run.step, self.run.folder / METRICS
-        ends = {"train": step, "val": self.validated}
+        ends = {"train": step, "val": step if trainer.max_steps > step else self.validated}  # else it comes again
         rows = read_metrics(path) if self.run.checkpoint else []
         kept = [row for row in rows if int(row["step"]) <= ends[row["split"]]]
+        for row in kept:
+            if row["split"] == "val" and int(row["step"]) > self.validated:
+                self.validated = int(row["step"])
+                self.best = min(self.best, (self.validated, float(row["loss"])), key=lambda best: best[1])
         with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from functools import partial
 from inspect import signature
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from jsonargparse import Namespace
@@ -180,9 +181,12 @@ def import_(options: Namespace) -> int:
     with replacing_folder(options.out) as folder:
         model.save_pretrained(folder)
     print(f"{options.checkpoint} → {options.out}: {model.summary}")
+    clips, how = "moving-mnist:1", ""
     if model.config.batch_statistics:
-        print("Its published futures were drawn with batch-norm statistics of the batch: --batch-statistics does so.")
-    print(f"Draw futures with: stochvid predict {options.out} CLIP")
+        clips, how = "moving-mnist:1 moving-mnist:2", " --batch-statistics"
+        print("Its published futures were drawn with the batch-norm statistics of all clips: give two clips or more.")
+    print("Name clips of the kind that it was trained on, videos or folders of frames, in place of moving-mnist.")
+    print(f"Draw futures with: stochvid predict {quote(str(options.out))} {clips}{how}")
     return 0
 
 

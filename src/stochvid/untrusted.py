@@ -29,12 +29,15 @@ PACKING = 100  # ... or so many times its own size: black frames with a few digi
 
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 80
+_SHORT.maxlevel = 3
+MOST_SHOWN = 300  # letters of a value in a message
 
 
 def shown(value: Any) -> str:
     """A value of any kind and size for a message, in a few words."""
     try:
-        return _SHORT.repr(value)
+        text = _SHORT.repr(value)
+        return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 3]}..."
     except (ValueError, RecursionError):  # Python prints no numbers of thousands of digits
         return f"something of type {type(value).__name__}"
 

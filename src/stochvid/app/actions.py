@@ -112,8 +112,8 @@ class Actions:
                 yield None, None, say(f"Reading frame {len(frames)} of {length}")
         yield from self._futures_of(make_job(source, frames, wish.context), wish)
 
-    def _futures_of(self, job: Any, wish: Wish) -> Iterator[Step]:
-        for step in draw_futures(self.studio, job, wish):
+    def _futures_of(self, job: Any, wish: Wish, parents: Futures | None = None) -> Iterator[Step]:
+        for step in draw_futures(self.studio, job, wish, parents):
             if isinstance(step, Futures):
                 yield futures_view(step), step, say(_summary(step), "done")
             else:
@@ -133,7 +133,7 @@ class Actions:
                 f"Frame {frame} is the last of {known + wish.horizon}: nothing is left to draw after it. Step back, or "
                 "predict more frames."
             )
-        yield from self._futures_of(shown.job, wish)
+        yield from self._futures_of(shown.job, wish, shown)
 
     def go_back(self, shown: Futures | None, level: int, *numbers: Any) -> Iterator[Step]:
         """To the branches of level 1, 2, …, or to the futures that followed none (0)."""

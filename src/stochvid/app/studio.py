@@ -28,7 +28,7 @@ from stochvid.sources import Source, shown_split
 from stochvid.surprise import observe_pieces, surprise_series
 
 # Futures that are rolled at once, always so many, even if fewer are wanted: products of another shape are rounded in
-# another way, and a branch shall show the frames that it follows to the last bit. Between them, work can be stopped.
+# another way, and the same wish shall show the same futures. Between them, work can be stopped.
 TOGETHER = 4
 
 
@@ -153,8 +153,15 @@ def make_job(source: Source, frames: Sequence[np.ndarray], context: int) -> Job:
     return Job(clip, pixels[:context], pixels[context:], Path(source.name))
 
 
-def draw_futures(studio: Studio, job: Job, wish: Wish) -> Iterator[int | Futures]:
-    """Draws futures a few at a time: gives how many there are so far, and all of them in the end."""
+def draw_futures(studio: Studio, job: Job, wish: Wish, parents: Futures | None = None) -> Iterator[int | Futures]:
+    """Draws futures a few at a time: gives how many there are so far, and all of them in the end.
+
+    Args:
+        studio: the model.
+        job: the clip.
+        wish: what to draw.
+        parents: the shown futures that a branch is one of: as far as it is followed, it is shown again as it was.
+    """
     context, parts = torch.from_numpy(job.context[None]).to(studio.device), []
     for first in range(0, wish.futures, TOGETHER):
         drawn = studio.network.predict(
@@ -170,7 +177,12 @@ def draw_futures(studio: Studio, job: Job, wish: Wish) -> Iterator[int | Futures
         parts.append(replace(drawn, frames=torch.from_numpy(to_bytes(drawn.frames))))
         yield min(first + TOGETHER, wish.futures)
     together = (torch.cat([getattr(part, f.name).cpu() for part in parts], dim=1) for f in fields(Prediction))
-    yield Futures(job, wish, Prediction(*(values[:, : wish.futures] for values in together)))
+    values = [value[:, : wish.futures] for value in together]
+    if wish.branch and parents:
+        sample, frames = wish.branch.sample, wish.branch.frames
+        for value, field in zip(values, fields(Prediction), strict=True):
+            value[:, :, :frames] = getattr(parents.prediction, field.name)[:, sample : sample + 1, :frames]
+    yield Futures(job, wish, Prediction(*values))
 
 
 @dataclass

@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from stochvid.models.backbones import BATCH_NORMS, Decoder, Encoder, JoinedConv
+from stochvid.models.layers import make_plain
 
 
 def fold_batch_norm(part: Encoder | Decoder) -> None:
@@ -19,7 +20,13 @@ def fold_batch_norm(part: Encoder | Decoder) -> None:
 
 
 def keep_batch_statistics(part: Encoder | Decoder) -> None:
-    """Makes batch-norm take the statistics of every batch, and keep none of them."""
+    """Makes batch-norm take the statistics of every batch, and keep none of them.
+
+    The layers become plain ones in plain memory: on a CPU, torch adds up the statistics of maps in channels-last format
+    with ten times the rounding error.
+    """
+    make_plain(part)
+    part.to(memory_format=torch.contiguous_format)
     for module in part.modules():
         if isinstance(module, BATCH_NORMS):
             module.train()

@@ -157,4 +157,19 @@ def _read_weights(path: Path, expected: dict) -> dict:
             f"{str(path)!r} does not belong to the {CONFIG} beside it: {problems[0]}{more}. "
             "Use the two files of one model."
         )
+    if found := unusable(weights):
+        raise InputError(
+            f"{str(path)!r}: {found}, so nothing can be drawn with it. Its training diverged, or the file is damaged: "
+            "take an earlier model."
+        )
     return weights
+
+
+def unusable(weights: dict[str, torch.Tensor]) -> str | None:
+    """What is wrong with weights that have the right names and shapes, or None: a model of NaN computes NaN alone."""
+    for name, tensor in weights.items():
+        if not tensor.isfinite().all():
+            return f"{name!r} holds NaN or infinite numbers"
+        if name.endswith("running_var") and (tensor < 0).any():
+            return f"{name!r} holds variances below 0"
+    return None

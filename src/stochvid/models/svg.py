@@ -108,7 +108,7 @@ class SVG(nn.Module, Pretrained):
         context: int | None = None,
         decode: bool = True,
     ) -> Observation:
-        """Runs known frames under the posterior, all steps at once (teacher forcing).
+        """Runs known frames under the posterior, all steps at once (teacher forcing; but see `for_inference`).
 
         Args:
             frames: (B, T, C, H, W), float in [0, 1] or uint8.
@@ -156,7 +156,9 @@ class SVG(nn.Module, Pretrained):
 
         images = None
         if decode:
-            images = self._decode(g.unflatten(1, (batch, samples)), self.decoder.hoist(used)).permute(1, 2, 0, 3, 4, 5)
+            rolled, hoisted = g.unflatten(1, (batch, samples)), self.decoder.hoist(used)
+            decode = self._decode_one_by_one if self.batchwise else self._decode
+            images = decode(rolled, hoisted).permute(1, 2, 0, 3, 4, 5)
         return Observation(
             images,
             posterior and posterior.transpose(0, 1),
@@ -269,8 +271,8 @@ class SVG(nn.Module, Pretrained):
         """Draws `samples` futures of every clip. Batch-norm uses its running statistics.
 
         A future depends on the weights, the seed, the clip's context, the sample's number, temperature and branch
-        alone: not on the other clips, on how many samples there are, on `chunk`, or (in its first frames) on the
-        horizon.
+        alone: but for rounding, not on the other clips, on how many samples there are, on `chunk`, or (in its first
+        frames) on the horizon. What samples follow in common is drawn once, and is equal in all of them.
 
         Args:
             context: (B, K, C, H, W), float in [0, 1] or uint8.
@@ -306,20 +308,32 @@ class SVG(nn.Module, Pretrained):
             noise = rollout_noise(
                 seed, clip_ids, count, known, horizon, self.z_dim, first_sample + first, temperature, branch
             )
-            parts.append(model._roll(context, horizon, noise.to(context.device)))
+            parts.append(
+                model._roll(context, horizon, noise.to(context.device), min(branch.frames, horizon) if branch else None)
+            )
         together = (torch.cat(tensors, dim=1) for tensors in zip(*parts, strict=True))
         return Prediction(*(x if drawn == samples else x.expand(-1, samples, *x.shape[2:]) for x in together))
 
     # -------------------------------------------------------------------------------------------------------- private
 
-    def _roll(self, context: Tensor, horizon: int, noise: Tensor) -> tuple[Tensor, ...]:
-        """What a prediction holds, of the samples whose noise this is (B, S, K − 1 + horizon, Z)."""
-        known = context.shape[1] - 1
+    def _roll(self, context: Tensor, horizon: int, noise: Tensor, followed: int | None) -> tuple[Tensor, ...]:
+        """What a prediction holds, of the samples whose noise this is (B, S, K − 1 + horizon, Z).
+
+        Samples that follow one future have its frames in common: these are drawn once, and repeated.
+        """
+        known, samples = context.shape[1] - 1, noise.shape[1]
         sampled = noise[:, :, :known] if self.config.context_latent == "sample" else None
-        state = self.observe(context, sampled, decode=False).state
-        future = self.imagine(state, horizon, noise[:, :, known:], go_on=False)
-        prior = future.prior
-        return future.frames, prior.mean, prior.std, prior.sample(noise[:, :, known:].to(prior.mean))
+        if followed is not None and sampled is not None:
+            sampled = sampled[:, :1]
+        state, future, parts = self.observe(context, sampled, decode=False).state, noise[:, :, known:], []
+        for first, last, rows in ((0, followed or 0, 1), (followed or 0, horizon, samples)):
+            if first < last:
+                drawn = future[:, :rows, first:last]
+                seen = self.imagine(state, last - first, drawn, go_on=last < horizon)
+                prior, state = seen.prior, seen.state
+                values = (seen.frames, prior.mean, prior.std, prior.sample(drawn.to(prior.mean)))
+                parts.append([x.expand(-1, samples, *x.shape[2:]) for x in values])
+        return tuple(torch.cat(values, dim=2) for values in zip(*parts, strict=True))
 
     def _fitting(self, context: Tensor, horizon: int) -> int:
         """How many samples per clip may be rolled at once."""
@@ -345,6 +359,15 @@ class SVG(nn.Module, Pretrained):
     def _decode(self, g: Tensor, hoisted: list[Tensor]) -> Tensor:
         """g (T, B, S, G) → frames (T, B, S, C, H, W), as `Decoder.forward`."""
         return self.decoder(g.to(self.decoder.dtype), hoisted)
+
+    def _decode_one_by_one(self, g: Tensor, hoisted: list[Tensor]) -> Tensor:
+        """As `_decode`, a step and a sample of all clips at a time: each has batch-norm statistics of its own."""
+        steps, clips, samples, _ = g.shape
+        images = []
+        for t in range(steps):
+            own = [maps[min(t * clips, len(maps) - clips) :][:clips] for maps in hoisted]
+            images += [self._decode(g[t : t + 1, :, s : s + 1], own) for s in range(samples)]
+        return torch.cat(images).unflatten(0, (steps, samples)).squeeze(3).transpose(1, 2)
 
     def _latents(self, before: Tensor, after: Tensor, state: State | None):
         """Posterior and prior of every step, with their LSTM states: h_{t-1} and h_t (T', B, G) → (T', B, Z)."""
