@@ -19,6 +19,7 @@ from stochvid.options import check_names, ready_to_train
 from stochvid.parsers import make_parser
 from stochvid.runs import folder_name
 from stochvid.signals import Interrupted, interruptible
+from stochvid.streams import lasting_streams
 
 MOVING_MNIST = "moving-mnist"
 
@@ -230,11 +231,20 @@ COMMANDS: dict[str, Callable[[Namespace], int]] = {
 
 
 def main(words: list[str] | None = None) -> int:
-    """Runs one command and gives its exit code: 0 done, 1 diverged, 2 bad input, 130 Ctrl-C, 143 SIGTERM."""
+    """Runs one command and gives its exit code: 0 done, 1 diverged, 2 bad input, 130 Ctrl-C, 143 SIGTERM.
+
+    A reader of the output that leaves early, such as `head`, changes nothing in what is done.
+    """
     words = sys.argv[1:] if words is None else list(words)
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # names of files may hold anything
+    try:
+        with lasting_streams():
+            return _run(words)
+    except OSError as error:  # of the last words: a full disk
+        print(f"stochvid: standard output cannot be written: {error.strerror}.", file=sys.stderr)
+        return 2
+
+
+def _run(words: list[str]) -> int:
     try:
         parser, options_of = make_parser()
         if not words:

@@ -4,12 +4,16 @@ jsonargparse parses them. What it leaves open is settled here: a config may be a
 they stand, an unknown command or option is answered with the nearest valid ones, `--resume` brings its run's config.
 """
 
+import dataclasses
 from collections.abc import Collection
 from pathlib import Path
 
-from stochvid.config import config_path, read_yaml, shipped_configs
+import yaml
+
+from stochvid.config import GROUPS, config_path, shipped_configs
 from stochvid.errors import InputError, nearest
 from stochvid.runs import CONFIG, Run
+from stochvid.untrusted import MOST_YAML, parse_yaml, read_text
 
 
 def check_names(words: list[str], commands: dict[str, Collection[str]]) -> None:
@@ -86,10 +90,26 @@ def ready_to_train(words: list[str]) -> list[str]:
         paths.insert(0, out / CONFIG)
     ready = []
     for path in paths:
-        read_yaml(path)  # names of groups and fields, with hints that jsonargparse does not give
         ready += ["--config", str(path)]
+    for group in GROUPS:
+        words, values = _take(words, f"--{group}")
+        ready += [f"--{group}={_group(group, value)}" for value in values]
     ready += [*words, "--out", str(out)]
     return ready + (["--resume", str(out)] if resume is not None else [])
+
+
+def _group(name: str, value: str) -> str:
+    """The fields of a whole group, {lr: 1e-3} or a file of them, as YAML."""
+    if value.startswith("{"):
+        return value
+    try:
+        return yaml.safe_dump(parse_yaml(read_text(Path(value), MOST_YAML)))
+    except (OSError, ValueError):
+        fields = dataclasses.fields(GROUPS[name])
+        raise InputError(
+            f"--{name} alone takes all of its fields, as a YAML file, got {value!r}. For one of them: "
+            f"--{name}.{fields[0].name} VALUE."
+        ) from None
 
 
 def _take(words: list[str], option: str) -> tuple[list[str], list[str]]:

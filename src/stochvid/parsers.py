@@ -2,11 +2,13 @@
 
 from argparse import SUPPRESS
 from importlib.metadata import version
+from typing import Any
 
-from jsonargparse import ArgumentParser
+import yaml
+from jsonargparse import ActionConfigFile, ArgumentParser
 
 from stochvid import descriptions
-from stochvid.config import GROUPS, shipped_configs, shipped_models
+from stochvid.config import GROUPS, read_yaml, shipped_configs, shipped_models
 from stochvid.evaluation.protocols import BASELINES, CLIPS, PROTOCOLS, SAMPLES
 from stochvid.formatters import Formatter, PlainFormatter
 
@@ -17,6 +19,14 @@ DATA = (
     "a store, STORE:SPLIT, a config (laptop, mine.yaml), or a run, for the held-out clips of what it trains on "
     "(default: what the model was trained on)"
 )
+
+
+class ConfigFile(ActionConfigFile):
+    """A config that we read, as UTF-8: jsonargparse would read it as the locale says."""
+
+    def __call__(self, parser: ArgumentParser, cfg: Any, values: str, option_string: str | None = None) -> None:
+        """Hands on what it holds, spelt in ASCII."""
+        self.apply_config(parser, cfg, self.dest, yaml.safe_dump(read_yaml(values)))
 
 
 def make_parser() -> tuple[ArgumentParser, dict[str, set[str]]]:
@@ -99,7 +109,7 @@ def _train_parser(style: dict) -> ArgumentParser:
         **style,
     )
     shipped = ", ".join(shipped_configs())
-    parser.add_argument("--config", action="config", help=f"a shipped config ({shipped}) or a YAML file")
+    parser.add_argument("--config", action=ConfigFile, help=f"a shipped config ({shipped}) or a YAML file")
     parser.add_argument("--print_config", action="store_true", help="print every setting as YAML and exit")
     parser.add_argument("--out", type=str, help="run folder (default: runs/NAME of the config)")
     parser.add_argument(
