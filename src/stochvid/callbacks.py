@@ -2,6 +2,7 @@
 
 import csv
 import math
+import os
 import signal
 import sys
 import time
@@ -131,7 +132,7 @@ class RunLog(Callback):
             writer.writerows(kept)
         self.file = open(path, "a", newline="", encoding="utf-8")  # noqa: SIM115  (closed by `close`)
         self.csv = csv.DictWriter(self.file, COLUMNS)
-        self.writer = SummaryWriter(str(self.run.folder / "tensorboard"), purge_step=step + 1 if step else None)
+        self.writer = _open_tensorboard(self.run.folder / "tensorboard", step)
         if sys.stderr.isatty():
             self.bar = tqdm(total=self.config.trainer.max_steps, initial=step, unit="step", dynamic_ncols=True)
 
@@ -156,8 +157,9 @@ class RunLog(Callback):
         shown = {name: f"{value:.6g}" for name, value in row.items()}
         self.csv.writerow({"step": step, "split": split, **shown})
         self.file.flush()
-        for name, value in row.items():
-            self.writer.add_scalar(f"{split}/{name}", value, step)
+        if self.writer is not None:
+            for name, value in row.items():
+                self.writer.add_scalar(f"{split}/{name}", value, step)
 
 
 class Samples(Callback):
@@ -195,8 +197,9 @@ class Samples(Callback):
         strip = np.concatenate([picture.strip(tile=64) for picture in pictures])
         write_png(folder / f"{name}.png", strip)
         gif = pictures[0].write_gif(folder / f"{name}.gif")
-        self.run_log.writer.add_image("samples", strip, trainer.global_step, dataformats="HWC")
-        _add_gif(self.run_log.writer, "futures", gif, trainer.global_step)
+        if (writer := self.run_log.writer) is not None:
+            writer.add_image("samples", strip, trainer.global_step, dataformats="HWC")
+            _add_gif(writer, "futures", gif, trainer.global_step)
 
 
 class Checkpoints(Callback):
@@ -275,6 +278,18 @@ def check_log(log: dict[str, Any]) -> None:
     sums = torch.tensor(log["sums"])
     if sums.ndim != 2 or sums.shape[1] != 4 or {type(step), type(log["validated"])} != {int} or type(loss) is not float:
         raise ValueError(log)
+
+
+def _open_tensorboard(folder: Path, step: int) -> SummaryWriter | None:
+    """A writer that forgets what came after a step; none where the folder has a name that TensorBoard cannot write."""
+    try:
+        known = str(folder).encode() == os.fsencode(folder)
+    except UnicodeEncodeError:
+        known = False
+    if not known:
+        print(f"note: TensorBoard cannot write to a folder of this name; {METRICS} has the numbers", file=sys.stderr)
+        return None
+    return SummaryWriter(str(folder), purge_step=step + 1 if step else None)
 
 
 def _add_gif(writer: SummaryWriter, tag: str, gif: Path, step: int) -> None:

@@ -1,5 +1,6 @@
 """The command line: one function per command, which loads what it needs when it runs."""
 
+import os
 import re
 import sys
 from argparse import ArgumentError
@@ -72,7 +73,9 @@ def train(options: Namespace) -> int:
         return 0
     if config.data.store:  # what is wrong with it can be said before torch has loaded
         from stochvid.data.clips import open_clips
+        from stochvid.places import at_hand
 
+        config = at_hand(config, Path(options.out), options.resume is not None)
         for part in ("train", "held out"):
             open_clips(config.data, config.model, part, config.model.frames, 0)
     from stochvid.train import Diverged, train
@@ -95,7 +98,9 @@ def train(options: Namespace) -> int:
         return 128 + run.stopped_by
     if options.resume is not None and run.step >= config.trainer.max_steps:
         print(f"It was at step {run.step} already. A larger --trainer.max_steps goes on.")
-    clip = f"{config.data.store}:{_first_clip(config)}" if config.data.store else "moving-mnist:1"
+    clip = "moving-mnist:1"
+    if config.data.store:
+        clip = f"{min(config.data.store, os.path.relpath(config.data.store), key=len)}:{_first_clip(config)}"
     print(f"Done. Draw futures with: stochvid predict {run.folder} {clip}")
     return 0
 

@@ -107,7 +107,7 @@ class Run:
             self._remove(there)
         with replacing(self.folder / CONFIG) as path:
             started = f"# started from --init {init}\n" if init else ""
-            path.write_text(started + config.to_yaml(), encoding="utf-8")
+            path.write_text(started + config.to_yaml(), encoding="utf-8", errors="backslashreplace")
 
     def open_again(self, config: TrainConfig, check: Callable[[Path], None]) -> None:
         """Makes the folder ready to be continued from its newest checkpoint that is whole.
@@ -166,7 +166,7 @@ class Run:
             return
         comments = [line for line in path.read_text(encoding="utf-8").splitlines(True) if line.startswith("#")]
         with replacing(path) as temporary:
-            temporary.write_text("".join(comments) + config.to_yaml(), encoding="utf-8")
+            temporary.write_text("".join(comments) + config.to_yaml(), encoding="utf-8", errors="backslashreplace")
 
     def save_model(self, model, place: str, seen: dict[str, Any] | None = None, name: str = "model") -> None:
         """Writes a model's folder.

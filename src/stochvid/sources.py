@@ -14,6 +14,7 @@ from stochvid.data.store import Store, bounces_at, is_store
 from stochvid.errors import InputError
 from stochvid.io.clip import Clip, open_clip
 from stochvid.io.video import probe_video
+from stochvid.places import find_mnist
 
 MOVING_MNIST = "moving-mnist:"
 MADE = 100  # frames of a made clip, unless told otherwise
@@ -111,6 +112,7 @@ def made_source(
     """
     if (model / TRAINING).is_file():
         data = load_config(model / TRAINING).data
+        data.mnist = data.mnist and find_mnist(data.mnist, model)
     else:
         data = DataConfig()
         print(f"{name}: {str(model)!r} does not say what it was trained on (no {TRAINING}); showing two digits")

@@ -1,6 +1,5 @@
 """Training: the LightningModule, and how a Trainer is put together around it."""
 
-import copy
 import dataclasses
 import logging
 import math
@@ -28,6 +27,7 @@ from stochvid.errors import InputError
 from stochvid.io.checkpoint import AtomicCheckpointIO
 from stochvid.models.state import Loss
 from stochvid.models.svg import SVG
+from stochvid.places import at_hand, remembered_model
 from stochvid.runs import Run, changed
 from stochvid.signals import Interrupted, StopSignals
 
@@ -64,7 +64,7 @@ def train(
         Diverged: the loss became NaN or infinite; the last checkpoint is from before that.
         Interrupted: a second signal did not wait for the end of the step.
     """
-    config = copy.deepcopy(config)
+    config, init = at_hand(config, Path(out), resume), remembered_model(init)
     device = torch.device("cuda" if config.trainer.device != "cpu" and torch.cuda.is_available() else "cpu")
     config.trainer.precision = pick_precision(config.trainer.precision, device)
     if config.trainer.compile:

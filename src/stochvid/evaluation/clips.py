@@ -17,6 +17,7 @@ from stochvid.data.moving_mnist import MovingMNIST
 from stochvid.data.store import Store, bounces_at, is_store
 from stochvid.errors import InputError
 from stochvid.evaluation.protocols import DATA_SETS
+from stochvid.places import find_data
 from stochvid.runs import CONFIG, seen_clips
 
 TEST_SEED = 2 << 32  # made clips are the same in every evaluation, and others than those of any training or validation
@@ -206,7 +207,11 @@ def find_test_clips(data: str | None, trained: TrainConfig | None, mnist: str | 
             "--data is needed: a store, STORE:SPLIT, or a config such as laptop or smmnist-srvp-lp. There is no model "
             "that says what it was trained on."
         )
-    config = trained if data is None else load_config(_config_of(data))
+    config = trained
+    if data is not None:
+        path = _config_of(data)
+        config = load_config(path)
+        config.data = find_data(config.data, path.parent, "--data STORE")
     if config.data.store:
         return Found(Store(config.data.store), None, config.data.stride, config.model)
     made = dataclasses.replace(config.data, mnist=mnist or config.data.mnist)
@@ -217,7 +222,9 @@ def find_test_clips(data: str | None, trained: TrainConfig | None, mnist: str | 
 
 def find_clips_for(folder: Path, model: ModelConfig, data: str | None, mnist: str | None) -> Found:
     """As `find_test_clips`, for the model in a folder, which says what it was trained on; checks that they fit."""
-    trained = load_config(folder / TRAINING) if (folder / TRAINING).is_file() else None
+    trained = load_config(folder / TRAINING) if data is None and (folder / TRAINING).is_file() else None
+    if trained is not None:
+        trained.data = find_data(trained.data, folder, "--data STORE")
     found = find_test_clips(data, trained, mnist, seen_clips(folder)["stride"])
     found.check_fit(model)
     found.config = model
