@@ -476,7 +476,6 @@ def test_pieces_of_stored_clips_do_not_overlap_and_first_ones_come_first(tmp_pat
         (["MODEL", "--protocol", "svg2019"], "there is no protocol 'svg2019'. Did you mean svg2018"),
         (["MODEL", "--samples", "0"], "--samples must be at least 1, got 0"),
         (["MODEL", "--clips", "0"], "--clips must be at least 1, got 0"),
-        (["MODEL", "--data", "STORE", "--clips", "7"], "--clips is 7, but there are 6 clips"),
         (["MODEL", "--memory", "0"], "--memory must be above 0"),
         (["MODEL", "--memory", "1e-6"], "is too little for this model"),
         (["MODEL", "--data", "laptp"], "no config is called 'laptp'. Did you mean laptop"),

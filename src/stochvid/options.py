@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from stochvid.config import GROUPS, config_path, shipped_configs
-from stochvid.errors import InputError, nearest
+from stochvid.errors import InputError, alike, nearest
 from stochvid.runs import CONFIG, Run
 from stochvid.untrusted import MOST_YAML, parse_yaml, read_text
 
@@ -34,8 +34,9 @@ def check_names(words: list[str], commands: dict[str, Collection[str]]) -> None:
         name = word.split("=")[0]
         if word.startswith("--") and name not in commands[words[0]]:
             known = commands[words[0]]
-            fields = [option for option in known if option.endswith("." + name.removeprefix("--"))]
-            hint = f"Did you mean {fields[0]}?" if fields else _nearest_option(name, known)
+            field = name.removeprefix("--").replace("-", "_").lower()
+            fields = sorted(option for option in known if option.endswith("." + field))
+            hint = f"Did you mean {' or '.join(fields)}?" if fields else _nearest_option(name, known)
             raise InputError(f"{words[0]} has no option {name!r}. {hint}")
 
 
@@ -63,8 +64,8 @@ def ready_to_train(words: list[str]) -> list[str]:
     if not words:
         raise InputError(f"train needs to know what: --config laptop, or another of {', '.join(shipped_configs())}.")
     for word, before in zip(words, ["", *words], strict=False):
-        if word in shipped_configs() and not before.startswith("-"):
-            raise InputError(f"train takes the name of a config as an option: --config {word}.")
+        if not word.startswith("-") and not before.startswith("-") and (names := alike(word, shipped_configs())):
+            raise InputError(f"train takes the name of a config as an option: --config {names[0]}.")
     words, configs = _take(words, "--config")
     words, resumes = _take(words, "--resume")
     words, outs = _take(words, "--out")

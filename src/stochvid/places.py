@@ -32,7 +32,7 @@ def remembered_model(model: str | Path | None) -> str | Path | None:
 
 
 def at_hand(config: TrainConfig, run: Path, resume: bool) -> TrainConfig:
-    """A copy of a config to train by, whose data are named by absolute paths.
+    """A copy of a config to train by, with its data where they are now.
 
     Args:
         config: as it was given.
@@ -45,7 +45,6 @@ def at_hand(config: TrainConfig, run: Path, resume: bool) -> TrainConfig:
     config = copy.deepcopy(config)
     if resume and (run / CONFIG).is_file() and config.data.store == load_config(run / CONFIG).data.store:
         config.data = find_data(config.data, run, f"stochvid train --resume {run} --data.store STORE")
-    config.data = remembered(config.data)
     return config
 
 

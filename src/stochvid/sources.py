@@ -11,7 +11,7 @@ import numpy as np
 from stochvid.config import TRAINING, DataConfig, ModelConfig, load_config
 from stochvid.data.moving_mnist import MovingMNIST
 from stochvid.data.store import Store, bounces_at, is_store
-from stochvid.errors import InputError
+from stochvid.errors import InputError, alike
 from stochvid.io.clip import Clip, open_clip
 from stochvid.io.video import probe_video
 from stochvid.places import find_mnist
@@ -86,6 +86,9 @@ def open_source(
     """
     if source.startswith(MOVING_MNIST):
         return _made(source, model, config, limit or MADE)
+    kind, _, number = source.partition(":")
+    if number and not Path(source).exists() and alike(kind, [MOVING_MNIST[:-1]]):
+        raise InputError(f"clip {source!r} does not exist. Did you mean {MOVING_MNIST}{number}?")
     if is_store(source) or is_store(source.rpartition(":")[0] or source):
         return _stored(source, least, limit, stride)
     name, frames, native = open_clip(source, fps)

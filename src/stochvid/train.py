@@ -27,7 +27,7 @@ from stochvid.errors import InputError
 from stochvid.io.checkpoint import AtomicCheckpointIO
 from stochvid.models.state import Loss
 from stochvid.models.svg import SVG
-from stochvid.places import at_hand, remembered_model
+from stochvid.places import at_hand, remembered, remembered_model
 from stochvid.runs import Run, changed
 from stochvid.signals import Interrupted, StopSignals
 
@@ -65,6 +65,7 @@ def train(
         Interrupted: a second signal did not wait for the end of the step.
     """
     config, init = at_hand(config, Path(out), resume), remembered_model(init)
+    config.data = remembered(config.data)
     device = torch.device("cuda" if config.trainer.device != "cpu" and torch.cuda.is_available() else "cpu")
     config.trainer.precision = pick_precision(config.trainer.precision, device)
     if config.trainer.compile:

@@ -87,8 +87,11 @@ def uncertainty(
         raise InputError(
             f"{test} has {most} clip of {length} frames, but two or more are needed. Take a lower --length."
         )
-    if not 2 <= count <= most:
-        raise InputError(f"--clips must be from 2 to {most:,}, got {count:,}.")
+    if count < 2:
+        raise InputError(f"--clips must be at least 2, got {count:,}.")
+    if count > most:
+        print(f"note: there are {most:,} clip(s), not {count:,}; all of them are taken")
+        count = most
     if {**test.about, **test.about.get("plan", {})}.get("deterministic"):
         raise InputError(
             f"in {test}, the motion is deterministic: every bounce is certain, and nothing can be measured."

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from stochvid.config import CLIPS, TRAINING, ModelConfig, from_dict, shipped_models
-from stochvid.errors import InputError
+from stochvid.errors import InputError, alike
 from stochvid.files import replacing, writable_folder
 from stochvid.models.card import PAPER, TAGS, TASK, model_card
 from stochvid.untrusted import MOST_JSON, parse_yaml, read_json, read_text, shown
@@ -130,10 +130,15 @@ def find_model(model: str, **hub_options: Any) -> Path:
 
 
 def _download(model: str, hub_options: dict[str, Any]) -> Path:
+    shipped = alike(model, shipped_models())
+    fix = (
+        f"Did you mean {' or '.join(shipped)}?"
+        if shipped
+        else "Give the folder of a finished run or of a model, a shipped model's name "
+        f"({', '.join(shipped_models())}), or owner/name."
+    )
     missing = InputError(
-        f"model {model!r} is neither a folder here nor a repository of the Hugging Face Hub that can be reached. "
-        f"Give the folder of a finished run or of a model, a shipped model's name ({', '.join(shipped_models())}), or "
-        "owner/name."
+        f"model {model!r} is neither a folder here nor a repository of the Hugging Face Hub that can be reached. {fix}"
     )
     if model.count("/") != 1 or model.startswith((".", "/", "runs/")) or model.endswith("/"):
         raise missing
