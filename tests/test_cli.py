@@ -65,7 +65,8 @@ def test_training_prints_the_resolved_config_and_its_progress_and_nothing_else(t
     assert "precision: auto" not in config
     assert len(done.stdout.removeprefix(config).strip().splitlines()) == 3
     lines = done.stderr.splitlines()  # where there is no terminal, the progress bar is a line now and then
-    assert [line.split(":")[0] for line in lines] == ["step 2/6", "step 4/6", "step 6/6"], done.stderr
+    assert [line.split(":")[0] for line in lines] == ["step 1/6", "step 2/6", "step 4/6", "step 6/6"], done.stderr
+    assert lines[0].endswith(" left")
     assert all(word in lines[-1] for word in ("loss", "MSE", "KL", "nats", "clips/s"))
 
 

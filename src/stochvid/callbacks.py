@@ -51,7 +51,7 @@ class RunLog(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Opens the logs, now that a checkpoint was accepted, and starts the clock."""
         self._open(trainer)
-        self.since, self.paused, self.timed = time.perf_counter(), None, 0
+        self.since, self.paused, self.timed, self.begun = time.perf_counter(), None, 0, False
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Leaves validation and its pictures out of the time, and notes the learning rate of the step."""
@@ -63,7 +63,7 @@ class RunLog(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Counts the step; writes a line every `log_every` steps."""
+        """Counts the step; writes a line every `log_every` steps, and shows how it begins."""
         last, count = pl_module.last, len(batch["index"])
         self.train.add(last, count, self.steps_per_clip)
         self.timed += count * trainer.world_size
@@ -75,8 +75,17 @@ class RunLog(Callback):
             self._write(step, "train", row)
             self._show(step, row)
             self.since, self.timed = time.perf_counter(), 0
+        elif not self.begun and self.file:
+            self._show(step, self._first(last))
+        self.begun = True
         if self.bar is not None:
             self.bar.update()
+
+    def _first(self, loss: Loss) -> dict[str, float]:
+        """What a line says, of the first step in this process alone: the others may still be at it."""
+        pace = self.timed / (time.perf_counter() - self.since)
+        per_step = (loss.total.item() / self.steps_per_clip, loss.mse.item(), loss.kl.item())
+        return dict(zip(("loss", "mse", "kl"), per_step, strict=True)) | {"clips_per_s": pace}
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stops the clock."""
@@ -139,14 +148,15 @@ class RunLog(Callback):
     def _show(self, step: int, row: dict[str, float]) -> None:
         """The progress bar on a terminal, a line where the output is kept."""
         text = (
-            f"loss {row['loss']:.4g}, MSE {row['mse']:.4f}, KL {row['kl']:.2f} nats, {row['clips_per_s']:.3g} clips/s"
+            f"loss {row['loss']:.4g}, MSE {row['mse']:.3g}, KL {row['kl']:.3g} nats, {row['clips_per_s']:.3g} clips/s"
         )
         if self.bar is not None:
             self.bar.set_postfix_str(text, refresh=False)
         elif self.file:
             left = (self.config.trainer.max_steps - step) * self.config.data.batch_size / max(row["clips_per_s"], 1e-9)
             print(
-                f"step {step}/{self.config.trainer.max_steps}: {text}, {duration(left)} left",
+                f"step {step}/{self.config.trainer.max_steps}: {text}, {'' if self.begun else 'about '}"
+                f"{duration(left)} left",
                 file=sys.stderr,
                 flush=True,
             )

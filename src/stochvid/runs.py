@@ -127,11 +127,17 @@ class Run:
             )
         if difference := changed(dataclasses.asdict(load_config(path)), config):
             raise InputError(
-                f"{difference} A continued run keeps its settings; only --trainer.max_steps may grow. Start a new run "
-                "with another --out."
+                f"{difference} A continued run keeps its settings; only --trainer.max_steps may grow. "
+                + self._instead(difference)
             )
         self.find_checkpoint(check)
         self._hold()
+
+    def _instead(self, difference: str) -> str:
+        if difference.startswith("--model."):
+            return "Start a new run with another --out."
+        again = f"stochvid train --config {self.folder / CONFIG} --init {self.folder} --out NEW"
+        return f"To use its weights with other settings, start a new run from them: {again}, and the settings."
 
     def find_checkpoint(self, check: Callable[[Path], None]) -> None:
         """Sets `checkpoint` to the newest one that passes a check, and `refused` to those that were newer.

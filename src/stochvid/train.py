@@ -82,6 +82,8 @@ def train(
             print(config.to_yaml())
             print(data.describe())
             print(f"{module.describe()}; run folder {run.folder}", flush=True)
+            if run.step and run.step < config.trainer.max_steps:
+                print(f"goes on at step {run.step} of {config.trainer.max_steps}", flush=True)
         elif resume:
             run.find_checkpoint(check)
         diverged = None
@@ -245,7 +247,10 @@ class Training(LightningModule):
         if difference:
             raise InputError(f"{what} is of another run: {difference}")
         if checkpoint["data"] != data:
-            raise InputError(f"{what} was trained on other clips than --data.* names now. Give those of its run.")
+            raise InputError(
+                f"{what} was trained on other clips than --data.* names now. Give those of its run, or use its weights "
+                "in a new run with --init."
+            )
         self._check_fit(checkpoint["state_dict"], self.state_dict(), what, "It is of another version of stochvid.")
 
     def describe(self) -> str:
