@@ -282,6 +282,13 @@ def test_results_are_replaced_only_if_asked(store, tmp_path):
         evaluate("copy-last", tmp_path / "other", data=store, overwrite=True, **SETTING)
 
 
+def test_more_clips_than_there_are_are_all_of_them(store, tmp_path, capsys):
+    results = evaluate("copy-last", tmp_path / "out", data=store, **SETTING | {"clips": 20})
+    count = results["setting"]["clips"]
+    assert count < 20
+    assert f"note: there are {count} clip(s), not 20; all of them are taken" in capsys.readouterr().out
+
+
 def test_progress_tells_clips_a_second_and_the_time_left(model, store, tmp_path):
     words = [*STOCHVID, "evaluate", model, "--data", store, "--samples", "3", "--out", str(tmp_path / "out")]
     line = in_terminal(words + [f"--{name}={value}" for name, value in SETTING.items()])
