@@ -65,7 +65,7 @@ def evaluate(
         predictions: an `.npy` or `.npz` file with another tool's futures.
         protocol: svg2018 or srvp2020.
         samples: futures of each clip, of which the best counts; None: 100, or all of the file.
-        clips: how many clips; None: 256, or all if there are fewer, or all of the file.
+        clips: how many clips, or all if there are fewer; None: 256, or all of the file.
         context: frames to give; None: as the protocol says of the data, else as trained.
         horizon: frames to predict; None: likewise, else twice as trained.
         seed: of the latents.

@@ -62,9 +62,7 @@ def _prepare_parser(style: dict) -> ArgumentParser:
     parser.add_argument(
         "--format", choices=FORMATS, help="what the source is (default: recognised from what is on disk)"
     )
-    parser.add_argument(
-        "--size", type=int | None, help="height and width to store; models take 32, 64, 128, 256 (default: 64)"
-    )
+    parser.add_argument("--size", type=int | None, help="height and width to store: 32, 64, 128 or 256 (default: 64)")
     parser.add_argument(
         "--channels", type=int | None, help="1 grey, 3 RGB (default: as the source; KTH 1; moving-mnist 1)"
     )
@@ -181,7 +179,7 @@ def _evaluate_parser(style: dict) -> ArgumentParser:
         "--protocol", type=str, default="srvp2020", help=f"{' or '.join(PROTOCOLS)} (default: %(default)s)"
     )
     parser.add_argument("--samples", type=int | None, help=f"futures of each clip (default: {SAMPLES})")
-    parser.add_argument("--clips", type=int | None, help=f"how many (default: {CLIPS}, or all if there are fewer)")
+    parser.add_argument("--clips", type=int | None, help=f"how many, or all if there are fewer (default: {CLIPS})")
     parser.add_argument(
         "--context", type=int | None, help="frames to give (default: the protocol's for that data, else as trained)"
     )
@@ -228,7 +226,7 @@ def _uncertainty_parser(style: dict) -> ArgumentParser:
     parser.add_argument("model", type=str, help=f"{MODEL}; with a learned prior")
     parser.add_argument("--data", type=str | None, help=DATA)
     parser.add_argument("--mnist", type=str | None, help="folder of MNIST's IDX files (default: as trained)")
-    parser.add_argument("--clips", type=int | None, help="how many (default: 400, or all if there are fewer)")
+    parser.add_argument("--clips", type=int | None, help="how many, or all if there are fewer (default: 400)")
     parser.add_argument(
         "--length", type=int | None, help="frames of a clip (default: the context and twice the horizon of training)"
     )

@@ -57,7 +57,7 @@ def uncertainty(
         out: folder for `uncertainty.json` and `uncertainty.png`.
         data: a config, run or store of made clips; None: what the model was trained on.
         mnist: folder of MNIST's files, in place of the config's.
-        clips: how many; None: 400, or all if there are fewer.
+        clips: how many, or all if there are fewer; None: 400.
         length: frames of a clip; None: the context and twice the horizon of training.
         seed: of the bootstrap.
         device: auto, cpu or cuda.
