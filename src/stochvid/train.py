@@ -65,7 +65,6 @@ def train(
         Interrupted: a second signal did not wait for the end of the step.
     """
     config, init = at_hand(config, Path(out), resume), remembered_model(init)
-    config.data = remembered(config.data)
     device = torch.device("cuda" if config.trainer.device != "cpu" and torch.cuda.is_available() else "cpu")
     config.trainer.precision = pick_precision(config.trainer.precision, device)
     if config.trainer.compile:
@@ -75,6 +74,7 @@ def train(
         seed_everything(config.trainer.seed, verbose=False)
         module, data, log = Training(config, init), ClipData(config), RunLog(config, run)
         trainer = make_trainer(config, run, [log, Samples(config, run, log), Checkpoints(config, run, log, signals)])
+        config.data = remembered(config.data)  # for what is written; messages so far name what was given
         run.main = rank_zero_only.rank == 0
         check = partial(module.check_checkpoint, data=data.digest)
         if run.main:
