@@ -65,7 +65,8 @@ def test_training_prints_the_resolved_config_and_its_progress_and_nothing_else(t
     assert "precision: auto" not in config
     assert len(done.stdout.removeprefix(config).strip().splitlines()) == 3
     lines = done.stderr.splitlines()  # where there is no terminal, the progress bar is a line now and then
-    assert [line.split(":")[0] for line in lines] == ["step 2/6", "step 4/6", "step 6/6"], done.stderr
+    assert [line.split(":")[0] for line in lines] == ["step 1/6", "step 2/6", "step 4/6", "step 6/6"], done.stderr
+    assert lines[0].endswith(" left")
     assert all(word in lines[-1] for word in ("loss", "MSE", "KL", "nats", "clips/s"))
 
 
@@ -376,6 +377,31 @@ WRONG = {
     ),
     "no MNIST folder": (["train", "--config", "smmnist-lp", "--out", "run"], "--data.mnist PATH"),
     "a missing model": (["predict", "nowhere", "moving-mnist:1"], "model 'nowhere' is neither a folder here nor"),
+    "a command in capitals": (["Predict", "m", "c"], "there is no command 'Predict'. Did you mean predict?"),
+    "a shipped model": (["predict", "two_digits", "moving-mnist:1"], "can be reached. Did you mean two-digits?"),
+    "a config with underscores": (["train", "--config", "SMMNIST_LP"], "Did you mean smmnist-lp?"),
+    "another config without its option": (["train", "two_digits"], "as an option: --config two-digits."),
+    "a baseline": (["evaluate", "copy_last"], "no model or baseline 'copy_last'. Did you mean copy-last?"),
+    "a field with dashes": (["train", "--data.batch-size", "3"], "Did you mean --data.batch_size?"),
+    "a field with dashes, without its group": (["train", "--batch-size", "3"], "Did you mean --data.batch_size?"),
+    "an option with underscores": (["predict", "m", "c", "--batch_statistics"], "Did you mean --batch-statistics?"),
+    "made clips": (["predict", "MODEL", "moving_mnist:3"], "Did you mean moving-mnist:3?"),
+    "a made source": (["prepare", "moving_mnist", "x"], "Did you mean moving-mnist?"),
+    "a group without a field": (
+        ["train", "--data", "data/a"],
+        "--data alone takes all of its fields, as a YAML file, got 'data/a'. For one of them: --data.store VALUE.",
+    ),
+    "an array to evaluate on": (
+        ["evaluate", "MODEL", "--data", "short.npy"],
+        "Prepare it first: stochvid prepare short.npy data/short --size 32 --channels 1 --split test. Then --data "
+        "data/short names it.",
+    ),
+    "a folder to evaluate on": (["uncertainty", "MODEL", "--data", "."], "Prepare it first: stochvid prepare . data/"),
+    "an array to train on": (
+        ["train", "--data.store", "short.npy"],
+        "'short.npy' is no store (no index.json there). Prepare it first: stochvid prepare short.npy data/short "
+        "--size 64 --channels 1. Then train with --data.store data/short.",
+    ),
     "a missing clip": (["predict", "MODEL", "nowhere.mp4"], "clip 'nowhere.mp4' does not exist"),
     "no clip": (
         ["predict", "MODEL"],

@@ -276,11 +276,11 @@ def test_a_set_of_any_size_is_what_the_generator_makes(tmp_path):
         (["--variant", "srvp2020"], "is made of MNIST's test digits: --mnist PATH"),
         (["--variant", "srvp2020", "--mnist", "nowhere"], "MNIST folder 'nowhere' has no t10k-images-idx3-ubyte"),
         (["--clips", "0"], "--clips must be at least 1, got 0"),
-        (["--size", "0"], "--size must be at least 1, got 0"),
+        (["--size", "0"], "--size must be 32, 64, 128 or 256, which models take, got 0"),
         (["--fps", "0"], "--fps is for a source on disk, not for moving-mnist"),
         (["--fps", "3"], "--fps is for a source on disk, not for moving-mnist"),
         (["--split", "val"], "--split of moving-mnist must be train or test, got 'val'"),
-        (["--size", "100"], "model.image_size must be 32, 64, 128 or 256, got 100"),
+        (["--size", "100"], "--size must be 32, 64, 128 or 256, which models take, got 100"),
         (["--skip-bad"], "--skip-bad is for a source on disk"),
     ],
 )

@@ -323,10 +323,9 @@ def test_a_pattern_fits_folders_too_and_one_that_fits_nothing_is_named(tmp_path,
 def test_a_store_that_training_would_refuse_is_noted(tmp_path, capsys):
     for name in ("a", "b"):
         write_frames(tmp_path / "in" / name, moving(3))
-    prepare(tmp_path / "in", tmp_path / "a", split="test=*", size=48, workers=0)
+    prepare(tmp_path / "in", tmp_path / "a", split="test=*", size=32, workers=0)
     said = capsys.readouterr().out
     assert "note: there is no train clip; training needs some" in said
-    assert "note: models take frames of 32, 64, 128, 256 px, not of 48" in said
     prepare(tmp_path / "in", tmp_path / "b", split="train=1.0", workers=0)
     assert "note: there is no val or test clip" in capsys.readouterr().out
     prepare(tmp_path / "in", tmp_path / "c", split="test", workers=0)
@@ -572,10 +571,10 @@ def test_a_stop_while_one_store_replaces_another_loses_neither(tmp_path, monkeyp
 
     monkeypatch.setattr(os, "replace", interrupted)
     with contextlib.suppress(KeyboardInterrupt):
-        prepare(tmp_path / "in", tmp_path / "out", size=48, split="train", workers=0, overwrite=True)
+        prepare(tmp_path / "in", tmp_path / "out", size=32, split="train", workers=0, overwrite=True)
     monkeypatch.undo()
     assert Store(tmp_path / "out").size == (48 if moment == 3 else 32)
-    assert prepare(tmp_path / "in", tmp_path / "out", size=48, split="train", workers=0, overwrite=True).size == 48
+    assert prepare(tmp_path / "in", tmp_path / "out", size=32, split="train", workers=0, overwrite=True).size == 32
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]
 
 
@@ -618,8 +617,8 @@ def test_interrupted_overwriting_goes_on_too(tmp_path, capsys):
     options = {"split": "train", "workers": 0, "overwrite": True}
     prepare(tmp_path / "in", tmp_path / "out", size=32, skip_bad=True, **options)
     with pytest.raises(InputError, match="one frame"):
-        prepare(tmp_path / "in", tmp_path / "out", size=48, **options)
-    assert prepare(tmp_path / "in", tmp_path / "out", size=48, skip_bad=True, **options).size == 48
+        prepare(tmp_path / "in", tmp_path / "out", size=32, **options)
+    assert prepare(tmp_path / "in", tmp_path / "out", size=32, skip_bad=True, **options).size == 32
     assert "going on after 2 of 3 files" in capsys.readouterr().out
 
 

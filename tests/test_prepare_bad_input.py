@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -373,6 +374,33 @@ def test_a_broken_lerobot_dataset_is_refused(tmp_path, change, message):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("folders", "command"),
+    [
+        (["chunk-000/top"], "stochvid prepare {root}/videos STORE."),
+        (["chunk-000/top", "chunk-000/side"], "stochvid prepare {root}/videos/chunk-000/side STORE (its cameras: "),
+        (
+            ["chunk-000/top", "chunk-000/side", "chunk-001/top", "chunk-001/side"],
+            "stochvid prepare {root}/videos STORE --split 'test=chunk-000/side/*,train=*/side/*' (its cameras: ",
+        ),
+    ],
+)
+def test_videos_of_lerobot_version_2_can_be_prepared_as_it_is_said(tmp_path, folders, command):
+    root = tmp_path / "set"
+    for folder in folders:
+        for number in range(2):
+            (root / "videos" / folder).mkdir(parents=True, exist_ok=True)
+            write_video(root / "videos" / folder / f"episode_{number:06}.mp4", moving(6))
+    (root / "meta").mkdir()
+    (root / "meta" / "info.json").write_text('{"codebase_version": "v2.1", "fps": 10}', encoding="utf-8")
+    with pytest.raises(InputError, match=r"of LeRobot version v2\.1; version 3 is read") as error:
+        prepare(root, tmp_path / "out", workers=0)
+    assert command.format(root=root) in str(error.value)
+    _, _, source, _, *more = shlex.split(str(error.value).split(": ")[1].split(" (its")[0].rstrip("."))
+    store = prepare(source, tmp_path / "out", workers=0, split=more[1] if more else None)
+    assert sum(len(split.names) for split in store.splits.values()) == 2 * len({f.split("/")[0] for f in folders})
+
+
 def test_lerobot_episodes_without_their_places_are_refused(tmp_path):
     root = write_lerobot(tmp_path / "L")
     (root / "meta" / "episodes" / "chunk-000" / "file-000.parquet").write_bytes(b"PAR1 nothing PAR1")
@@ -460,7 +488,8 @@ WRONG = {
     "no option for it": ({"camera": "top"}, "--camera is for lerobot; the source is of the format videos"),
     "axes": ({"format": "arrays", "axes": "XYZ"}, "--axes must be one of THW"),
     "format": ({"format": "video"}, "there is no format 'video'. Did you mean videos"),
-    "size": ({"size": 0}, "--size must be from 1 to 4096, got 0"),
+    "size": ({"size": 0}, "--size must be 32, 64, 128 or 256, which models take, got 0"),
+    "a size that no model takes": ({"size": 48}, "--size must be 32, 64, 128 or 256, which models take, got 48"),
     "channels": ({"channels": 2}, r"--channels must be 1 \(grey\) or 3 \(RGB\), got 2"),
     "fps": ({"fps": -1.0}, "--fps must be from 0.001 to 1000, got -1"),
     "workers": ({"workers": -1}, "--workers must be from 0 to 1000, got -1"),

@@ -97,7 +97,7 @@ def test_a_store_of_made_clips_knows_its_bounces(model, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"clips": 1}, "--clips must be from 2"),
+        ({"clips": 1}, "--clips must be at least 2, got 1"),
         ({"length": 4}, "--length must be more than the context of 3"),
         ({"data": "smmnist-lp"}, "frames of 64 pixels a side, the model takes 32"),
     ],

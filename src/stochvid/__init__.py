@@ -12,6 +12,7 @@ __version__ = version("stochvid")
 
 _HOMES = {
     "Branch": "stochvid.models.noise",
+    "Clip": "stochvid.io.clip",
     "DataConfig": "stochvid.config",
     "InputError": "stochvid.errors",
     "ModelConfig": "stochvid.config",

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import os
 import signal
 import sys
 import time
@@ -52,7 +53,7 @@ class RunLog(Callback):
         self._open(trainer)
         # the end of a run is validated after its last checkpoint was written, which does not know of it then
         self.best, self.validated = trainer.strategy.broadcast((self.best, self.validated))
-        self.since, self.paused, self.timed = time.perf_counter(), None, 0
+        self.since, self.paused, self.timed, self.begun = time.perf_counter(), None, 0, False
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Leaves validation and its pictures out of the time, and notes the learning rate of the step."""
@@ -64,7 +65,7 @@ class RunLog(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Counts the step; writes a line every `log_every` steps."""
+        """Counts the step; writes a line every `log_every` steps, and shows how it begins."""
         last, count = pl_module.last, len(batch["index"])
         self.train.add(last, count, self.steps_per_clip)
         self.timed += count * trainer.world_size
@@ -76,8 +77,17 @@ class RunLog(Callback):
             self._write(step, "train", row)
             self._show(step, row)
             self.since, self.timed = time.perf_counter(), 0
+        elif not self.begun and self.file:
+            self._show(step, self._first(last))
+        self.begun = True
         if self.bar is not None:
             self.bar.update()
+
+    def _first(self, loss: Loss) -> dict[str, float]:
+        """What a line says, of the first step in this process alone: the others may still be at it."""
+        pace = self.timed / (time.perf_counter() - self.since)
+        per_step = (loss.total.item() / self.steps_per_clip, loss.mse.item(), loss.kl.item())
+        return dict(zip(("loss", "mse", "kl"), per_step, strict=True)) | {"clips_per_s": pace}
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stops the clock."""
@@ -137,21 +147,22 @@ class RunLog(Callback):
             writer.writerows(kept)
         self.file = open(path, "a", newline="", encoding="utf-8")  # noqa: SIM115  (closed by `close`)
         self.csv = csv.DictWriter(self.file, COLUMNS)
-        self.writer = SummaryWriter(str(self.run.folder / "tensorboard"), purge_step=step + 1 if step else None)
+        self.writer = _open_tensorboard(self.run.folder / "tensorboard", step)
         if sys.stderr.isatty():
             self.bar = tqdm(total=self.config.trainer.max_steps, initial=step, unit="step", dynamic_ncols=True)
 
     def _show(self, step: int, row: dict[str, float]) -> None:
         """The progress bar on a terminal, a line where the output is kept."""
         text = (
-            f"loss {row['loss']:.4g}, MSE {row['mse']:.4f}, KL {row['kl']:.2f} nats, {row['clips_per_s']:.3g} clips/s"
+            f"loss {row['loss']:.4g}, MSE {row['mse']:.3g}, KL {row['kl']:.3g} nats, {row['clips_per_s']:.3g} clips/s"
         )
         if self.bar is not None:
             self.bar.set_postfix_str(text, refresh=False)
         elif self.file:
             left = (self.config.trainer.max_steps - step) * self.config.data.batch_size / max(row["clips_per_s"], 1e-9)
             print(
-                f"step {step}/{self.config.trainer.max_steps}: {text}, {duration(left)} left",
+                f"step {step}/{self.config.trainer.max_steps}: {text}, {'' if self.begun else 'about '}"
+                f"{duration(left)} left",
                 file=sys.stderr,
                 flush=True,
             )
@@ -162,8 +173,9 @@ class RunLog(Callback):
         shown = {name: f"{value:.6g}" for name, value in row.items()}
         self.csv.writerow({"step": step, "split": split, **shown})
         self.file.flush()
-        for name, value in row.items():
-            self.writer.add_scalar(f"{split}/{name}", value, step)
+        if self.writer is not None:
+            for name, value in row.items():
+                self.writer.add_scalar(f"{split}/{name}", value, step)
 
 
 class Samples(Callback):
@@ -201,8 +213,9 @@ class Samples(Callback):
         strip = np.concatenate([picture.strip(tile=64) for picture in pictures])
         write_png(folder / f"{name}.png", strip)
         gif = pictures[0].write_gif(folder / f"{name}.gif")
-        self.run_log.writer.add_image("samples", strip, trainer.global_step, dataformats="HWC")
-        _add_gif(self.run_log.writer, "futures", gif, trainer.global_step)
+        if (writer := self.run_log.writer) is not None:
+            writer.add_image("samples", strip, trainer.global_step, dataformats="HWC")
+            _add_gif(writer, "futures", gif, trainer.global_step)
 
 
 class Checkpoints(Callback):
@@ -281,6 +294,18 @@ def check_log(log: dict[str, Any]) -> None:
     sums = torch.tensor(log["sums"])
     if sums.ndim != 2 or sums.shape[1] != 4 or {type(step), type(log["validated"])} != {int} or type(loss) is not float:
         raise ValueError(log)
+
+
+def _open_tensorboard(folder: Path, step: int) -> SummaryWriter | None:
+    """A writer that forgets what came after a step; none where the folder has a name that TensorBoard cannot write."""
+    try:
+        known = str(folder).encode() == os.fsencode(folder)
+    except UnicodeEncodeError:
+        known = False
+    if not known:
+        print(f"note: TensorBoard cannot write to a folder of this name; {METRICS} has the numbers", file=sys.stderr)
+        return None
+    return SummaryWriter(str(folder), purge_step=step + 1 if step else None)
 
 
 def _add_gif(writer: SummaryWriter, tag: str, gif: Path, step: int) -> None:

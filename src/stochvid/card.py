@@ -2,7 +2,8 @@
 
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Any
 
 from huggingface_hub import ModelCard
 from yaml import YAMLError
@@ -43,6 +44,7 @@ def write_card(model: str, evaluations: Sequence[str | Path]) -> Path:
                 f"evaluation {str(path)!r} is of {results['name']!r}, whose weights are not those of {model!r}. Give "
                 "one of this model."
             )
+        _name_store_alone(results["data"])
         scored.append((results, evaluation_table(results)))
     try:
         text = network.documents.get(CARD)
@@ -52,5 +54,12 @@ def write_card(model: str, evaluations: Sequence[str | Path]) -> Path:
         raise InputError(f"{str(folder / CARD)!r} is no model card: {why:.100}. Delete it for a new one.") from None
     put_numbers(card, scored)
     with replacing(folder / CARD) as temporary:
-        temporary.write_text(str(card), encoding="utf-8")
+        temporary.write_text(str(card), encoding="utf-8", errors="backslashreplace")
     return folder / CARD
+
+
+def _name_store_alone(data: dict[str, Any]) -> None:
+    """Leaves out of what a card says where on this machine a store lies."""
+    path = data.get("path")
+    if isinstance(path, str) and isinstance(data.get("name"), str):
+        data["name"] = data["name"].replace(path, PurePath(path).name)

@@ -1,5 +1,6 @@
 """The command line: one function per command, which loads what it needs when it runs."""
 
+import os
 import re
 import sys
 from argparse import ArgumentError
@@ -20,6 +21,7 @@ from stochvid.options import check_names, ready_to_train
 from stochvid.parsers import make_parser
 from stochvid.runs import folder_name
 from stochvid.signals import Interrupted, interruptible
+from stochvid.streams import lasting_streams
 
 MOVING_MNIST = "moving-mnist"
 
@@ -72,7 +74,9 @@ def train(options: Namespace) -> int:
         return 0
     if config.data.store:  # what is wrong with it can be said before torch has loaded
         from stochvid.data.clips import open_clips
+        from stochvid.places import at_hand
 
+        config = at_hand(config, Path(options.out), options.resume is not None)
         for part in ("train", "held out"):
             open_clips(config.data, config.model, part, config.model.frames, 0)
     from stochvid.train import Diverged, train
@@ -95,7 +99,9 @@ def train(options: Namespace) -> int:
         return 128 + run.stopped_by
     if options.resume is not None and run.step >= config.trainer.max_steps:
         print(f"It was at step {run.step} already. A larger --trainer.max_steps goes on.")
-    clip = f"{config.data.store}:{_first_clip(config)}" if config.data.store else "moving-mnist:1"
+    clip = "moving-mnist:1"
+    if config.data.store:
+        clip = f"{min(config.data.store, os.path.relpath(config.data.store), key=len)}:{_first_clip(config)}"
     print(f"Done. Draw futures with: stochvid predict {run.folder} {clip}")
     return 0
 
@@ -235,11 +241,20 @@ COMMANDS: dict[str, Callable[[Namespace], int]] = {
 
 
 def main(words: list[str] | None = None) -> int:
-    """Runs one command and gives its exit code: 0 done, 1 diverged, 2 bad input, 130 Ctrl-C, 143 SIGTERM."""
+    """Runs one command and gives its exit code: 0 done, 1 diverged, 2 bad input, 130 Ctrl-C, 143 SIGTERM.
+
+    A reader of the output that leaves early, such as `head`, changes nothing in what is done.
+    """
     words = sys.argv[1:] if words is None else list(words)
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # names of files may hold anything
+    try:
+        with lasting_streams():
+            return _run(words)
+    except OSError as error:  # of the last words: a full disk
+        print(f"stochvid: standard output cannot be written: {error.strerror}.", file=sys.stderr)
+        return 2
+
+
+def _run(words: list[str]) -> int:
     try:
         parser, options_of = make_parser()
         if not words:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from stochvid.devices import check_compiler, pick_device, pick_precision
-from stochvid.errors import InputError
+from stochvid.errors import InputError, alike
 from stochvid.evaluation.clips import Found, TestClips, find_clips_for, find_test_clips
 from stochvid.evaluation.forecasters import Baseline, Forecaster, Model, Predictions
 from stochvid.evaluation.journal import Journal
@@ -65,7 +65,7 @@ def evaluate(
         predictions: an `.npy` or `.npz` file with another tool's futures.
         protocol: svg2018 or srvp2020.
         samples: futures of each clip, of which the best counts; None: 100, or all of the file.
-        clips: how many clips; None: 256, or all if there are fewer, or all of the file.
+        clips: how many clips, or all if there are fewer; None: 256, or all of the file.
         context: frames to give; None: as the protocol says of the data, else as trained.
         horizon: frames to predict; None: likewise, else twice as trained.
         seed: of the latents.
@@ -104,6 +104,8 @@ def evaluate(
     forecaster, found = _open(model, predictions, data, mnist, place, drawing)
     task = _task(rules, found, forecaster, context, horizon)
     test, count = _clips(found, forecaster, task, clips)
+    if clips is not None and count < clips and team.main:
+        print(f"note: there are {count:,} clip(s), not {clips:,}; all of them are taken")
     if forecaster.together and count % forecaster.together == 1:
         fix = count - 1 if count > 1 else "2 or more"
         raise InputError(f"--clips {count} leaves one clip alone, which has no batch statistics. Use {fix}.")
@@ -169,6 +171,8 @@ def _open(
         return forecaster, forecaster.clips if data is None else find_test_clips(data, None, mnist)
     if model in BASELINES:
         return Baseline(model), find_test_clips(data, None, mnist)
+    if not Path(model).exists() and (names := alike(model, BASELINES)):
+        raise InputError(f"there is no model or baseline {model!r}. Did you mean {' or '.join(names)}?")
     folder = find_model(model)
     network = SVG.from_pretrained(folder, device=device)
     return Model(network, folder, model, **drawing), find_clips_for(folder, network.config, data, mnist)
@@ -221,7 +225,7 @@ def _clips(found: Found | TestClips, forecaster: Forecaster, task: Task, count: 
     else:
         most = test.count
     if count is not None and most is not None and count > most:
-        raise InputError(f"--clips is {count:,}, but there are {most:,} clips. Use at most {most:,}, or leave it out.")
+        count = most
     if count is None:
         count = most if isinstance(forecaster, Predictions) else min(CLIPS, most or CLIPS)
     return test, count

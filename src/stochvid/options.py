@@ -4,12 +4,16 @@ jsonargparse parses them. What it leaves open is settled here: a config may be a
 they stand, an unknown command or option is answered with the nearest valid ones, `--resume` brings its run's config.
 """
 
+import dataclasses
 from collections.abc import Collection
 from pathlib import Path
 
-from stochvid.config import config_path, read_yaml, shipped_configs
-from stochvid.errors import InputError, nearest
+import yaml
+
+from stochvid.config import GROUPS, config_path, shipped_configs
+from stochvid.errors import InputError, alike, nearest
 from stochvid.runs import CONFIG, Run
+from stochvid.untrusted import MOST_YAML, parse_yaml, read_text
 
 
 def check_names(words: list[str], commands: dict[str, Collection[str]]) -> None:
@@ -30,8 +34,9 @@ def check_names(words: list[str], commands: dict[str, Collection[str]]) -> None:
         name = word.split("=")[0]
         if word.startswith("--") and name not in commands[words[0]]:
             known = commands[words[0]]
-            fields = [option for option in known if option.endswith("." + name.removeprefix("--"))]
-            hint = f"Did you mean {fields[0]}?" if fields else _nearest_option(name, known)
+            field = name.removeprefix("--").replace("-", "_").lower()
+            fields = sorted(option for option in known if option.endswith("." + field))
+            hint = f"Did you mean {' or '.join(fields)}?" if fields else _nearest_option(name, known)
             raise InputError(f"{words[0]} has no option {name!r}. {hint}")
 
 
@@ -59,8 +64,8 @@ def ready_to_train(words: list[str]) -> list[str]:
     if not words:
         raise InputError(f"train needs to know what: --config laptop, or another of {', '.join(shipped_configs())}.")
     for word, before in zip(words, ["", *words], strict=False):
-        if word in shipped_configs() and not before.startswith("-"):
-            raise InputError(f"train takes the name of a config as an option: --config {word}.")
+        if not word.startswith("-") and not before.startswith("-") and (names := alike(word, shipped_configs())):
+            raise InputError(f"train takes the name of a config as an option: --config {names[0]}.")
     words, configs = _take(words, "--config")
     words, resumes = _take(words, "--resume")
     words, outs = _take(words, "--out")
@@ -86,10 +91,26 @@ def ready_to_train(words: list[str]) -> list[str]:
         paths.insert(0, out / CONFIG)
     ready = []
     for path in paths:
-        read_yaml(path)  # names of groups and fields, with hints that jsonargparse does not give
         ready += ["--config", str(path)]
+    for group in GROUPS:
+        words, values = _take(words, f"--{group}")
+        ready += [f"--{group}={_group(group, value)}" for value in values]
     ready += [*words, "--out", str(out)]
     return ready + (["--resume", str(out)] if resume is not None else [])
+
+
+def _group(name: str, value: str) -> str:
+    """The fields of a whole group, {lr: 1e-3} or a file of them, as YAML."""
+    if value.startswith("{"):
+        return value
+    try:
+        return yaml.safe_dump(parse_yaml(read_text(Path(value), MOST_YAML)))
+    except (OSError, ValueError):
+        fields = dataclasses.fields(GROUPS[name])
+        raise InputError(
+            f"--{name} alone takes all of its fields, as a YAML file, got {value!r}. For one of them: "
+            f"--{name}.{fields[0].name} VALUE."
+        ) from None
 
 
 def _take(words: list[str], option: str) -> tuple[list[str], list[str]]:

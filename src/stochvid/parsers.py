@@ -2,11 +2,13 @@
 
 from argparse import SUPPRESS
 from importlib.metadata import version
+from typing import Any
 
-from jsonargparse import ArgumentParser
+import yaml
+from jsonargparse import ActionConfigFile, ArgumentParser
 
 from stochvid import descriptions
-from stochvid.config import GROUPS, shipped_configs, shipped_models
+from stochvid.config import GROUPS, read_yaml, shipped_configs, shipped_models
 from stochvid.evaluation.protocols import BASELINES, CLIPS, PROTOCOLS, SAMPLES
 from stochvid.formatters import Formatter, PlainFormatter
 
@@ -17,6 +19,14 @@ DATA = (
     "a store, STORE:SPLIT, a config (laptop, mine.yaml), or a run, for the held-out clips of what it trains on "
     "(default: what the model was trained on)"
 )
+
+
+class ConfigFile(ActionConfigFile):
+    """A config that we read, as UTF-8: jsonargparse would read it as the locale says."""
+
+    def __call__(self, parser: ArgumentParser, cfg: Any, values: str, option_string: str | None = None) -> None:
+        """Hands on what it holds, spelt in ASCII."""
+        self.apply_config(parser, cfg, self.dest, yaml.safe_dump(read_yaml(values)))
 
 
 def make_parser() -> tuple[ArgumentParser, dict[str, set[str]]]:
@@ -52,9 +62,7 @@ def _prepare_parser(style: dict) -> ArgumentParser:
     parser.add_argument(
         "--format", choices=FORMATS, help="what the source is (default: recognised from what is on disk)"
     )
-    parser.add_argument(
-        "--size", type=int | None, help="height and width to store; models take 32, 64, 128, 256 (default: 64)"
-    )
+    parser.add_argument("--size", type=int | None, help="height and width to store: 32, 64, 128 or 256 (default: 64)")
     parser.add_argument(
         "--channels", type=int | None, help="1 grey, 3 RGB (default: as the source; KTH 1; moving-mnist 1)"
     )
@@ -99,7 +107,7 @@ def _train_parser(style: dict) -> ArgumentParser:
         **style,
     )
     shipped = ", ".join(shipped_configs())
-    parser.add_argument("--config", action="config", help=f"a shipped config ({shipped}) or a YAML file")
+    parser.add_argument("--config", action=ConfigFile, help=f"a shipped config ({shipped}) or a YAML file")
     parser.add_argument("--print_config", action="store_true", help="print every setting as YAML and exit")
     parser.add_argument("--out", type=str, help="run folder (default: runs/NAME of the config)")
     parser.add_argument(
@@ -171,7 +179,7 @@ def _evaluate_parser(style: dict) -> ArgumentParser:
         "--protocol", type=str, default="srvp2020", help=f"{' or '.join(PROTOCOLS)} (default: %(default)s)"
     )
     parser.add_argument("--samples", type=int | None, help=f"futures of each clip (default: {SAMPLES})")
-    parser.add_argument("--clips", type=int | None, help=f"how many (default: {CLIPS}, or all if there are fewer)")
+    parser.add_argument("--clips", type=int | None, help=f"how many, or all if there are fewer (default: {CLIPS})")
     parser.add_argument(
         "--context", type=int | None, help="frames to give (default: the protocol's for that data, else as trained)"
     )
@@ -218,7 +226,7 @@ def _uncertainty_parser(style: dict) -> ArgumentParser:
     parser.add_argument("model", type=str, help=f"{MODEL}; with a learned prior")
     parser.add_argument("--data", type=str | None, help=DATA)
     parser.add_argument("--mnist", type=str | None, help="folder of MNIST's IDX files (default: as trained)")
-    parser.add_argument("--clips", type=int | None, help="how many (default: 400, or all if there are fewer)")
+    parser.add_argument("--clips", type=int | None, help="how many, or all if there are fewer (default: 400)")
     parser.add_argument(
         "--length", type=int | None, help="frames of a clip (default: the context and twice the horizon of training)"
     )

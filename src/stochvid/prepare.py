@@ -24,7 +24,7 @@ from stochvid.data.splits import SPLITS, SplitRule
 from stochvid.data.store import Store, is_prepared
 from stochvid.data.videos import Videos
 from stochvid.data.work import WORK, Work
-from stochvid.errors import InputError, nearest
+from stochvid.errors import InputError, alike, nearest
 from stochvid.io.arrays import CLIP_AXES, SET_AXES
 from stochvid.io.clip import COLOURS
 from stochvid.io.times import rate_for_all, shown_rate
@@ -294,8 +294,6 @@ class Preparation:
             yield "there is no train clip; training needs some (--split)"
         if not {"val", "test"} & set(store.splits) and not named:
             yield "there is no val or test clip; training needs some to validate on (--split)"
-        if store.size not in IMAGE_SIZES:
-            yield f"models take frames of {', '.join(map(str, IMAGE_SIZES))} px, not of {store.size}"
 
 
 def _by_name(tasks: list[Task]) -> dict[str, Item]:
@@ -316,7 +314,8 @@ def _look(root: Path) -> Walk:
         root.stat()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise InputError(f"source {str(root)!r} cannot be read: {reason}. Give a folder or a file.") from None
+        fix = "Did you mean moving-mnist?" if alike(str(root), ["moving-mnist"]) else "Give a folder or a file."
+        raise InputError(f"source {str(root)!r} cannot be read: {reason}. {fix}") from None
     return walk(root)
 
 
@@ -351,11 +350,13 @@ def _check_options(kind: type[Source], options: Options) -> None:
 
 
 def _check_ranges(**values: float | None) -> None:
-    ranges = {"size": (1, 4096), "channels": (1, 3), "fps": (0.001, 1000), "length": (2, 10_000), "workers": (0, 1000)}
+    ranges = {"channels": (1, 3), "fps": (0.001, 1000), "length": (2, 10_000), "workers": (0, 1000)}
     for name, (least, most) in ranges.items():
         value = values[name]
         if value is not None and not least <= value <= most:
             raise InputError(f"--{name} must be from {least} to {most}, got {value}.")
+    if values["size"] not in (None, *IMAGE_SIZES):
+        raise InputError(f"--size must be 32, 64, 128 or 256, which models take, got {values['size']}.")
     if values["channels"] == 2:
         raise InputError(f"--channels must be 1 (grey) or 3 (RGB), got {values['channels']}.")
 

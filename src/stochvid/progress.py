@@ -28,7 +28,7 @@ class Progress:
     def __init__(self, total: int, unit: str, done: int = 0):
         self.total, self.unit, self.before, self.done = total, unit, done, done
         self.began = self.said = time.monotonic()
-        self.bar = None
+        self.bar, self.lines = None, 0
         if sys.stderr.isatty():
             self.bar = tqdm(total=total, initial=done, unit=f" {unit}", dynamic_ncols=True)
 
@@ -44,9 +44,12 @@ class Progress:
             self.bar.total = max(self.total, done)
             self.bar.set_postfix_str(note, refresh=False)
             self.bar.update(done - self.bar.n)
-        elif time.monotonic() - self.said > LINE_EVERY:
-            self.said = time.monotonic()
+        else:
             left = max(self.total - done, 0) / max(self.rate, 1e-9)
+            begins = not self.lines and done > self.before and left > LINE_EVERY  # how long it takes, as soon as known
+            if not begins and time.monotonic() - self.said <= LINE_EVERY:
+                return
+            self.said, self.lines = time.monotonic(), self.lines + 1
             rate = f"{self.rate:,.0f}" if self.rate >= 100 else f"{self.rate:.3g}"
             note = f"{note}, " if note else ""
             line = f"{note}{done:,} of {self.total:,} {self.unit}, {rate} {self.unit}/s, {duration(left)} left"

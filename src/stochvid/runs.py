@@ -107,7 +107,7 @@ class Run:
             self._remove(there)
         with replacing(self.folder / CONFIG) as path:
             started = f"# started from --init {init}\n" if init else ""
-            path.write_text(started + config.to_yaml(), encoding="utf-8")
+            path.write_text(started + config.to_yaml(), encoding="utf-8", errors="backslashreplace")
 
     def open_again(self, config: TrainConfig, check: Callable[[Path], None]) -> None:
         """Makes the folder ready to be continued from its newest checkpoint that is whole.
@@ -127,11 +127,17 @@ class Run:
             )
         if difference := changed(dataclasses.asdict(load_config(path)), config):
             raise InputError(
-                f"{difference} A continued run keeps its settings; only --trainer.max_steps may grow. Start a new run "
-                "with another --out."
+                f"{difference} A continued run keeps its settings; only --trainer.max_steps may grow. "
+                + self._instead(difference)
             )
         self.find_checkpoint(check)
         self._hold()
+
+    def _instead(self, difference: str) -> str:
+        if difference.startswith("--model."):
+            return "Start a new run with another --out."
+        again = f"stochvid train --config {self.folder / CONFIG} --init {self.folder} --out NEW"
+        return f"To use its weights with other settings, start a new run from them: {again}, and the settings."
 
     def find_checkpoint(self, check: Callable[[Path], None]) -> None:
         """Sets `checkpoint` to the newest one that passes a check, and `refused` to those that were newer.
@@ -166,7 +172,7 @@ class Run:
             return
         comments = [line for line in path.read_text(encoding="utf-8").splitlines(True) if line.startswith("#")]
         with replacing(path) as temporary:
-            temporary.write_text("".join(comments) + config.to_yaml(), encoding="utf-8")
+            temporary.write_text("".join(comments) + config.to_yaml(), encoding="utf-8", errors="backslashreplace")
 
     def save_model(self, model, place: str, seen: dict[str, Any] | None = None, name: str = "model") -> None:
         """Writes a model's folder.

@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Self
 
 
@@ -72,4 +72,5 @@ class StopSignals:
             raise Interrupted(signal.Signals(number))
         self.received = signal.Signals(number)
         text = f"\n{self.received.name}: stopping after this step, with a checkpoint; again: now.\n"
-        os.write(2, text.encode())  # not through a stream: the signal may have come in the middle of a write to it
+        with suppress(OSError):  # nobody may be there to read it
+            os.write(2, text.encode())  # not through a stream: the signal may have come in the middle of a write to it

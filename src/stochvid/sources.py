@@ -11,10 +11,11 @@ import numpy as np
 from stochvid.config import TRAINING, DataConfig, ModelConfig, load_config
 from stochvid.data.moving_mnist import MovingMNIST
 from stochvid.data.store import Store, bounces_at, is_store
-from stochvid.errors import InputError
+from stochvid.errors import InputError, alike
 from stochvid.io.clip import Clip, open_clip
 from stochvid.io.times import Timed
 from stochvid.io.video import probe_video
+from stochvid.places import find_mnist
 
 MOVING_MNIST = "moving-mnist:"
 MADE = 100  # frames of a made clip, unless told otherwise
@@ -97,6 +98,9 @@ def open_source(
     """
     if source.startswith(MOVING_MNIST):
         return _made(source, model, config, limit or MADE)
+    kind, _, number = source.partition(":")
+    if number and not Path(source).exists() and alike(kind, [MOVING_MNIST[:-1]]):
+        raise InputError(f"clip {source!r} does not exist. Did you mean {MOVING_MNIST}{number}?")
     if is_store(source) or is_store(source.rpartition(":")[0] or source):
         return _stored(source, least, limit, stride)
     name, frames, native = open_clip(source, fps)
@@ -125,6 +129,7 @@ def made_source(
     """
     if (model / TRAINING).is_file():
         data = load_config(model / TRAINING).data
+        data.mnist = data.mnist and find_mnist(data.mnist, model)
     else:
         data = DataConfig()
         print(f"{name}: {str(model)!r} does not say what it was trained on (no {TRAINING}); showing two digits")

@@ -208,10 +208,10 @@ def _highest(series: dict[str, np.ndarray]) -> list[int]:
 def _report(name: str, series: dict[str, np.ndarray]) -> None:
     kl = series["kl"]
     peaks = f"{series['peak'].sum()} peak(s)"
-    print(f"{name}: KL {kl.mean():.2f} nats a frame (median {np.median(kl):.2f}), {peaks}")
+    print(f"{name}: KL {kl.mean():.3g} nats a frame (median {np.median(kl):.3g}), {peaks}")
     for i in _highest(series):
         when = "" if np.isnan(series["seconds"][i]) else f" ({series['seconds'][i]:.2f} s)"
-        print(f"  frame {series['frame'][i]}{when}: {kl[i]:.1f} nats, MSE {series['mse'][i]:.4f}")
+        print(f"  frame {series['frame'][i]}{when}: {kl[i]:.3g} nats, MSE {series['mse'][i]:.3g}")
 
 
 def _peaks(kl: np.ndarray, context: int) -> np.ndarray:

@@ -1,6 +1,5 @@
 """Training: the LightningModule, and how a Trainer is put together around it."""
 
-import copy
 import dataclasses
 import logging
 import math
@@ -28,6 +27,7 @@ from stochvid.errors import InputError
 from stochvid.io.checkpoint import AtomicCheckpointIO
 from stochvid.models.state import Loss
 from stochvid.models.svg import SVG
+from stochvid.places import at_hand, remembered, remembered_model
 from stochvid.runs import Run, changed
 from stochvid.signals import Interrupted, StopSignals
 
@@ -64,7 +64,7 @@ def train(
         Diverged: the loss became NaN or infinite; the last checkpoint is from before that.
         Interrupted: a second signal did not wait for the end of the step.
     """
-    config = copy.deepcopy(config)
+    config, init = at_hand(config, Path(out), resume), remembered_model(init)
     device = torch.device("cuda" if config.trainer.device != "cpu" and torch.cuda.is_available() else "cpu")
     config.trainer.precision = pick_precision(config.trainer.precision, device)
     if config.trainer.compile:
@@ -74,6 +74,7 @@ def train(
         seed_everything(config.trainer.seed, verbose=False)
         module, data, log = Training(config, init), ClipData(config), RunLog(config, run)
         trainer = make_trainer(config, run, [log, Samples(config, run, log), Checkpoints(config, run, log, signals)])
+        config.data = remembered(config.data)  # for what is written; messages so far name what was given
         run.main = rank_zero_only.rank == 0
         check = partial(module.check_checkpoint, data=data.digest)
         if run.main:
@@ -81,6 +82,8 @@ def train(
             print(config.to_yaml())
             print(data.describe())
             print(f"{module.describe()}; run folder {run.folder}", flush=True)
+            if run.step and run.step < config.trainer.max_steps:
+                print(f"goes on at step {run.step} of {config.trainer.max_steps}", flush=True)
         elif resume:
             run.find_checkpoint(check)
         diverged = None
@@ -244,7 +247,10 @@ class Training(LightningModule):
         if difference:
             raise InputError(f"{what} is of another run: {difference}")
         if checkpoint["data"] != data:
-            raise InputError(f"{what} was trained on other clips than --data.* names now. Give those of its run.")
+            raise InputError(
+                f"{what} was trained on other clips than --data.* names now. Give those of its run, or use its weights "
+                "in a new run with --init."
+            )
         self._check_fit(checkpoint["state_dict"], self.state_dict(), what, "It is of another version of stochvid.")
 
     def describe(self) -> str:

@@ -57,7 +57,7 @@ def uncertainty(
         out: folder for `uncertainty.json` and `uncertainty.png`.
         data: a config, run or store of made clips; None: what the model was trained on.
         mnist: folder of MNIST's files, in place of the config's.
-        clips: how many; None: 400, or all if there are fewer.
+        clips: how many, or all if there are fewer; None: 400.
         length: frames of a clip; None: the context and twice the horizon of training.
         seed: of the bootstrap.
         device: auto, cpu or cuda.
@@ -87,8 +87,11 @@ def uncertainty(
         raise InputError(
             f"{test} has {most} clip of {length} frames, but two or more are needed. Take a lower --length."
         )
-    if not 2 <= count <= most:
-        raise InputError(f"--clips must be from 2 to {most:,}, got {count:,}.")
+    if count < 2:
+        raise InputError(f"--clips must be at least 2, got {count:,}.")
+    if count > most:
+        print(f"note: there are {most:,} clip(s), not {count:,}; all of them are taken")
+        count = most
     if {**test.about, **test.about.get("plan", {})}.get("deterministic"):
         raise InputError(
             f"in {test}, the motion is deterministic: every bounce is certain, and nothing can be measured."

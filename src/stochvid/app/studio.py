@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from stochvid.config import TRAINING, load_config
-from stochvid.data.store import Store, is_store
+from stochvid.data.store import Store
 from stochvid.devices import pick_device
 from stochvid.errors import InputError
 from stochvid.io.clip import Clip, Fit
@@ -22,6 +22,7 @@ from stochvid.models.noise import Branch
 from stochvid.models.pretrained import find_model
 from stochvid.models.state import Prediction
 from stochvid.models.svg import SVG
+from stochvid.places import find_store
 from stochvid.predict import Job
 from stochvid.runs import folder_name, seen_clips
 from stochvid.sources import Source, shown_split
@@ -65,9 +66,9 @@ class Studio:
         loaded = SVG.from_pretrained(folder, device=place)
         seen, summary, store = seen_clips(folder), loaded.summary, None
         if (folder / TRAINING).is_file() and (trained := load_config(folder / TRAINING).data.store):
-            if is_store(trained):
-                store = Store(trained)
-            else:
+            try:
+                store = Store(find_store(trained, folder, "--data"))
+            except InputError:
                 summary += f", trained on clips of {trained!r}, which are not here: digits tell nothing of it"
         return cls(folder_name(model), folder, loaded.for_inference(), place, seen, summary, store)
 

@@ -1,10 +1,11 @@
 """Which clips a config means: made ones, or those of a store. Nothing here imports torch."""
 
+from pathlib import Path
 from typing import Literal
 
 from stochvid.config import DataConfig, ModelConfig
 from stochvid.data.moving_mnist import MovingMNIST
-from stochvid.data.store import Store
+from stochvid.data.store import INDEX, Store, prepare_command
 from stochvid.data.stored_clips import StoredClips
 from stochvid.errors import InputError
 
@@ -28,6 +29,12 @@ def open_clips(
     """
     if data.store is None:
         return MovingMNIST.from_config(data, model, "train" if part == "train" else "test", length, seed)
+    if Path(data.store).exists() and not (Path(data.store) / INDEX).exists():
+        command, place = prepare_command(data.store, "--size", str(model.image_size), "--channels", str(model.channels))
+        raise InputError(
+            f"{data.store!r} is no store (no {INDEX} there). Prepare it first: {command}. Then train with "
+            f"--data.store {place}."
+        )
     store = Store(data.store)
     for name, field, have, want in (
         ("px", "size", store.size, model.image_size),

@@ -2,6 +2,7 @@
 
 import gzip
 import math
+import os
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -107,6 +108,12 @@ def read_idx_images(path: str | Path) -> np.ndarray:
         got = f"only {len(pixels):,}" if len(pixels) < expected else "more"
         raise InputError(f"{str(path)!r} should hold {expected:,} bytes of images, got {got}. Get the file again.")
     return np.frombuffer(pixels, dtype=np.uint8).reshape(shape)
+
+
+def is_mnist(folder: str | Path) -> bool:
+    """Whether a folder has files of MNIST, as far as their names tell."""
+    names = [name + end for name in MNIST_FILES.values() for end in ("", ".gz")]
+    return any(os.path.isfile(os.path.join(folder, name)) for name in names)
 
 
 def _mnist(folder: str | Path | None, split: Split) -> np.ndarray:

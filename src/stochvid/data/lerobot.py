@@ -2,6 +2,7 @@
 
 import math
 import re
+import shlex
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -102,7 +103,7 @@ class LeRobot(Source):
         version = info.get("codebase_version") if isinstance(info, dict) else None
         if not isinstance(version, str) or not version.startswith("v3."):
             said = f"{version:.20}" if isinstance(version, str) else shown(version)
-            raise InputError(f"{str(path)!r} is of LeRobot version {said}; version 3 is read. Convert it first.")
+            raise InputError(f"{str(path)!r} is of LeRobot version {said}; version 3 is read. {self._other_way()}")
         wanted = {"fps": (int, float), "features": dict, "video_path": str}
         for name, kind in wanted.items():
             value = info.get(name)
@@ -113,6 +114,23 @@ class LeRobot(Source):
             ):
                 raise InputError(f"{str(path)!r} has no usable {name!r}: {shown(value)}.")
         return info
+
+    def _other_way(self) -> str:
+        """How the videos of another version are prepared none the less: in version 2, each episode is a file."""
+        folders = sorted({path.parent for path in (self.root / "videos").glob("*/*/*.mp4")})
+        cameras = sorted({folder.name for folder in folders})
+        if not cameras:
+            return "Convert it first."
+        source, rule = self.root / "videos", ""
+        if len(cameras) > 1:
+            camera = self.options.camera if self.options.camera in cameras else cameras[0]
+            chunks = [folder for folder in folders if folder.name == camera]
+            source = chunks[0] if len(chunks) == 1 else source
+            if len(chunks) > 1:
+                rule = shlex.quote(f"test={chunks[0].parent.name}/{camera}/*,train=*/{camera}/*")
+        command = f"stochvid prepare {shlex.quote(str(source))} STORE{rule and f' --split {rule}'}"
+        which = f" (its cameras: {', '.join(cameras[:20])})" if len(cameras) > 1 else ""
+        return f"Until it is converted, its videos can be prepared by themselves: {command}{which}."
 
     def _camera(self, features: dict[str, Any]) -> str:
         videos = [name for name, f in features.items() if isinstance(f, dict) and f.get("dtype") == "video"]

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from stochvid.config import DataConfig, ModelConfig
+from stochvid.config import IMAGE_SIZES, DataConfig, ModelConfig
 from stochvid.data.digits import Split, load_digits
 from stochvid.data.moving_mnist import MovingMNIST, Variant, draw_digits, move_srvp2020
 from stochvid.data.store import Store, is_prepared
@@ -77,10 +77,12 @@ def prepare_moving_mnist(
         )
     if split not in ("train", "test"):
         raise InputError(f"--split of moving-mnist must be train or test, got {split!r}.")
-    numbers = {"clips": clips, "length": length, "num_digits": num_digits, "size": size, "channels": channels}
+    numbers = {"clips": clips, "length": length, "num_digits": num_digits, "channels": channels}
     for name, value in numbers.items():
         if value is not None and value < 1:
             raise InputError(f"--{name} must be at least 1, got {value}.")
+    if size not in (None, *IMAGE_SIZES):
+        raise InputError(f"--size must be 32, 64, 128 or 256, which models take, got {size}.")
     plan = {"format": "moving-mnist", "variant": variant, "deterministic": deterministic, "split": split}
     if published:
         source = _published(load_digits("mnist", "test", mnist), deterministic)

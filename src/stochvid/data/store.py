@@ -8,6 +8,7 @@
 """
 
 import hashlib
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -208,6 +209,14 @@ def is_store(path: str | Path) -> bool:
         return False
 
 
+def prepare_command(source: str | Path, *options: str) -> tuple[str, str]:
+    """The command that makes a store of a source, and the name of that store, for people to copy."""
+    path = Path(source)
+    stem = path.resolve().stem if path.is_file() else path.resolve().name
+    store = shlex.quote(f"data/{stem}")
+    return f"stochvid prepare {shlex.quote(str(source))} {store}" + "".join(f" {word}" for word in options), store
+
+
 def is_prepared(out: Path, plan: dict[str, Any], overwrite: bool) -> bool:
     """Whether a store of this plan is there already.
 
@@ -270,6 +279,10 @@ def _read_index(folder: Path) -> dict[str, Any]:
     try:
         index = read_json(path, MOST_RECORDS)
     except (FileNotFoundError, NotADirectoryError):
+        if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+            raise InputError(
+                f"{str(folder)!r} is no store (no {INDEX} there). Prepare it first: {prepare_command(folder)[0]}."
+            ) from None
         raise InputError(
             f"there is no store in {str(folder)!r} (no {INDEX} there). Make one: stochvid prepare SOURCE {folder}."
         ) from None

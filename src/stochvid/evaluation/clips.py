@@ -14,9 +14,10 @@ import numpy as np
 
 from stochvid.config import TRAINING, DataConfig, ModelConfig, TrainConfig, config_path, load_config
 from stochvid.data.moving_mnist import MovingMNIST
-from stochvid.data.store import Store, bounces_at, is_store
+from stochvid.data.store import Store, bounces_at, is_store, prepare_command
 from stochvid.errors import InputError
 from stochvid.evaluation.protocols import DATA_SETS
+from stochvid.places import find_data
 from stochvid.runs import CONFIG, seen_clips
 
 TEST_SEED = 2 << 32  # made clips are the same in every evaluation, and others than those of any training or validation
@@ -185,7 +186,13 @@ class Found:
                 raise InputError(f"the data have frames of {have} {what}, the model takes {want} {what}. {fix}.")
 
 
-def find_test_clips(data: str | None, trained: TrainConfig | None, mnist: str | None, stride: int = 1) -> Found:
+def find_test_clips(
+    data: str | None,
+    trained: TrainConfig | None,
+    mnist: str | None,
+    stride: int = 1,
+    model: ModelConfig | None = None,
+) -> Found:
     """Finds what `--data` means.
 
     Args:
@@ -194,6 +201,7 @@ def find_test_clips(data: str | None, trained: TrainConfig | None, mnist: str | 
         trained: the config that the model was trained with, if there is one.
         mnist: folder of MNIST's files, in place of the config's; where there is neither, `both` means built-in digits.
         stride: of the model's training, for a store that is named by itself.
+        model: which will see the clips, if one does; for advice.
 
     Raises:
         InputError: there is nothing of that name.
@@ -206,7 +214,11 @@ def find_test_clips(data: str | None, trained: TrainConfig | None, mnist: str | 
             "--data is needed: a store, STORE:SPLIT, or a config such as laptop or smmnist-srvp-lp. There is no model "
             "that says what it was trained on."
         )
-    config = trained if data is None else load_config(_config_of(data))
+    config = trained
+    if data is not None:
+        path = _config_of(data, model)
+        config = load_config(path)
+        config.data = find_data(config.data, path.parent, "--data STORE")
     if config.data.store:
         return Found(Store(config.data.store), None, config.data.stride, config.model)
     made = dataclasses.replace(config.data, mnist=mnist or config.data.mnist)
@@ -217,8 +229,10 @@ def find_test_clips(data: str | None, trained: TrainConfig | None, mnist: str | 
 
 def find_clips_for(folder: Path, model: ModelConfig, data: str | None, mnist: str | None) -> Found:
     """As `find_test_clips`, for the model in a folder, which says what it was trained on; checks that they fit."""
-    trained = load_config(folder / TRAINING) if (folder / TRAINING).is_file() else None
-    found = find_test_clips(data, trained, mnist, seen_clips(folder)["stride"])
+    trained = load_config(folder / TRAINING) if data is None and (folder / TRAINING).is_file() else None
+    if trained is not None:
+        trained.data = find_data(trained.data, folder, "--data STORE")
+    found = find_test_clips(data, trained, mnist, seen_clips(folder)["stride"], model)
     found.check_fit(model)
     found.config = model
     return found
@@ -234,13 +248,17 @@ def digest_of(digests: Iterable[str]) -> str:
     return hashlib.blake2b(" ".join(digests).encode(), digest_size=16).hexdigest()
 
 
-def _config_of(data: str) -> Path:
+def _config_of(data: str, model: ModelConfig | None) -> Path:
     folder = Path(data)
     for name in (CONFIG, TRAINING, f"model/{TRAINING}"):
         if (folder / name).is_file():
             return folder / name
-    if folder.is_dir():
-        raise InputError(f"--data {data!r} is neither a store nor a run. Make a store: stochvid prepare {data} STORE.")
+    if folder.is_dir() or (folder.is_file() and folder.suffix.lower() not in (".yaml", ".yml")):
+        fitting = [] if model is None else ["--size", str(model.image_size), "--channels", str(model.channels)]
+        command, store = prepare_command(folder, *fitting, "--split", "test")
+        raise InputError(
+            f"--data {data!r} is neither a store nor a run. Prepare it first: {command}. Then --data {store} names it."
+        )
     try:
         return config_path(data)
     except InputError as error:

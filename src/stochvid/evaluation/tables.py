@@ -62,7 +62,7 @@ def comparison_table(runs: Sequence[dict[str, Any]], differences: Sequence[dict[
         best = [_number(name, run["metrics"].get(name, {}).get("best", {})) for name in names]
         video = [_number("fvd", {"mean": run["fvd"]["value"]} if run.get("fvd") else {})] if fvd else []
         s = run["samples"]
-        rest = [_plain(s[name]["mean"], 3 if name == "sharpness" else 5) for name in ("diversity", "sharpness", "crps")]
+        rest = [_plain(s[name]["mean"]) for name in ("diversity", "sharpness", "crps")]
         rows.append([run["name"], *best, *video, *rest])
     lines = [
         f"{protocol['name']}, {setting['clips']:,} clips, {setting['context']} → {setting['horizon']} frames, best of "
@@ -78,13 +78,13 @@ def comparison_table(runs: Sequence[dict[str, Any]], differences: Sequence[dict[
 
 
 def _sample_line(samples: dict[str, Any], drawn: int) -> str:
-    sharpness = f"sharpness {_plain(samples['sharpness']['mean'], 3)} of the truth's"
-    crps = f"CRPS ↓ {samples['crps']['mean']:.5f}"
+    sharpness = f"sharpness {_plain(samples['sharpness']['mean'])} of the truth's"
+    crps = f"CRPS ↓ {samples['crps']['mean']:.4g}"
     if drawn == 1:
         return f"one prediction: {sharpness}, {crps} (its mean absolute error)"
     diversity, error = (samples[name]["mean"] for name in ("diversity", "mse"))
     return (
-        f"samples: diversity {diversity:.5f} (their MSE to the truth {error:.5f}; equal if calibrated), {sharpness},\n"
+        f"samples: diversity {diversity:.4g} (their MSE to the truth {error:.4g}; equal if calibrated), {sharpness},\n"
         f"         {crps}, rank histogram {samples['rank_histogram']['reliability_index']:.2f} from flat (0 to 2)"
     )
 
@@ -120,8 +120,8 @@ def _number(name: str, value: dict[str, float | None], sign: bool = False) -> st
     return text if value.get("ci95") is None else f"{text} ± {value['ci95']:.{digits}f}"
 
 
-def _plain(value: float | None, digits: int) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
+def _plain(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:

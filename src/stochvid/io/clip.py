@@ -15,6 +15,7 @@ from PIL import Image
 
 from stochvid.errors import InputError
 from stochvid.io.arrays import CLIP_AXES, ONE_CLIP, ArrayFile
+from stochvid.io.frames import as_frames, is_frames
 from stochvid.io.times import Pace, Timed
 from stochvid.io.video import probe_video, timed_video
 from stochvid.untrusted import check_frame
@@ -60,14 +61,14 @@ class Clip:
         return f"{count} frames of {width}×{height} {COLOURS.get(channels, f'{channels} channels')}{rate}"
 
 
-def read_clip(source: str | Path, limit: int | None = None, fps: float | None = None) -> Clip:
+def read_clip(source: str | Path | np.ndarray, limit: int | None = None, fps: float | None = None) -> Clip:
     """Reads a video, a GIF, a folder of frames, or a `.npy`/`.npz` array.
 
     Arrays are (T, H, W), (T, H, W, C) or (T, C, H, W), uint8, bool, or float in [0, 1]; in an `.npz` the array is the
     only one, or is called `frames`, `clip` or `video`. Frames of a folder are taken in natural order.
 
     Args:
-        source: the path.
+        source: the path; or the frames themselves, as such an array.
         limit: read no more than so many frames (from the start).
         fps: take the frames of a video at this constant rate; None: as they come.
 
@@ -77,6 +78,8 @@ def read_clip(source: str | Path, limit: int | None = None, fps: float | None = 
     Raises:
         InputError: the source is missing, broken, empty, or of no such kind.
     """
+    if is_frames(source):
+        return Clip("frames", as_frames(source)[:limit], fps)
     name, timed, rate = open_clip(source, fps)
     frames = list(islice(timed, limit))
     if not frames:
@@ -205,11 +208,11 @@ def fit_frame(frame: np.ndarray, size: int, channels: int, fit: Fit = "squash") 
     return np.ascontiguousarray(pixels[0] if len(pixels) == 1 else np.concatenate(pixels))
 
 
-def fit_frames(clip: Clip, size: int, channels: int, fit: Fit = "squash") -> np.ndarray:
+def fit_frames(clip: Clip | np.ndarray, size: int, channels: int, fit: Fit = "squash") -> np.ndarray:
     """All frames of a clip as a model wants them.
 
     Args:
-        clip: as `read_clip` gives it.
+        clip: as `read_clip` gives it; or its frames, (T, H, W) or (T, H, W, C), uint8, bool, or float in [0, 1].
         size: height and width to make.
         channels: to make: those that it has, or 1 or 3 of a grey, RGB or RGBA clip.
         fit: squash the whole picture, crop its middle square, or pad it to a square with black.
@@ -218,9 +221,10 @@ def fit_frames(clip: Clip, size: int, channels: int, fit: Fit = "squash") -> np.
         (T, C, size, size) uint8.
 
     Raises:
-        InputError: the channels cannot be converted.
+        InputError: the channels cannot be converted, or the frames are none.
     """
-    return np.stack([fit_frame(frame, size, channels, fit) for frame in clip.frames])
+    frames = clip.frames if isinstance(clip, Clip) else as_frames(clip)
+    return np.stack([fit_frame(frame, size, channels, fit) for frame in frames])
 
 
 def _one_clip(path: Path) -> Iterator[np.ndarray]:

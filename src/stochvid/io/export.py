@@ -89,7 +89,9 @@ def export_model(
                 f"{TOLERANCE:.0e}: nothing was written. Export with other versions of torch and onnxruntime."
             )
         about["largest_difference"] = difference
-        (folder / ABOUT).write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        (folder / ABOUT).write_text(
+            json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8", errors="backslashreplace"
+        )
         sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
     return Exported(loaded.summary, sizes, difference)
 

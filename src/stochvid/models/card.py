@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
@@ -132,7 +133,7 @@ def _facts(
         d, t = training.data, training.trainer
         made = f"Moving MNIST, rules of {d.variant}, {d.num_digits} digit(s) ({d.digits})"
         facts += [
-            ("trained on", f"a store of clips (`{d.store}`)" if d.store else made),
+            ("trained on", f"a store of clips (`{PurePath(d.store).name}`)" if d.store else made),
             ("trained for", f"{t.max_steps:,} steps of {d.batch_size} clips at most, {t.precision}, seed {t.seed}"),
         ]
     if effort is not None:

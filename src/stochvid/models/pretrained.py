@@ -2,19 +2,20 @@
 
 import dataclasses
 import json
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Self
 
 import torch
+import yaml
 from huggingface_hub import ModelCard, PyTorchModelHubMixin, snapshot_download
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from stochvid.config import CLIPS, TRAINING, ModelConfig, from_dict, shipped_models
-from stochvid.errors import InputError
+from stochvid.errors import InputError, alike
 from stochvid.files import replacing, writable_folder
 from stochvid.models.card import PAPER, TAGS, TASK, model_card
-from stochvid.untrusted import MOST_JSON, read_json, read_text, shown
+from stochvid.untrusted import MOST_JSON, parse_yaml, read_json, read_text, shown
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 DOCUMENTS = (CARD, TRAINING, CLIPS)  # what may lie beside the two
@@ -46,6 +47,24 @@ class Pretrained(PyTorchModelHubMixin, library_name="stochvid", pipeline_tag=TAS
             raise RuntimeError("a copy for inference has no batch-norm any more. Save the model that it was made from.")
         return super().save_pretrained(writable_folder(folder), **options)
 
+    def push_to_hub(self, *words: Any, **options: Any) -> str:
+        """Shares the model on the Hugging Face Hub, where its `training.yaml` names no folder of this machine.
+
+        Args:
+            words: of `huggingface_hub.ModelHubMixin.push_to_hub`, the repository first.
+            options: likewise.
+
+        Raises:
+            InputError: `training.yaml` cannot be read.
+        """
+        documents = self.documents
+        if TRAINING in documents:
+            self.documents = documents | {TRAINING: _without_folders(documents[TRAINING])}
+        try:
+            return super().push_to_hub(*words, **options)
+        finally:
+            self.documents = documents
+
     def _save_pretrained(self, save_directory: Path) -> None:
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
         with replacing(save_directory / WEIGHTS) as path:
@@ -54,7 +73,7 @@ class Pretrained(PyTorchModelHubMixin, library_name="stochvid", pipeline_tag=TAS
         texts[CONFIG] = json.dumps(dataclasses.asdict(self.config), indent=2) + "\n"
         for name, text in texts.items():
             with replacing(save_directory / name) as path:
-                path.write_text(text, encoding="utf-8")
+                path.write_text(text, encoding="utf-8", errors="backslashreplace")  # names are any bytes
 
     def generate_model_card(self, *_: Any, **options: Any) -> ModelCard:
         """The card of a model that has none yet; options as `card.model_card`."""
@@ -111,10 +130,15 @@ def find_model(model: str, **hub_options: Any) -> Path:
 
 
 def _download(model: str, hub_options: dict[str, Any]) -> Path:
+    shipped = alike(model, shipped_models())
+    fix = (
+        f"Did you mean {' or '.join(shipped)}?"
+        if shipped
+        else "Give the folder of a finished run or of a model, a shipped model's name "
+        f"({', '.join(shipped_models())}), or owner/name."
+    )
     missing = InputError(
-        f"model {model!r} is neither a folder here nor a repository of the Hugging Face Hub that can be reached. "
-        f"Give the folder of a finished run or of a model, a shipped model's name ({', '.join(shipped_models())}), or "
-        "owner/name."
+        f"model {model!r} is neither a folder here nor a repository of the Hugging Face Hub that can be reached. {fix}"
     )
     if model.count("/") != 1 or model.startswith((".", "/", "runs/")) or model.endswith("/"):
         raise missing
@@ -122,6 +146,20 @@ def _download(model: str, hub_options: dict[str, Any]) -> Path:
         return Path(snapshot_download(model, allow_patterns=[CONFIG, WEIGHTS, *DOCUMENTS], **hub_options))
     except (OSError, ValueError):  # every error of the hub is one of these
         raise missing from None
+
+
+def _without_folders(training: str) -> str:
+    """A run's config with the names alone of what it was trained on, and without comments."""
+    try:
+        values = parse_yaml(training)
+        for name in ("store", "mnist"):
+            if values["data"].get(name):
+                values["data"][name] = PurePath(values["data"][name]).name
+        return yaml.safe_dump(values, sort_keys=False)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"the model's {TRAINING} is no config ({error!s:.100}). Delete it to share the model."
+        ) from None
 
 
 def _read_text(path: Path) -> str:
