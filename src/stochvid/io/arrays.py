@@ -237,7 +237,7 @@ def array_paths(folder: Path) -> list[Path]:
 
 
 def are_frames(paths: Sequence[Path], axes: str | None = None, key: str | None = None) -> bool:
-    """Whether array files of a folder are the frames of one clip, by the first of them.
+    """Whether array files of a folder are the frames of one clip, by the first two and the last of them.
 
     Raises:
         InputError: it cannot be said.
@@ -245,24 +245,17 @@ def are_frames(paths: Sequence[Path], axes: str | None = None, key: str | None =
     if len(paths) < 2:
         return False
     try:
-        first = open_array(paths[0], axes, key, scaled=True)
+        looked = [open_array(path, axes, key, scaled=True) for path in (paths[0], paths[1], paths[-1])]
     except InputError:
-        return False  # what is wrong with it is said when it is read
-    if axes is None and first.axes == "THW" and first.shape[1] == 3 and _all_such(paths, first.shape, key):
+        return False  # what is wrong with one is said when it is read
+    first = looked[0]
+    if axes is None and first.axes == "THW" and first.shape[1] == 3 and all(a.shape == first.shape for a in looked):
         shape = first.shape[1:4]
         raise InputError(
-            f"the arrays of {str(paths[0].parent)!r} have shape {shape}: one frame each, channels first (--axes CHW), or "
-            f"{shape[0]} grey frames each (--axes THW)? Say which."
+            f"the arrays of {str(paths[0].parent)!r} have shape {shape}: one frame each, channels first (--axes CHW), "
+            f"or {shape[0]} grey frames each (--axes THW)? Say which."
         )
-    return "T" not in first.axes
-
-
-def _all_such(paths: Sequence[Path], shape: tuple[int, ...], key: str | None) -> bool:
-    """Whether the second and the last are of that shape, too."""
-    try:
-        return all(open_array(path, None, key, scaled=True).shape == shape for path in (paths[1], paths[-1]))
-    except InputError:
-        return False
+    return all("T" not in array.axes for array in looked)
 
 
 def pick_key(path: Path, keys: Sequence[str], asked: str | None) -> str:
@@ -277,8 +270,8 @@ def pick_key(path: Path, keys: Sequence[str], asked: str | None) -> str:
     key = asked or next((key for key in KEYS if key in keys), keys[0] if len(keys) == 1 else None)
     if key is None:
         raise InputError(
-            f"clip {str(path)!r} holds {held}; name one array {KEYS[0]!r}, or say which with {path.name}:NAME (prepare: "
-            "--key NAME)."
+            f"clip {str(path)!r} holds {held}; name one array {KEYS[0]!r}, or say which with {path.name}:NAME "
+            "(prepare: --key NAME)."
         )
     return key
 

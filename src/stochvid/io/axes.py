@@ -28,8 +28,8 @@ def check_axes(axes: str | None) -> str | None:
     axes = axes.upper()
     if not set(axes) <= set(LETTERS) or len(set(axes)) < len(axes) or not {"H", "W"} <= set(axes):
         raise InputError(
-            f"--axes must be one of {', '.join(USUAL)}, or another order of N (clips), T (time), H, W and C (channels), "
-            f"got {shown(axes)}."
+            f"--axes must be one of {', '.join(USUAL)}, or another order of N (clips), T (time), H, W and C "
+            f"(channels), got {shown(axes)}."
         )
     if "N" in axes and "T" not in axes:
         raise InputError(f"--axes {axes} has clips, but no time. Frames of one clip: {axes.replace('N', 'T')}.")
@@ -88,7 +88,7 @@ def check_sides(path: Path, shape: tuple[int, ...], axes: str) -> None:
         InputError: they would be a few pixels wide.
     """
     _, _, height, width, _ = sides_of(shape, axes)
-    if min(height, width) < LEAST_SIDE and math.prod(shape):
+    if "T" in axes and min(height, width) < LEAST_SIDE and math.prod(shape):
         raise InputError(
             f"clip {str(path)!r} has shape {shape}: as {axes}, its frames would have {width}×{height} pixels. Say what "
             f"its axes are with --axes, as in --axes {_likely(shape)}."
