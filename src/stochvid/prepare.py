@@ -366,9 +366,9 @@ def _refuse_archives(root: Path, tree: Walk) -> None:
     kth = [path for path in commands if path.name.lower().startswith(("kth", *ACTIONS))]
     hint = " (the six of KTH each into a folder of its name, with 00sequences.txt beside them)" if kth else ""
     first, command = next(iter(commands.items()))
-    what = f"{str(root)!r} is an archive" if root.is_file() else f"{str(root)!r} holds {len(commands)} archive(s)"
+    what = f"{str(root)!r} is an archive" if root.is_file() else f"{str(root)!r} holds archives ({len(commands)})"
     folder = "" if first.parent == Path() else f"cd {shlex.quote(str(first.parent))} && "
-    raise InputError(f"{what}, which are not opened: unpack them first{hint}, as with: {folder}{command}")
+    raise InputError(f"{what}. What is packed is not opened: unpack it first{hint}, as with: {folder}{command}")
 
 
 def _check_options(kind: type[Source], options: Options) -> None:

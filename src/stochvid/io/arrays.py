@@ -130,7 +130,8 @@ class ArrayFile:
         """What the first values are, in words."""
         try:
             frames = islice(self._values(0), SAMPLED)
-            low, high = joint_limits(frame_limits(v, str(self.path), t) for t, v in enumerate(frames, 1))
+            values = np.stack(list(frames))
+            low, high = frame_limits(values, str(self.path), 1)
         except InputError:
             return ""
         return f"Its first frames have values {low:,.6g} to {high:,.6g}. "

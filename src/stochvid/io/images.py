@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from stochvid.errors import InputError
 from stochvid.io.order import natural_order
@@ -86,7 +86,7 @@ class Pictures:
             what = f"and {singles[0].name!r} has one" if singles else "as have others: each is a clip. Name one"
             raise InputError(
                 f"folder {self.name!r} is no clip: {stacks[0].name!r} has "
-                f"{next(header.pages for path, header in headers if path == stacks[0]):,} pages, {what}."
+                f"{next(header.pages for path, header in headers if path == stacks[0]):,} pages, {what} (prepare takes all of a folder of stacks)."
             )
         self.size = headers[0][1].size
         self.count = headers[0][1].pages if len(self.paths) == 1 else len(self.paths)
@@ -274,7 +274,7 @@ def image_values(image: Image.Image) -> np.ndarray:
     tags = getattr(image, "tag_v2", {})
     if image.mode in DEEP:
         values = np.asarray(upright)
-        if _first(tags.get(SAMPLE)) == 1 and values.dtype == np.int32:
+        if tags and _first(tags.get(SAMPLE, 1)) == 1 and values.dtype == np.int32:
             values = values.view(np.uint32)
         if tags.get(PHOTOMETRIC) == 0:  # 0 is white; of 8 bits, Pillow turns it round
             values = _full(image) - values.astype(np.int64)
@@ -351,6 +351,11 @@ def _as_ours(path: Path, page: int | None = None) -> Iterator[None]:
         raise
     except EOFError:
         raise InputError(f"clip {str(path)!r} is cut short: it ends before frame {(page or 0) + 1}.") from None
+    except UnidentifiedImageError:
+        raise InputError(
+            f"frame {str(path)!r} cannot be read as an image: it is no whole PNG, JPEG, WebP, TIFF, BMP or PNM, or has "
+            "values of a kind that is not read. Save it again, or as a .npy array."
+        ) from None
     except Exception as error:
         where = "" if page is None else f" (page {page + 1})"
         raise InputError(f"frame {str(path)!r}{where} cannot be read as an image: {error!s:.200}.") from None

@@ -100,7 +100,7 @@ def check_used(low: float, high: float, full: int, name: str) -> None:
     Raises:
         InputError: as they are, they would be nearly black.
     """
-    if 0 < high < full / 4:
+    if low >= 0 and 0 < high < full / 4:
         likely = 2 ** math.ceil(math.log2(high + 1)) - 1
         raise InputError(
             f"clip {name!r} has values {low:,.0f} to {high:,.0f} of {full:,}: nearly black as they are. Say which are "
