@@ -36,14 +36,21 @@ def test_a_limit_and_a_rate_hold_for_arrays_too():
     assert (len(clip.frames), clip.fps) == (2, 12.5)
 
 
+def test_a_range_scales_numbers_of_any_kind_and_axes_may_be_given():
+    deep = GREY.astype(np.uint16) * 16
+    assert np.array_equal(read_clip(deep, range=(0, 4080)).frames, GREY[..., None])
+    assert read_clip(deep[:, :, :5], axes="THW", range="auto").frames.shape == (5, 24, 5, 1)
+    assert np.array_equal(read_clip(COLOUR.transpose(3, 0, 1, 2), axes="CTHW").frames, COLOUR)
+
+
 @pytest.mark.parametrize(
     ("array", "message"),
     [
         (GREY[0], r"have shape \(24, 32\); expected \(T, H, W\)"),
         (GREY[:0], "have shape"),
-        (GREY.astype(np.int64), "have dtype int64; expected uint8, bool, or float"),
-        (GREY.astype(np.float32), "have values from 0 to 255; floats must be in"),
-        (np.full((2, 4, 4), np.nan), "hold NaN"),
+        (GREY.astype(np.int64), r"has int64 values \(0 to 255 in frame 1\).*--range"),
+        (GREY.astype(np.float32), "has float values outside"),
+        (np.full((2, 9, 9), np.nan), "has NaN in frame 1"),
         ([GREY[0], GREY[0, :3]], "are no array"),
         (np.array([[["a"]]], dtype=object), "have dtype object"),
     ],

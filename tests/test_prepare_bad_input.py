@@ -256,8 +256,8 @@ BAD_ARRAYS = {
     "objects.npy": "holds Python objects; expected uint8, bool, or float",
     "objects.npz": "holds Python objects; expected uint8, bool, or float",
     "int.npy": "has dtype int32; expected uint8, bool, or float",
-    "nan.npy": r"float values outside \[0, 1\]",
-    "bright.npy": r"float values outside \[0, 1\]. Scale them, or save uint8",
+    "nan.npy": "has NaN in frame 1: 1,024 of 1,024 values",
+    "bright.npy": r"float values outside \[0, 1\] .*--range LOW HIGH",
     "flat.npy": r"has shape \(4, 32\); expected \(T, H, W\)",
     "seven channels.npy": r"has shape \(2, 4, 32, 32, 7\)",
     "no frames.npy": "has no frames",
@@ -284,7 +284,13 @@ def test_one_bad_clip_of_an_array_does_not_take_the_others_with_it(tmp_path):
     clips[2, 3, 4, 5] = np.nan
     (tmp_path / "in").mkdir()
     np.save(tmp_path / "in" / "a.npy", clips)
-    refused(tmp_path, "a.npy#2", "float values outside", ["a.npy#0", "a.npy#1", "a.npy#3"], size=32)
+    refused(
+        tmp_path,
+        "a.npy#2",
+        "has NaN in frame 4: 1 of 1,024 values, the first in row 5, column 6",
+        ["a.npy#0", "a.npy#1", "a.npy#3"],
+        size=32,
+    )
 
 
 def spoil(path: Path, place: int) -> None:

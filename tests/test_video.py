@@ -159,7 +159,7 @@ BROKEN = {
     "flat.npy": r"has shape \(5, 20\); expected \(T, H, W\)",
     "seven channels.npy": r"has shape \(5, 20, 20, 7\)",
     "bright.npy": r"float values outside \[0, 1\]",
-    "nan.npy": r"float values outside \[0, 1\]",
+    "nan.npy": "has NaN in frame 1: 400 of 400 values",
     "int64.npy": "dtype int64; expected uint8, bool, or float",
     "no frames.npy": "has no frames",
     "no pixels.npy": "has no frames with pixels",

@@ -17,7 +17,7 @@ from jsonargparse import Namespace
 from stochvid.config import GROUPS, TrainConfig
 from stochvid.errors import InputError
 from stochvid.memory import keep_freed_memory
-from stochvid.options import check_names, ready_to_train
+from stochvid.options import check_names, join_range, ready_to_train
 from stochvid.parsers import make_parser
 from stochvid.runs import folder_name
 from stochvid.signals import Interrupted, interruptible
@@ -260,6 +260,7 @@ def _run(words: list[str]) -> int:
         if not words:
             parser.print_help()
             return 0
+        words = join_range(words)
         check_names(words, options_of)
         if words[0] in COMMANDS and {"-h", "--help"} & set(words):
             words = [words[0], "--help"]

@@ -16,6 +16,32 @@ from stochvid.runs import CONFIG, Run
 from stochvid.untrusted import MOST_YAML, parse_yaml, read_text
 
 
+def join_range(words: list[str]) -> list[str]:
+    """The words with the two numbers of `--range LOW HIGH` as one value, which may begin with a minus.
+
+    Raises:
+        InputError: it is given something else than auto or two numbers.
+    """
+    joined, rest = [], list(words)
+    while rest:
+        word = rest.pop(0)
+        name, _, value = word.partition("=")
+        if name != "--range":
+            joined.append(word)
+            continue
+        values = [value] if value else [rest.pop(0)] if rest else []
+        if values and values[0] != "auto" and "," not in values[0]:
+            values += [rest.pop(0)] if rest else []
+        try:
+            if values != ["auto"]:
+                _, _ = (float(number) for number in ",".join(values).split(","))
+        except ValueError:
+            given = " ".join(values) or "nothing"
+            raise InputError(f"--range must be two numbers, as --range 0 4095, or auto; got {given:.80}.") from None
+        joined.append(f"--range={','.join(values)}")
+    return joined
+
+
 def check_names(words: list[str], commands: dict[str, Collection[str]]) -> None:
     """Checks the command and the names of its options.
 

@@ -82,7 +82,8 @@ def _prepare_parser(style: dict) -> ArgumentParser:
     parser.add_argument("--skip-bad", action="store_true", help="leave out what cannot be read")
     parser.add_argument("--overwrite", action="store_true", help="replace another store, or unfinished work on one")
     parser.add_argument("--verify", type=str | None, metavar="STORE", help="check a store, and make none")
-    parser.add_argument("--axes", type=str | None, help="arrays: order of the axes, as in NTHWC (default: recognised)")
+    _add_values(parser)
+    parser.add_argument("--key", type=str | None, help="name of the array in .npz and HDF5 files with several")
     parser.add_argument("--camera", type=str | None, help="lerobot: which camera (default: the only one)")
     parser.add_argument(
         "--length", type=int | None, help="frames of a clip: KTH's srvp-test (default: 40), moving-mnist (default: 25)"
@@ -131,7 +132,8 @@ def _predict_parser(style: dict) -> ArgumentParser:
         type=str,
         nargs="+",
         metavar="clip",
-        help="a video, a GIF, a folder of frames, .npy, .npz, STORE:NUMBER (held-out clip) or moving-mnist:SEED",
+        help="a video, a folder of frames, a stack (TIFF, GIF, WebP), .npy, .npz, .h5, FILE:ARRAY, STORE:NUMBER "
+        "(held-out clip) or moving-mnist:SEED",
     )
     parser.add_argument(
         "--start", type=int, default=0, help="first frame to give; -5: the fifth from the end (default: %(default)s)"
@@ -152,6 +154,7 @@ def _predict_parser(style: dict) -> ArgumentParser:
     parser.add_argument(
         "--fps", type=float | None, help="take frames of videos at this rate (default: as trained, else as they come)"
     )
+    _add_values(parser)
     _add_device(parser)
     _add_speed(parser)
     parser.add_argument("--out", type=str, default="predictions", help="folder of the results (default: predictions)")
@@ -243,7 +246,8 @@ def _surprise_parser(style: dict) -> ArgumentParser:
     parser.add_argument(
         "video",
         type=str,
-        help="a video of any length, a GIF, a folder of frames, .npy, .npz, STORE:NUMBER or moving-mnist:SEED",
+        help="a video of any length, a folder of frames, a stack (TIFF, GIF, WebP), .npy, .npz, .h5, FILE:ARRAY, "
+        "STORE:NUMBER or moving-mnist:SEED",
     )
     parser.add_argument(
         "--smooth", type=float, default=2.0, help="σ of the smoothing, in frames (default: %(default)s)"
@@ -255,6 +259,7 @@ def _surprise_parser(style: dict) -> ArgumentParser:
     parser.add_argument(
         "--fps", type=float | None, help="take frames of videos at this rate (default: as trained, else as they come)"
     )
+    _add_values(parser)
     _add_device(parser)
     parser.add_argument("--out", type=str | None, help="folder of the results (default: surprise/NAME)")
     parser.add_argument("--overwrite", action="store_true", help="replace earlier results")
@@ -312,6 +317,17 @@ def _export_parser(style: dict) -> ArgumentParser:
     parser.add_argument("--context", type=int | None, help="frames to give, fixed in the graph (default: as trained)")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier export")
     return parser
+
+
+def _add_values(parser: ArgumentParser) -> None:
+    parser.add_argument("--axes", type=str | None, help="arrays: order of the axes, as in NTHWC (default: recognised)")
+    parser.add_argument(
+        "--range",
+        type=str | None,
+        metavar="LOW HIGH",
+        help="arrays and images: the values that are black and white, as --range 0 4095; or auto, the least and the "
+        "largest (default: by the number of bits; for a model's clips as trained)",
+    )
 
 
 def _add_device(parser: ArgumentParser) -> None:

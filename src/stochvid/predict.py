@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from itertools import chain, count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,9 @@ from stochvid.data.store import is_store
 from stochvid.devices import DTYPES, check_compiler, pick_device, pick_precision
 from stochvid.errors import InputError
 from stochvid.files import check_free, replacing, replacing_folder, writable_folder
+from stochvid.io.axes import check_axes
 from stochvid.io.clip import Clip, Fit, fit_frames
+from stochvid.io.values import Range, check_range
 from stochvid.io.video import to_bytes, write_png
 from stochvid.models.noise import check_temperature
 from stochvid.models.pretrained import find_model
@@ -60,6 +63,8 @@ def predict_clips(
     temperature: float = 1.0,
     fit: Fit | None = None,
     fps: float | None = None,
+    range: Range = None,
+    axes: str | None = None,
     device: str = "auto",
     precision: str = "fp32",
     compile: bool = False,
@@ -83,6 +88,8 @@ def predict_clips(
         temperature: scale of the latents' σ in the future; 1: as trained.
         fit: how frames of another shape become square; None: as in training, else squash.
         fps: take the frames of videos at this rate; None: as in training, else as they come.
+        range: as `read_clip` takes it; None: as in training, where values have more than 8 bits.
+        axes: as `read_clip` takes it.
         device: auto, cpu or cuda.
         precision: of the model, fp32, bf16 or auto: bf16 where the hardware computes it.
         compile: compile the steps of the future.
@@ -113,6 +120,7 @@ def predict_clips(
     check_temperature(temperature)
     if fps is not None and fps <= 0:
         raise InputError(f"--fps must be above 0, got {fps:g}.")
+    range, axes = check_range(range), check_axes(axes)
     if not clips:
         raise InputError(
             "no clip was given. Name a video, a folder of frames, .npy, .npz, STORE:NUMBER or moving-mnist:SEED."
@@ -127,7 +135,7 @@ def predict_clips(
     ]
     if foreign and _knows_digits_alone(folder):
         print(f"note: {model} was trained on moving digits alone; what it makes of anything else tells nothing")
-    jobs = list(_prepare(network, folder, clips, Path(out), context, horizon, fit, fps, seen["stride"], start))
+    jobs = list(_prepare(network, folder, clips, Path(out), context, horizon, fit, fps, start, range, axes, seen))
     writable_folder(out)
     for job in jobs:
         check_free(job.folder, ARRAYS, overwrite)
@@ -153,15 +161,18 @@ def _prepare(
     horizon: int,
     fit: Fit,
     fps: float | None,
-    stride: int,
     start: int,
+    range: Range,
+    axes: str | None,
+    seen: dict[str, Any],
 ) -> Iterator[Job]:
     """Reads, checks and converts every clip, and says what was done to it."""
     config, names = network.config, set()
     for source in clips:
         wanted = context + horizon
         limit, least = (None, 1) if start < 0 else (start + wanted, start + context)
-        opened = open_source(source, model, config, least, limit, fps, stride).start_at(start)
+        opened = open_source(source, model, config, least, limit, fps, seen["stride"], range, axes, seen["range"])
+        opened = opened.start_at(start)
         clip = opened.read(wanted)
         if len(clip.frames) < context:
             given = f" from --start {start} on" if start else ""

@@ -6,6 +6,7 @@ An interrupted run leaves its work beside the store to be (`data/work.py`), and 
 import hashlib
 import json
 import os
+import shlex
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from stochvid.config import IMAGE_SIZES
 from stochvid.data.arrays import Arrays
 from stochvid.data.bair import BAIR
 from stochvid.data.crew import AHEAD, Crew, Fitting, Part
-from stochvid.data.kth import KTH, SRVP_TEST
+from stochvid.data.kth import ACTIONS, KTH, SRVP_TEST
 from stochvid.data.lerobot import LeRobot
 from stochvid.data.source import Item, Options, Source, Task, Walk, walk
 from stochvid.data.splits import SPLITS, SplitRule
@@ -25,9 +26,12 @@ from stochvid.data.store import Store, is_prepared
 from stochvid.data.videos import Videos
 from stochvid.data.work import WORK, Work
 from stochvid.errors import InputError, alike, nearest
-from stochvid.io.arrays import CLIP_AXES, SET_AXES
-from stochvid.io.clip import COLOURS
+from stochvid.io.archives import unpack_command
+from stochvid.io.axes import check_axes
+from stochvid.io.clip import KEYED
+from stochvid.io.images import COLOURS
 from stochvid.io.times import rate_for_all, shown_rate
+from stochvid.io.values import Range, check_range
 from stochvid.progress import Progress
 
 SOURCES: dict[str, type[Source]] = {s.format: s for s in (LeRobot, BAIR, KTH, Arrays, Videos)}  # asked in this order
@@ -47,6 +51,8 @@ def prepare(
     split: str | None = None,
     axes: str | None = None,
     camera: str | None = None,
+    range: Range = None,
+    key: str | None = None,
     length: int | None = None,
     workers: int | None = None,
     skip_bad: bool = False,
@@ -63,8 +69,11 @@ def prepare(
         fps: take frames at this rate; None: as they come.
         crop: centre: the middle square; none: the whole frame, squashed to a square.
         split: as `SplitRule` takes it, or srvp-test for KTH; None: as the source ships it.
-        axes: order of the axes of arrays.
+        axes: order of the axes of arrays, letters of NTHWC.
         camera: of a LeRobot dataset.
+        range: the values of arrays and images that become black and white, as (0, 4095); auto: the least and the
+            largest of all clips, for which all are read twice; None: images by their bits, arrays as they are.
+        key: name of the array in `.npz` and HDF5 files with several.
         length: frames of a clip of the KTH test set srvp-test; None: 40, as published.
         workers: processes that decode; 0: in this one; None: one for each core.
         skip_bad: leave out what cannot be read, instead of stopping there.
@@ -80,7 +89,8 @@ def prepare(
     rule = SplitRule(None if published else split)
     workers = os.cpu_count() or 1 if workers is None else workers
     _check_ranges(size=size, channels=channels, fps=fps, length=length, workers=workers)
-    options = Options(fps, axes, camera, length, published)
+    root, key = _with_key(root, key)
+    options = Options(fps, check_axes(axes), camera, check_range(range), key, length, published)
     tree = _look(root)
     kind = _pick_source(root, tree, format)
     _check_options(kind, options)
@@ -140,6 +150,7 @@ class Preparation:
         alone = len(items) == 1 and not wrong
         self.alone = alone and len(rule.fractions) > 1 and next(iter(items.values())).split is None
         asked = {"split": rule.text} | asdict(source.options) | asdict(fitting)
+        asked["range"] = next((list(task.limits) for task in tasks if task.limits), None)
         self.plan = {"format": source.format} | {name: value for name, value in asked.items() if value is not None}
         listing = json.dumps([self._identity(task) for task in tasks])
         self.plan["files"] = hashlib.sha256(listing.encode()).hexdigest()
@@ -309,6 +320,14 @@ def _by_name(tasks: list[Task]) -> dict[str, Item]:
     return items
 
 
+def _with_key(root: Path, key: str | None) -> tuple[Path, str | None]:
+    """The source, and the array's name where both are given as FILE:NAME."""
+    file, _, name = str(root).rpartition(":")
+    if not root.exists() and name and Path(file).suffix.lower() in KEYED and Path(file).is_file():
+        return Path(file), key or name
+    return root, key
+
+
 def _look(root: Path) -> Walk:
     try:
         root.stat()
@@ -331,10 +350,24 @@ def _pick_source(root: Path, tree: Walk, format: str | None) -> type[Source]:
         return kinds[0]
     if tree.closed:
         raise tree.closed[0]
+    _refuse_archives(root, tree)
     raise InputError(
-        f"there is nothing in {str(root)!r} that is known for clips: videos, folders of images, .npy, .npz, KTH, BAIR "
-        "or LeRobot datasets. Name the format with --format."
+        f"there is nothing in {str(root)!r} that is known for clips: videos, folders of images, .npy, .npz, .h5, KTH, "
+        "BAIR or LeRobot datasets. Name the format with --format."
     )
+
+
+def _refuse_archives(root: Path, tree: Walk) -> None:
+    """Says how to unpack what is packed."""
+    commands = {path: command for path in tree.files if path.is_file() and (command := unpack_command(path))}
+    if not commands:
+        return
+    kth = [path for path in commands if path.name.lower().startswith(("kth", *ACTIONS))]
+    hint = " (the six of KTH each into a folder of its name, with 00sequences.txt beside them)" if kth else ""
+    first, command = next(iter(commands.items()))
+    what = f"{str(root)!r} is an archive" if root.is_file() else f"{str(root)!r} holds archives ({len(commands)})"
+    folder = "" if first.parent == Path() else f"cd {shlex.quote(str(first.parent))} && "
+    raise InputError(f"{what}. What is packed is not opened: unpack it first{hint}, as with: {folder}{command}")
 
 
 def _check_options(kind: type[Source], options: Options) -> None:
@@ -343,8 +376,6 @@ def _check_options(kind: type[Source], options: Options) -> None:
             who = " and ".join(sorted(s.format for s in SOURCES.values() if name in s.takes))
             shown = f"--split {value}" if name == "split" else f"--{name}"
             raise InputError(f"{shown} is for {who}; the source is of the format {kind.format}.")
-    if options.axes is not None and options.axes not in CLIP_AXES + SET_AXES:
-        raise InputError(f"--axes must be one of {', '.join(CLIP_AXES + SET_AXES)}, got {options.axes!r}.")
     if options.length is not None and options.split is None:
         raise InputError("--length is for --split srvp-test; other clips are as long as they are.")
 

@@ -270,12 +270,14 @@ def _seconds(rows: list[dict[str, str]], batch: int) -> float:
 
 
 def seen_clips(model: Path) -> dict[str, Any]:
-    """How a model's training looked at its clips, as far as its folder says: `fps`, `stride` and `crop`.
+    """How a model's training looked at its clips, as far as its folder says: `fps`, `stride`, `crop` and `range`.
 
     Raises:
         InputError: what it says makes no sense.
     """
-    seen = {"fps": None, "stride": 1, "crop": "none"}
+    from stochvid.io.values import check_range
+
+    seen = {"fps": None, "stride": 1, "crop": "none", "range": None}
     path = model / CLIPS
     if path.is_file():
         try:
@@ -283,6 +285,9 @@ def seen_clips(model: Path) -> dict[str, Any]:
             right = 1 <= seen["stride"] < 1e6 and (seen["fps"] is None or 0 < seen["fps"] < 1e4)
             if not right or type(seen["stride"]) is not int or seen["crop"] not in ("none", "centre"):
                 raise ValueError(shown(seen))
+            if isinstance(seen["range"], str):
+                raise ValueError(shown(seen["range"]))
+            seen["range"] = check_range(seen["range"])
         except (OSError, ValueError, TypeError) as error:
             raise InputError(
                 f"{str(path)!r} is not as it should be: {error!s:.100}. Delete it, or train again."

@@ -13,7 +13,9 @@ from stochvid.data.moving_mnist import MovingMNIST
 from stochvid.data.store import Store, bounces_at, is_store
 from stochvid.errors import InputError, alike
 from stochvid.io.clip import Clip, open_clip
+from stochvid.io.images import IMAGE_SUFFIXES
 from stochvid.io.times import Timed
+from stochvid.io.values import Limits, Range
 from stochvid.io.video import probe_video
 from stochvid.places import find_mnist
 
@@ -79,7 +81,16 @@ class Source:
 
 
 def open_source(
-    source: str, model: Path, config: ModelConfig, least: int, limit: int | None, fps: float | None, stride: int
+    source: str,
+    model: Path,
+    config: ModelConfig,
+    least: int,
+    limit: int | None,
+    fps: float | None,
+    stride: int,
+    range: Range = None,
+    axes: str | None = None,
+    trained: Limits | None = None,
 ) -> Source:
     """Opens a clip.
 
@@ -92,6 +103,9 @@ def open_source(
         limit: frames that will be read; None: all (of made clips 100).
         fps: take the frames of videos at this rate; None: as they come.
         stride: take every so many-th frame of a store, and of what has no rate, or is to keep its own.
+        range: as `read_clip` takes it.
+        axes: likewise.
+        trained: the range of the model's training.
 
     Raises:
         InputError: there is no such clip, or a store's is too short.
@@ -103,8 +117,14 @@ def open_source(
         raise InputError(f"clip {source!r} does not exist. Did you mean {MOVING_MNIST}{number}?")
     if is_store(source) or is_store(source.rpartition(":")[0] or source):
         return _stored(source, least, limit, stride)
-    name, frames, native = open_clip(source, fps)
-    if fps and native and (own := probe_video(Path(source)).fps) and abs(own - fps) > 0.01 * fps:
+    name, frames, native = open_clip(source, fps, range, axes, trained, print)
+    if (
+        fps
+        and native
+        and Path(source).suffix.lower() not in IMAGE_SUFFIXES
+        and (own := probe_video(Path(source)).fps)
+        and abs(own - fps) > 0.01 * fps
+    ):
         print(f"{source}: {own:.4g} frames/s, taken at {fps:.4g}")
     if frames.note:
         print(f"{source}: {frames.note}")

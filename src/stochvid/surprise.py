@@ -18,7 +18,9 @@ from scipy.signal import find_peaks
 from stochvid.devices import pick_device
 from stochvid.errors import InputError
 from stochvid.files import check_free, replacing_folder
+from stochvid.io.axes import check_axes
 from stochvid.io.clip import Fit, fit_frame
+from stochvid.io.values import Range, check_range
 from stochvid.io.video import to_bytes
 from stochvid.models.pretrained import find_model
 from stochvid.models.svg import SVG
@@ -42,6 +44,8 @@ def surprise(
     length: int | None = None,
     fit: Fit | None = None,
     fps: float | None = None,
+    range: Range = None,
+    axes: str | None = None,
     device: str = "auto",
     overwrite: bool = False,
 ) -> dict[str, np.ndarray]:
@@ -60,6 +64,8 @@ def surprise(
         length: frames to read; None: all (of moving-mnist 100).
         fit: how frames of another shape become square; None: as in training, else squash.
         fps: take the frames of videos at this rate; None: as in training, else as they come.
+        range: as `read_clip` takes it; None: as in training, where values have more than 8 bits.
+        axes: as `read_clip` takes it.
         device: auto, cpu or cuda.
         overwrite: replace earlier results.
 
@@ -87,7 +93,9 @@ def surprise(
         )
     seen, config = seen_clips(folder), network.config
     fit, fps = fit or ("crop" if seen["crop"] == "centre" else "squash"), fps or seen["fps"]
-    source = open_source(video, folder, config, 2, length, fps, seen["stride"])
+    source = open_source(
+        video, folder, config, 2, length, fps, seen["stride"], check_range(range), check_axes(axes), seen["range"]
+    )
     frames = (fit_frame(frame, config.image_size, config.channels, fit) for frame in islice(source.frames, length))
     film = Film()
     kl, mse = _observe(network, frames, film, where)

@@ -18,6 +18,9 @@ from stochvid.errors import InputError
 MOST_PIXELS = 50_000_000  # of a frame: 8K cinema has 35 million; Pillow takes up to 20 bytes for each on the way
 MOST_HEADER = 1 << 16  # bytes of an .npy file's header: 118
 MOST_CLIPS = 1_000_000  # of one file: each is an object with a name before any is read
+MOST_PAGES = 100_000  # of one file: an hour at 25 a second; to go from page to page takes longer with each
+MOST_LINKS = 10_000  # of an HDF5 file: names of datasets and groups
+MOST_CHUNK = 256 << 20  # bytes of a piece of an HDF5 dataset, which is unpacked as a whole: a frame of the most pixels
 MOST_YAML = 1 << 16  # bytes: a config of every field with comments has 3,000, and YAML is read 100 KB a second
 MOST_JSON = 1 << 20  # bytes of a file with a fixed number of fields, such as config.json
 MOST_RECORDS = 256 << 20  # bytes of a file with something for each clip, such as the index of a store of 2 million

@@ -17,9 +17,10 @@ from stochvid.app.studio import Studio
 from stochvid.data.digits import digit_from_strokes
 from stochvid.data.videos import VIDEO_SUFFIXES
 from stochvid.errors import InputError
-from stochvid.io.arrays import ArrayFile
-from stochvid.io.clip import ARRAY_SUFFIXES, fit_frame, open_clip
+from stochvid.io.arrays import ARRAY_SUFFIXES, ArrayFile
+from stochvid.io.clip import fit_frame, open_clip
 from stochvid.io.times import Timed
+from stochvid.io.values import Limits
 from stochvid.io.video import probe_video
 from stochvid.sources import MOVING_MNIST, Source, made_source, stored_source
 from stochvid.untrusted import check_directory
@@ -56,7 +57,7 @@ def choose_clip(studio: Studio, kind: str, seed: Any, upload: str | None, stroke
                 f"No file was given. Choose a video, a GIF, .npy or .npz of at most {UPLOAD_BYTES // MIB} MB."
             )
         seen = studio.seen
-        source = open_upload(Path(upload), seen["fps"])
+        source = open_upload(Path(upload), seen["fps"], seen["range"])
         return source.every(seen["stride"]) if None in (seen["fps"], source.fps) else source
     seed = whole_number("number of the clip" if studio.held_out else "seed of the motion", seed, 0, MOST_SEED)
     if kind == DIGITS and studio.held_out:
@@ -86,12 +87,13 @@ def read_frames(source: Source, studio: Studio, most: int) -> Iterator[np.ndarra
             )
 
 
-def open_upload(path: Path, fps: float | None) -> Source:
+def open_upload(path: Path, fps: float | None, trained: Limits | None = None) -> Source:
     """Opens an uploaded file after a look at its header.
 
     Args:
         path: where it lies; messages call it by its name alone.
         fps: take the frames of a video at this rate; None: as they come.
+        trained: the range of the model's training, for arrays that are not uint8.
 
     Raises:
         InputError: it is of no known kind, broken, or beyond the limits.
@@ -101,8 +103,11 @@ def open_upload(path: Path, fps: float | None) -> Source:
     if (size := path.stat().st_size) > UPLOAD_BYTES:
         raise InputError(f"{path.name!r} has {size / MIB:,.0f} MB; at most {UPLOAD_BYTES // MIB} MB can be taken.")
     try:
-        (_check_array if path.suffix.lower() in ARRAY_SUFFIXES else _check_video)(path)
-        name, frames, rate = open_clip(path, fps)
+        if path.suffix.lower() in ARRAY_SUFFIXES:
+            _check_array(path, trained is not None)
+        else:
+            _check_video(path)
+        name, frames, rate = open_clip(path, fps, trained=trained)
     except InputError as error:
         raise _called(error, path) from None
     return Source(name, Timed(_pairs(frames, path), frames.pace), rate)
@@ -131,7 +136,7 @@ def _check_video(path: Path) -> None:
         )
 
 
-def _check_array(path: Path) -> None:
+def _check_array(path: Path, scaled: bool) -> None:
     if path.suffix.lower() == ".npz":
         try:
             check_directory(path)
@@ -143,7 +148,7 @@ def _check_array(path: Path) -> None:
             raise InputError(
                 f"clip {path.name!r} unfolds into {size / MIB:,.0f} MB; at most {ARRAY_BYTES // MIB} MB can be taken."
             )
-    _, _, height, width, _ = ArrayFile(path).shape
+    _, _, height, width, _ = ArrayFile(path, scaled=scaled).shape
     _check_pixels(path, width, height)
 
 

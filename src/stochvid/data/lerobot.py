@@ -133,8 +133,24 @@ class LeRobot(Source):
         return f"Until it is converted, its videos can be prepared by themselves: {command}{which}."
 
     def _camera(self, features: dict[str, Any]) -> str:
-        videos = [name for name, f in features.items() if isinstance(f, dict) and f.get("dtype") == "video"]
-        cameras = [name for name in videos if len(name) <= LONGEST]
+        kinds = {name: f for name, f in features.items() if isinstance(f, dict) and len(name) <= LONGEST}
+        videos = [name for name, feature in kinds.items() if feature.get("dtype") == "video"]
+        depths = [name for name in videos if _is_depth(kinds[name])]
+        cameras = [name for name in videos if name not in depths]
+        if self.options.camera in depths or (depths and not cameras):
+            raise InputError(
+                f"camera {self.options.camera or depths[0]!r:.80} of {str(self.root)!r} is a depth map: the video does "
+                "not say what its values mean, and has 8 bits of them. Export it to 16-bit PNG or .npy, a folder for "
+                "each episode, and prepare that with --range."
+            )
+        if depths:
+            self.notes.append(f"depth maps are not taken: {', '.join(depths)[:200]}")
+        pictures = [name for name, feature in kinds.items() if feature.get("dtype") == "image"]
+        if pictures and not cameras:
+            raise InputError(
+                f"LeRobot dataset {str(self.root)!r} keeps {', '.join(pictures)[:200]} as images in parquet, which are "
+                "not read. Encode them as videos, or export each episode to a folder of images and prepare that."
+            )
         if self.options.camera in cameras:
             return self.options.camera
         if self.options.camera is None and len(cameras) == 1:
@@ -214,6 +230,13 @@ class _Ahead:
                 first = frame.time if first is None else first
                 self.given += 1
                 yield Frame(frame.pixels, frame.time - first, frame.lasts)
+
+
+def _is_depth(feature: dict[str, Any]) -> bool:
+    """Whether a camera gives distances: its description says so, in one of the words used."""
+    told = [feature, *(value for value in (feature.get("info"), feature.get("video_info")) if isinstance(value, dict))]
+    marks = ("is_depth_map", "video.is_depth_map")
+    return any(part.get(mark) is True for part in told for mark in marks)
 
 
 def _ranges(splits: Any) -> dict[str, tuple[int, int]]:

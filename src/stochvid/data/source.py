@@ -18,7 +18,8 @@ import numpy as np
 from stochvid.data.splits import SHIPPED
 from stochvid.data.store import WORK, is_store
 from stochvid.errors import InputError
-from stochvid.io.clip import natural
+from stochvid.io.order import natural, natural_order
+from stochvid.io.values import Limits, Range, joint_limits
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Options:
         fps: take frames at this constant rate; None: as they come.
         axes: order of an array's axes; None: recognised.
         camera: of a LeRobot dataset; None: its only one.
+        range: the values of arrays and images that become black and white; auto: the least and the largest of all.
+        key: name of the array in a file with several; None: the only one, or that of a usual name.
         length: frames of a clip of a published test set; None: as published.
         split: the published test set asked for (srvp-test), or None.
     """
@@ -36,6 +39,8 @@ class Options:
     fps: float | None = None
     axes: str | None = None
     camera: str | None = None
+    range: Range = None
+    key: str | None = None
     length: int | None = None
     split: str | None = None
 
@@ -71,6 +76,7 @@ class Task:
         fps: frames per second of what `read` gives, None where it is not known.
         note: what a person should know of it.
         key: its name, and a digest of sizes and times of change: another key, another content.
+        limits: the values that become black and white; None: as they are.
     """
 
     path: Path
@@ -80,6 +86,7 @@ class Task:
     fps: float | None = None
     note: str = ""
     key: tuple[str, str] = ("", "")
+    limits: Limits | None = None
 
     @property
     def frames(self) -> int:
@@ -137,8 +144,11 @@ class Source(ABC):
         """
 
     def arrange(self, tasks: list[Task]) -> list[Task]:
-        """The last word on which clips to take, once all files are known."""
-        return tasks
+        """The last word on which clips to take, once all files are known, and on one range for all of them."""
+        if self.options.range != "auto":
+            return tasks
+        limits = joint_limits(task.limits for task in tasks if task.limits)
+        return [replace(task, limits=limits) for task in tasks]
 
     @abstractmethod
     def read(self, task: Task) -> Iterator[Event]:
@@ -219,7 +229,8 @@ def walk(root: Path) -> Walk:
             kept.append(name)
         names[:] = kept
         found.files += [Path(folder, name) for name in files if not name.startswith(".")]
-    found.files.sort(key=lambda path: natural(path.relative_to(root)))
+    names = {str(path.relative_to(root)): path for path in found.files}
+    found.files = [names[name] for name in natural_order(names)]
     return found
 
 

@@ -61,12 +61,13 @@ class StoredClips:
         return self.store.splits[self.split].sha256
 
     def seen(self) -> dict[str, Any]:
-        """How these clips look at the world, which other clips must do as well: `fps`, `stride` and `crop`."""
+        """How these clips look at the world, which other clips must do as well: `fps`, `stride`, `crop` and `range`."""
         rates = set(self.store.splits[self.split].fps)
         fps = rates.pop() if len(rates) == 1 else None
         plan = self.store.about.get("plan")
-        centre = isinstance(plan, dict) and plan.get("crop") == "centre"
-        return {"fps": fps and fps / self.stride, "stride": self.stride, "crop": "centre" if centre else "none"}
+        plan = plan if isinstance(plan, dict) else {}
+        crop = "centre" if plan.get("crop") == "centre" else "none"
+        return {"fps": fps and fps / self.stride, "stride": self.stride, "crop": crop, "range": plan.get("range")}
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         """Clip `index` (any integer from 0): `frames` (T, C, H, W) uint8, `index`, and `bounces` (T,) if known."""

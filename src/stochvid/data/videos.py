@@ -1,13 +1,16 @@
 """A person's own videos: a folder tree of anything FFmpeg reads, or of folders of frames."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from stochvid.data.source import Event, Item, Source, Task, Walk, regular
 from stochvid.errors import InputError
-from stochvid.io.clip import IMAGE_SUFFIXES, frame_paths, open_image, read_images
-from stochvid.io.video import as_stored, at_rate, decode_video, probe_video
+from stochvid.io.images import IMAGE_SUFFIXES, Pictures, frame_paths, is_stack
+from stochvid.io.order import negative_names
+from stochvid.io.video import as_stored, at_rate, decode_video, probe_video, variable
 
 VIDEO_SUFFIXES = {
     ".264", ".265", ".3g2", ".3gp", ".asf", ".avi", ".dv", ".f4v", ".flv", ".gif", ".h264", ".h265", ".hevc", ".m1v",
@@ -17,10 +20,10 @@ VIDEO_SUFFIXES = {
 
 
 class Videos(Source):
-    """A tree of videos, or of folders of images. Folders called `train`, `val` and `test` are the splits."""
+    """A tree of videos, folders of images, or stacks of images. Folders called `train`, `val` and `test` are splits."""
 
     format = "videos"
-    takes = frozenset({"fps"})
+    takes = frozenset({"fps", "range"})
 
     @classmethod
     def recognises(cls, root: Path, tree: Walk) -> bool:
@@ -28,7 +31,7 @@ class Videos(Source):
         return any(path.suffix.lower() in VIDEO_SUFFIXES | IMAGE_SUFFIXES for path in tree.files)
 
     def find(self) -> list[Path]:
-        """Videos, and folders whose files are images and no videos."""
+        """Videos, stacks, and folders whose files are images and no videos."""
         if self.root.is_file():
             return [self.root]
         videos = [path for path in self.tree.files if path.suffix.lower() in VIDEO_SUFFIXES]
@@ -36,24 +39,22 @@ class Videos(Source):
         images = [path for path in self.tree.files if path.suffix.lower() in IMAGE_SUFFIXES]
         images = [path for path in images if path.parent not in with_videos]
         self.note_others({*videos, *images})
-        if images and self.options.fps:
-            self.notes.append("folders of images have no rate: all of their frames are taken")
+        if self.options.range and not images:
+            raise InputError(f"--range is for arrays and images; {str(self.root)!r} holds videos, which are 8-bit.")
         first = {path.parent: path for path in reversed(images)}  # a folder of frames stands where its first one does
+        stacked = {folder for folder, path in first.items() if is_stack(path)}
+        stacks = [path for path in images if path.parent in stacked]
+        first = {folder: path for folder, path in first.items() if folder not in stacked}
+        if first and self.options.fps:
+            self.notes.append("folders of images have no rate: all of their frames are taken")
+        self._note_order(first)
         place = {path: number for number, path in enumerate(self.tree.files)}
-        return sorted([*videos, *first], key=lambda path: place[first.get(path, path)])
+        return sorted([*videos, *stacks, *first], key=lambda path: place[first.get(path, path)])
 
     def probe(self, path: Path) -> Task:
         """One clip."""
-        if path.is_dir():
-            frames = frame_paths(path)
-            try:
-                with open_image(frames[0]) as image:
-                    size, channels = image.size, 1 if image.mode in ("1", "L", "I", "I;16", "I;16B") else 3
-            except InputError:
-                raise
-            except Exception as error:  # so do Pillow's
-                raise InputError(f"frame {str(frames[0])!r} cannot be read as an image: {error}.") from None
-            return self._task(path, len(frames), size, channels, None)
+        if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
+            return self._probe_pictures(path)
         regular(path)
         info = probe_video(path, steady=self.options.fps is None)
         fps, frames = self.options.fps or info.fps, info.frames
@@ -67,14 +68,49 @@ class Videos(Source):
 
     def read(self, task: Task) -> Iterator[Event]:
         """All frames."""
-        if task.path.is_dir():
-            frames = read_images(frame_paths(task.path), task.path)
+        if task.path.is_dir() or task.path.suffix.lower() in IMAGE_SUFFIXES:
+            frames = self._read_pictures(self._pictures(task.path), task)
         elif self.options.fps:
             frames = at_rate(decode_video(task.path, threads=1), self.options.fps, task.path)
         else:
             frames = as_stored(decode_video(task.path, threads=1), task.path)
         yield from ((0, frame) for frame in frames)
         yield 0, None
+
+    def _pictures(self, path: Path) -> Pictures:
+        if path.is_dir():
+            return Pictures(frame_paths(path))
+        regular(path)
+        pictures = Pictures([path])
+        if pictures.count < 2 and path != self.root:
+            raise InputError(
+                f"{str(path)!r} is a single picture among stacks of several. Put stacks and single frames into folders "
+                "of their own."
+            )
+        return pictures
+
+    def _probe_pictures(self, path: Path) -> Task:
+        pictures = self._pictures(path)
+        fps, frames = pictures.fps, pictures.count
+        if fps and not self.options.fps and pictures.pace.varies:
+            raise variable(path, pictures.pace)
+        if self.options.fps and fps:
+            frames, fps = round(frames * self.options.fps / fps), self.options.fps
+        limits = pictures.limits() if self.options.range == "auto" else self.options.range
+        if limits is None:
+            pictures.check_used()
+        return replace(self._task(path, frames, pictures.size, pictures.channels, fps), limits=limits)
+
+    def _read_pictures(self, pictures: Pictures, task: Task) -> Iterator[np.ndarray]:
+        if pictures.times is None:
+            return pictures.frames(task.limits)
+        return pictures.at(self.options.fps, task.limits)
+
+    def _note_order(self, folders: Collection[Path]) -> None:
+        """Says where a dash in the names of frames is taken for a minus."""
+        for folder in folders:
+            if minus := negative_names([path.name for path in frame_paths(folder)]):
+                self.notes.append(f"{self.name(folder)!r}: names as {minus[0]!r} are taken for negative numbers")
 
     def _task(self, path: Path, frames: int, size: tuple[int, int], channels: int, fps: float | None) -> Task:
         inside = path / "frame" if path.is_dir() else path

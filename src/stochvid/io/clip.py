@@ -1,10 +1,8 @@
 """A clip from whatever a person has: a video, a folder of frames, an array; and in the size that a model wants."""
 
-import io
 import logging
-import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,19 +12,28 @@ import numpy as np
 from PIL import Image
 
 from stochvid.errors import InputError
-from stochvid.io.arrays import CLIP_AXES, ONE_CLIP, ArrayFile
+from stochvid.io.archives import unpack_command
+from stochvid.io.arrays import (
+    ARRAY_SUFFIXES,
+    HDF5_SUFFIXES,
+    ONE_CLIP,
+    ArrayFile,
+    ArrayFrames,
+    are_frames,
+    array_paths,
+    open_array,
+)
+from stochvid.io.axes import check_axes
 from stochvid.io.frames import as_frames, is_frames
+from stochvid.io.images import COLOURS, IMAGE_SUFFIXES, Pictures, frame_paths
+from stochvid.io.order import negative_names
 from stochvid.io.times import Pace, Timed
+from stochvid.io.values import Limits, Range, check_range
 from stochvid.io.video import probe_video, timed_video
-from stochvid.untrusted import check_frame
 
 Fit = Literal["squash", "crop", "pad"]
 
-ARRAY_SUFFIXES = {".npy", ".npz"}
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
-MOST_IMAGE_BYTES = 400 << 20  # of a file: the most pixels, of 16 bits and 4 channels
-IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF")
-COLOURS = {1: "grey", 3: "RGB", 4: "RGBA"}
+KEYED = {".npz", *HDF5_SUFFIXES}  # files with arrays that have names
 
 
 @dataclass
@@ -61,26 +68,36 @@ class Clip:
         return f"{count} frames of {width}×{height} {COLOURS.get(channels, f'{channels} channels')}{rate}"
 
 
-def read_clip(source: str | Path | np.ndarray, limit: int | None = None, fps: float | None = None) -> Clip:
-    """Reads a video, a GIF, a folder of frames, or a `.npy`/`.npz` array.
+def read_clip(
+    source: str | Path | np.ndarray,
+    limit: int | None = None,
+    fps: float | None = None,
+    range: Range = None,
+    axes: str | None = None,
+) -> Clip:
+    """Reads a video, a GIF, a stack of pictures, a folder of frames, or an array.
 
-    Arrays are (T, H, W), (T, H, W, C) or (T, C, H, W), uint8, bool, or float in [0, 1]; in an `.npz` the array is the
-    only one, or is called `frames`, `clip` or `video`. Frames of a folder are taken in natural order.
+    Arrays are `.npy`, `.npz` or HDF5: (T, H, W), (T, H, W, C), (T, C, H, W) or (C, T, H, W), uint8, bool, or float in
+    [0, 1]; where a file has several, the array is called `frames`, `clip` or `video`, or is named by `FILE:NAME`.
+    Frames of a folder are taken in natural order. The pages of a TIFF, and of an animated WebP or PNG, are a clip.
 
     Args:
         source: the path; or the frames themselves, as such an array.
         limit: read no more than so many frames (from the start).
-        fps: take the frames of a video at this constant rate; None: as they come.
+        fps: take the frames of a video or an animation at this constant rate; None: as they come.
+        range: the values of arrays and images that become black and white, others in proportion; auto: the least and
+            the largest of the clip; None: images by their number of bits, arrays as they are.
+        axes: order of an array's axes, letters of T, H, W and C; None: recognised.
 
     Returns:
         The clip, with at least one frame.
 
     Raises:
-        InputError: the source is missing, broken, empty, or of no such kind.
+        InputError: the source is missing, broken, empty, or of no such kind; or its values need a range.
     """
     if is_frames(source):
-        return Clip("frames", as_frames(source)[:limit], fps)
-    name, timed, rate = open_clip(source, fps)
+        return Clip("frames", as_frames(source, range, axes)[:limit], fps)
+    name, timed, rate = open_clip(source, fps, range, axes)
     frames = list(islice(timed, limit))
     if not frames:
         raise InputError(f"clip {str(source)!r} has no frames.")
@@ -90,88 +107,140 @@ def read_clip(source: str | Path | np.ndarray, limit: int | None = None, fps: fl
     return clip
 
 
-def open_clip(source: str | Path, fps: float | None = None) -> tuple[str, Timed, float | None]:
-    """As `read_clip`, frame by frame: name, frames (H, W, C) uint8 each, and their rate."""
-    path = Path(source)
+def open_clip(
+    source: str | Path,
+    fps: float | None = None,
+    range: Range = None,
+    axes: str | None = None,
+    trained: Limits | None = None,
+    note: Callable[[str], None] = lambda text: None,
+) -> tuple[str, Timed, float | None]:
+    """As `read_clip`, frame by frame: name, frames (H, W, C) uint8 each, and their rate.
+
+    Args:
+        source: the path.
+        fps: see `read_clip`.
+        range: likewise.
+        axes: likewise.
+        trained: the range of a model's training, for values of more than 8 bits where `range` is None.
+        note: called with what a person should know.
+    """
+    path, key = _path_and_key(source)
+    range, axes = check_range(range), check_axes(axes)
+    files = _frame_files(path)
+    if files is None and path.suffix.lower() not in ARRAY_SUFFIXES | HDF5_SUFFIXES:
+        if range is not None or axes is not None:
+            option = "--range" if range is not None else "--axes"
+            raise InputError(
+                f"{option} is for {'arrays and images' if range else 'arrays'}; {str(source)!r} is a video."
+            )
+        info = probe_video(path)
+        return _stem(path), timed_video(path, fps, info), fps or info.fps
+    if files and files[0].suffix.lower() in IMAGE_SUFFIXES:
+        if axes is not None:
+            raise InputError(f"--axes is for arrays; {str(source)!r} holds images.")
+        held = Pictures(files)
+    else:
+        held = _one_clip(path, files, axes, key, range is not None or trained is not None)
+    if minus := negative_names([file.name for file in files or []]):
+        note(f"{source}: names as {minus[0]!r} are taken for negative numbers; the first frame is {files[0].name!r}")
+    limits = _limits(held, range, trained, lambda text: note(f"{source}: {text}"))
+    name = path.resolve().name or "frames" if path.is_dir() else _stem(path)
+    if isinstance(held, Pictures) and held.times is not None:
+        return name, held.at(fps, limits), fps or held.fps
+    return name, Timed.unknown(held.frames(limits=limits)), None
+
+
+def _path_and_key(source: str | Path) -> tuple[Path, str | None]:
+    """A clip's path, and the name of an array in it where it is given as FILE:NAME.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    path, key = Path(source), None
     if not path.exists():
-        raise InputError(
-            f"clip {str(source)!r} does not exist. Give a video, a folder of frames, .npy, .npz, STORE:NUMBER or "
-            "moving-mnist:SEED."
-        )
+        file, _, name = str(source).partition(":")
+        while name and Path(file).suffix.lower() not in KEYED:
+            more, _, name = name.partition(":")
+            file = f"{file}:{more}"
+        if not (name and Path(file).is_file()):
+            raise InputError(
+                f"clip {str(source)!r} does not exist. Give a video, a folder of frames, a stack, .npy, .npz, .h5, "
+                "STORE:NUMBER or moving-mnist:SEED."
+            )
+        path, key = Path(file), name
     if path.is_dir():
-        return path.resolve().name or "frames", Timed.unknown(read_images(frame_paths(path), path)), None
+        return path, None
     if not path.is_file():
         raise InputError(f"clip {str(source)!r} is not a regular file. Give a video, a folder of frames, .npy or .npz.")
-    if path.suffix.lower() in ARRAY_SUFFIXES:
-        return _stem(path), Timed.unknown(_one_clip(path)), None
-    info = probe_video(path)
-    return _stem(path), timed_video(path, fps, info), fps or info.fps
+    if command := unpack_command(path):
+        raise InputError(f"clip {str(source)!r} is an archive. Unpack it first: {command}")
+    return path, key
+
+
+def _frame_files(path: Path) -> list[Path] | None:
+    """The files with the frames of a clip: pictures, or one with several, or arrays; None: it is no such clip.
+
+    Raises:
+        InputError: a folder has none.
+    """
+    if path.is_file():
+        return [path] if path.suffix.lower() in IMAGE_SUFFIXES else None
+    if files := frame_paths(path) or array_paths(path):
+        return files
+    others = Counter(entry.suffix.lower() or entry.name for entry in path.iterdir() if not entry.name.startswith("."))
+    held = ", ".join(f"{count} {kind!r}" for kind, count in others.most_common(4))
+    raise InputError(
+        f"clip folder {str(path)!r} has no frames. It must hold images ({', '.join(sorted(IMAGE_SUFFIXES))}) or an "
+        f"array for each frame.{f' It holds {held}: name a file, if it is a clip.' if held else ''}"
+    )
+
+
+def _one_clip(
+    path: Path, files: list[Path] | None, axes: str | None, key: str | None, scaled: bool
+) -> ArrayFile | ArrayFrames:
+    """The array, or the arrays of a folder, that are one clip."""
+    if files is not None:
+        if are_frames(files, axes, key):
+            return ArrayFrames(files, axes, key, scaled)
+        raise InputError(
+            f"clip folder {str(path)!r} has no frames: it holds {len(files)} array(s) that are no frames. Name one, as "
+            f"{files[0]}."
+        )
+    array = open_array(path, axes, key, scaled)
+    array.check_clip()
+    if array.shape[0] != 1:
+        shape = tuple(array.shape["NTHWC".index(axis)] for axis in array.axes)
+        raise InputError(
+            f"clip {str(path)!r} has shape {shape}; expected {ONE_CLIP}. As {array.axes} it holds {array.shape[0]:,} "
+            "clips: say what the axes are with --axes, or prepare it and name STORE:NUMBER."
+        )
+    return array
+
+
+def _limits(
+    held: Pictures | ArrayFile | ArrayFrames, range: Range, trained: Limits | None, note: Callable[[str], None]
+) -> Limits | None:
+    """The values that become black and white; None: as they are."""
+    if range == "auto":
+        limits = held.limits()
+        note(f"values {limits[0]:,.6g} to {limits[1]:,.6g} become black to white")
+        return limits
+    if range is not None or trained is None:
+        return range
+    told = f"{trained[0]:,.6g} to {trained[1]:,.6g}"
+    if held.deep:
+        note(f"values {told} become black to white, as in training (--range changes it)")
+        return trained
+    note(
+        f"the model was trained on values {told} from black to white; these have 8 bits and stay as they are (--range)"
+    )
+    return None
 
 
 def _stem(path: Path) -> str:
     """A file's name without its suffix, unless that leads elsewhere: of `...npy`, it would be the folder above."""
     return path.name if path.stem in (".", "..") else path.stem
-
-
-def frame_paths(folder: Path) -> list[Path]:
-    """The images of a folder, in natural order (2 before 10)."""
-    images = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
-    return sorted((path for path in images if path.is_file() and not path.name.startswith(".")), key=natural)
-
-
-def natural(path: Path | str) -> list:
-    """A key that sorts names with numbers in them as people count."""
-    return [(0, int(part), part) if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", str(path))]
-
-
-def read_images(paths: Iterable[Path], folder: Path) -> Iterator[np.ndarray]:
-    """The frames of a folder, (H, W, C) uint8 each.
-
-    Raises:
-        InputError: there is none, one is no image, or they are not alike.
-    """
-    first = None
-    for path in paths:
-        try:
-            with open_image(path) as image:
-                pixels = _image_pixels(image)
-        except InputError:
-            raise
-        except Exception as error:  # so do Pillow's
-            raise InputError(f"frame {str(path)!r} cannot be read as an image: {error}.") from None
-        pixels = pixels.reshape(*pixels.shape[:2], -1)
-        first = first or (path.name, pixels.shape)
-        if pixels.shape != first[1]:
-            (h0, w0, c0), (h, w, c) = first[1], pixels.shape
-            raise InputError(
-                f"frames of one clip must be alike: {first[0]!r} is {w0}×{h0} {COLOURS[c0]}, "
-                f"{str(path)!r} is {w}×{h} {COLOURS[c]}."
-            )
-        yield pixels
-    if first is None:
-        known = ", ".join(sorted(IMAGE_SUFFIXES))
-        others = [
-            path.name for path in folder.iterdir() if path.suffix.lower() in (*ARRAY_SUFFIXES, ".mp4", ".avi", ".mov")
-        ]
-        fix = f" It holds {len(others)} video(s) or array(s): name them, as {folder / others[0]}." if others else ""
-        raise InputError(f"clip folder {str(folder)!r} has no frames. It must hold images ({known}).{fix}")
-
-
-@contextmanager
-def open_image(path: Path) -> Iterator[Image.Image]:
-    """An image whose pixels have not been read yet; raises nearly anything where there is none.
-
-    Raises:
-        InputError: it is too large.
-    """
-    size = path.stat().st_size
-    if size > MOST_IMAGE_BYTES:
-        raise InputError(f"frame {str(path)!r} has {size:,} bytes; at most {MOST_IMAGE_BYTES:,} are read.")
-    # what is inside decides on the format, whatever the name says: for some, Pillow would start other programs; and it
-    # takes memory for whatever length a file claims, unless the file is in memory
-    with Image.open(io.BytesIO(path.read_bytes()), formats=IMAGE_FORMATS) as image:
-        check_frame(f"frame {str(path)!r}", *image.size)
-        yield image
 
 
 def fit_frame(frame: np.ndarray, size: int, channels: int, fit: Fit = "squash") -> np.ndarray:
@@ -225,29 +294,6 @@ def fit_frames(clip: Clip | np.ndarray, size: int, channels: int, fit: Fit = "sq
     """
     frames = clip.frames if isinstance(clip, Clip) else as_frames(clip)
     return np.stack([fit_frame(frame, size, channels, fit) for frame in frames])
-
-
-def _one_clip(path: Path) -> Iterator[np.ndarray]:
-    array = ArrayFile(path)
-    if array.axes not in CLIP_AXES:
-        shape = tuple(array.shape["NTHWC".index(axis)] for axis in array.axes)
-        raise InputError(f"clip {str(path)!r} has shape {shape}; expected {ONE_CLIP}.")
-    return array.frames(0)
-
-
-def _image_pixels(image: Image.Image) -> np.ndarray:
-    """(H, W) or (H, W, 3) uint8; 16-bit grey keeps its upper byte."""
-    if image.mode.startswith("I"):
-        deep = np.asarray(image).astype(np.int64)
-        if deep.min() < 0 or deep.max() > 65535:
-            raise ValueError("its values are outside 0 … 65535")
-        return (deep >> 8).astype(np.uint8)
-    if image.mode == "F":
-        raise ValueError("it holds floats; save 8-bit or 16-bit grey, or a .npy array in [0, 1]")
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        shown = image.convert("RGBA")  # what is transparent is black, whatever colour it hides
-        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), shown).convert("RGB")
-    return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
 
 
 def _padded(frame: np.ndarray) -> np.ndarray:

@@ -5,9 +5,11 @@ from typing import Any
 import numpy as np
 
 from stochvid.errors import InputError
+from stochvid.io.arrays import ONE_CLIP
+from stochvid.io.axes import check_axes, check_sides, recognise_axes
+from stochvid.io.values import Range, check_range, frame_limits, joint_limits, to_bytes
 
-CHANNELS = (1, 3, 4)
-EXPECTED = "(T, H, W), (T, H, W, C) or (T, C, H, W) with 1, 3 or 4 channels"
+NAME = "frames"
 
 
 def is_frames(source: Any) -> bool:
@@ -15,33 +17,32 @@ def is_frames(source: Any) -> bool:
     return hasattr(source, "__array__") or isinstance(source, list | tuple)
 
 
-def as_frames(source: Any) -> np.ndarray:
+def as_frames(source: Any, range: Range = None, axes: str | None = None) -> np.ndarray:
     """An array, or a list of frames, as (T, H, W, C) uint8.
 
     Args:
-        source: (T, H, W), (T, H, W, C) or (T, C, H, W): uint8, bool, or float in [0, 1].
+        source: (T, H, W), (T, H, W, C), (T, C, H, W) or (C, T, H, W): uint8, bool, or float in [0, 1]; with a range,
+            numbers of any kind.
+        range: as `read_clip` takes it.
+        axes: likewise.
 
     Raises:
         InputError: it has another shape or dtype, or values that are no brightness.
     """
+    range, axes = check_range(range), check_axes(axes)
     try:
         array = np.asarray(source)
     except (ValueError, TypeError) as error:  # frames of several sizes, a tensor on a GPU
         raise InputError(f"the frames are no array: {error!s:.200}.") from None
-    array = array[..., None] if array.ndim == 3 else array
-    if array.ndim == 4 and array.shape[3] not in CHANNELS and array.shape[1] in CHANNELS:
-        array = array.transpose(0, 2, 3, 1)
-    if array.ndim != 4 or array.shape[3] not in CHANNELS or array.size == 0:
-        raise InputError(f"the frames have shape {np.shape(source)}; expected {EXPECTED}.")
-    if array.dtype == np.uint8:
-        return np.ascontiguousarray(array)
-    if array.dtype == bool:
-        return array.astype(np.uint8) * 255
-    if array.dtype.kind != "f":
+    order = axes or recognise_axes(array.shape)
+    if order is None or len(order) != array.ndim or not set(order) <= set("THWC") or "T" not in order or not array.size:
+        raise InputError(f"the frames have shape {array.shape}; expected {ONE_CLIP}.")
+    if array.dtype.kind not in "buif":
         raise InputError(f"the frames have dtype {array.dtype}; expected uint8, bool, or float in [0, 1].")
-    if np.isnan(array).any():
-        raise InputError("the frames hold NaN; expected values in [0, 1].")
-    least, most = array.min(), array.max()
-    if least < 0 or most > 1:
-        raise InputError(f"the frames have values from {least:g} to {most:g}; floats must be in [0, 1]. Scale them.")
-    return np.round(array * 255).astype(np.uint8)
+    frames = array.transpose([order.index(axis) for axis in "THWC" if axis in order])
+    frames = frames if "C" in order else frames[..., None]
+    if axes is None:
+        check_sides(NAME, array.shape, order)
+    if range == "auto":
+        range = joint_limits(frame_limits(frame, NAME, number) for number, frame in enumerate(frames, 1))
+    return np.stack([to_bytes(frame, range, NAME, number) for number, frame in enumerate(frames, 1)])
