@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.race import Row
-from stochvid.devices import machine
+from stochvid.core.devices import machine
 
 PARTS = {  # name → the module that holds its function; loaded when it runs, for what it needs may not be there
     "training": "models",

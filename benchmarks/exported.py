@@ -14,7 +14,7 @@ from benchmarks.models import TINY
 from benchmarks.race import Row, take_turns
 from stochvid import SVG, ModelConfig, load_config
 from stochvid.config import shipped_configs
-from stochvid.io.export import export_model
+from stochvid.interop.export import export_model
 from stochvid.models.noise import content_ids, latent_noise
 
 HORIZON = 20

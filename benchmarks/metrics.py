@@ -11,8 +11,8 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from benchmarks.race import Row, finish, take_turns
-from stochvid.memory import keep_freed_memory
-from stochvid.metrics.frames import psnr, ssim
+from stochvid.core.memory import keep_freed_memory
+from stochvid.evaluation.metrics.frames import psnr, ssim
 
 FRAMES = 20
 WINDOWS = {

@@ -6,7 +6,7 @@ import torch
 
 from benchmarks.race import Contender, Row, race
 from stochvid.config import ModelConfig
-from stochvid.devices import pick_precision
+from stochvid.core.devices import pick_precision
 
 DCGAN = ModelConfig(beta=1.0)  # so that KL counts when results are compared
 VGG = ModelConfig(backbone="vgg", z_dim=24, context=10, horizon=10, beta=1.0)

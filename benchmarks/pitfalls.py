@@ -14,7 +14,7 @@ from skimage.metrics import structural_similarity
 from stochvid import SVG, load_config
 from stochvid.config import TRAINING
 from stochvid.evaluation.clips import find_test_clips
-from stochvid.metrics.frames import mse, ssim
+from stochvid.evaluation.metrics.frames import mse, ssim
 from stochvid.models.pretrained import find_model
 
 TINT = torch.tensor([1.0, 0.6, 0.3]).view(3, 1, 1)  # makes colour of grey frames, where channels matter

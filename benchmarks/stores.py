@@ -24,7 +24,7 @@ from stochvid import SVG, load_config
 from stochvid.config import shipped_configs
 from stochvid.data.store import Store
 from stochvid.data.stored_clips import StoredClips
-from stochvid.io.clip import fit_frame
+from stochvid.media.clip import fit_frame
 
 LENGTH, BATCH = 20, 100
 
@@ -88,7 +88,7 @@ def main() -> None:
         for number in range(options.rounds):  # interleaved, so that a noisy neighbour slows all alike
             for workers in rates:
                 out = folder / f"store-{number}-{workers}"
-                words = [sys.executable, "-c", "from stochvid.cli import main; main()", "prepare"]
+                words = [sys.executable, "-c", "from stochvid.cli.commands import main; main()", "prepare"]
                 words += [str(folder / "KTH"), str(out), "--workers", str(workers)]
                 start = time.perf_counter()
                 said = subprocess.run(words, capture_output=True, text=True, check=True).stdout

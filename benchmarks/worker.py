@@ -22,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from benchmarks.race import finish
 from oracle import OracleSVG, copy_weights
 from stochvid import SVG, ModelConfig
-from stochvid.devices import DTYPES, prefer_speed
-from stochvid.memory import GIB, keep_freed_memory
+from stochvid.core.devices import DTYPES, prefer_speed
+from stochvid.core.memory import GIB, keep_freed_memory
 from stochvid.models.noise import content_ids, latent_noise
 
 WARM_UPS = 3  # runs until memory is where it will be used again

@@ -19,8 +19,8 @@ from PIL import Image
 
 from stochvid import SVG
 from stochvid.evaluation.clips import TestClips, find_clips_for
-from stochvid.metrics.frames import as_float, mse, psnr
-from stochvid.metrics.samples import diversity, gradient_energy
+from stochvid.evaluation.metrics.frames import as_float, mse, psnr
+from stochvid.evaluation.metrics.samples import diversity, gradient_energy
 from stochvid.models.noise import latent_noise
 from stochvid.models.pretrained import find_model
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from stochvid.io.video import write_mp4
-from stochvid.philox import Streams
+from stochvid.core.philox import Streams
+from stochvid.media.video import write_mp4
 
 BALL, BUMPER = 0.11, 0.15  # radii
 SPEED = 0.065  # a frame

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import balls
-from stochvid.cli import main as stochvid
+from stochvid.cli.commands import main as stochvid
 
 CONFIG = Path(__file__).parent / "balls.yaml"
 # for --quick: a model of nothing, in seconds

@@ -97,7 +97,7 @@ def play(model: SVG, frames: np.ndarray, score: Score, samples: int) -> tuple[fl
 
 def as_seen(number: int, size: int) -> np.ndarray:
     """A new flight up to the deadline, as the model takes it: (T, 3, H, W) uint8."""
-    from stochvid.io.clip import Clip, fit_frames
+    from stochvid.media.clip import Clip, fit_frames
 
     return fit_frames(Clip("flight", render(simulate(SEED, number, DEADLINE).places)), size, 3)
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from balls import BALL, BUMPER, FPS, SPEED, Flight, render, simulate
-from stochvid.io.video import write_mp4
-from stochvid.surprise import surprise
+from stochvid.inference.surprise import surprise
+from stochvid.media.video import write_mp4
 
 SEED = 1  # other flights than those of the training
 CLEAR = SPEED  # a step away from walls and bumper

@@ -34,7 +34,7 @@ def make_results(folder: Path) -> list[Path]:
 
 
 def load_results(folder: Path) -> None:
-    from stochvid.compare import compare
+    from stochvid.evaluation.compare import compare
 
     compare([folder, folder], folder.parent / "comparison", overwrite=True)
 
@@ -104,7 +104,7 @@ def make_metrics(folder: Path) -> list[Path]:
 
 def load_metrics(folder: Path) -> None:
     """As a run that goes on."""
-    from stochvid.runs import read_metrics
+    from stochvid.training.runs import read_metrics
 
     read_metrics(folder / "metrics.csv")
 

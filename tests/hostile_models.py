@@ -33,7 +33,7 @@ def make_model(folder: Path) -> list[Path]:
 def load_model(folder: Path) -> None:
     from stochvid import SVG
     from stochvid.models.pretrained import find_model
-    from stochvid.runs import seen_clips
+    from stochvid.training.runs import seen_clips
 
     found = find_model(str(folder))
     model, seen = SVG.from_pretrained(folder), seen_clips(found)
@@ -71,8 +71,8 @@ MODEL = (
 
 def make_ckpt(folder: Path) -> list[Path]:
     """What Lightning keeps of a run, after a step."""
-    from stochvid.io.checkpoint import AtomicCheckpointIO
-    from stochvid.train import Training
+    from stochvid.training.checkpoint import AtomicCheckpointIO
+    from stochvid.training.train import Training
 
     config = TrainConfig(model=small())
     model = Training(config)
@@ -93,8 +93,8 @@ def make_ckpt(folder: Path) -> list[Path]:
 
 
 def load_checkpoint(folder: Path) -> None:
-    from stochvid.io.checkpoint import AtomicCheckpointIO
-    from stochvid.train import Training
+    from stochvid.training.checkpoint import AtomicCheckpointIO
+    from stochvid.training.train import Training
 
     path = folder / "step-00000001.ckpt"
     Training(TrainConfig(model=small())).check_checkpoint(path, "digits")  # as before a run continues
@@ -112,7 +112,7 @@ def make_official(old: bool):
 
 
 def load_official(folder: Path) -> None:
-    from stochvid.io.official import read_official
+    from stochvid.interop.official import read_official
 
     read_official(folder / "svg.pth")
 
@@ -261,7 +261,7 @@ def make_lpips(folder: Path) -> list[Path]:
 
 
 def load_lpips(folder: Path) -> None:
-    from stochvid.metrics.lpips import LPIPS
+    from stochvid.evaluation.metrics.lpips import LPIPS
 
     assert len(LPIPS.from_folder(folder).identity) == 64
 
@@ -294,6 +294,6 @@ def make_i3d(folder: Path) -> list[Path]:
 
 
 def load_i3d(folder: Path) -> None:
-    from stochvid.metrics.fvd import I3D
+    from stochvid.evaluation.metrics.fvd import I3D
 
     I3D(folder / "i3d.pt")(torch.zeros(1, 10, 3, 8, 8, dtype=torch.uint8))

@@ -137,9 +137,9 @@ def through_crew(format: str):
 
     def load(folder: Path) -> None:
         from stochvid import InputError
-        from stochvid.data.crew import Crew, Fitting
-        from stochvid.data.source import Options, Task, walk
-        from stochvid.prepare import SOURCES
+        from stochvid.prepare.preparation import SOURCES
+        from stochvid.prepare.source import Options, Task, walk
+        from stochvid.prepare.workers import Crew, Fitting
 
         source = SOURCES[format](folder, walk(folder), Options())
         wrong = []

@@ -20,7 +20,7 @@ def make_video(name: str, codec: str, pix_fmt: str = "yuv420p"):
 
 def load_clip(name: str):
     def load(folder: Path) -> None:
-        from stochvid.io.clip import read_clip
+        from stochvid.media.clip import read_clip
 
         read_clip(folder / name, limit=200)
 
@@ -281,7 +281,7 @@ KTH = {
 
 
 def make_store(folder: Path) -> list[Path]:
-    from stochvid.data.store_writer import StoreWriter
+    from stochvid.prepare.store_writer import StoreWriter
 
     with StoreWriter(folder, 32, 1) as writer:
         for number, length in enumerate((6, 9)):
@@ -294,7 +294,7 @@ def make_store(folder: Path) -> list[Path]:
 def load_store(folder: Path) -> None:
     from stochvid.data.store import Store
     from stochvid.data.stored_clips import StoredClips
-    from stochvid.sources import open_source
+    from stochvid.inference.sources import open_source
 
     store = Store(folder)
     for split in store.splits:

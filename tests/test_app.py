@@ -29,10 +29,10 @@ from stochvid.app.actions import FULL_DISK, MOST_FUTURES, Actions, branch_of, wi
 from stochvid.app.clips import ARRAY_BYTES, DIGITS, DRAWING, UPLOAD, UPLOAD_BYTES, choose_clip, open_upload
 from stochvid.app.server import open_port, serve
 from stochvid.app.studio import Futures, Studio, Watched
-from stochvid.cli import main
-from stochvid.io.video import write_gif, write_mp4
+from stochvid.cli.commands import main
+from stochvid.media.video import write_gif, write_mp4
 from stochvid.models.noise import Branch
-from stochvid.prepare import prepare
+from stochvid.prepare.preparation import prepare
 from test_train import tiny, train
 
 SEVEN = [[[0.2, 0.2], [0.8, 0.2], [0.4, 0.9]]]
@@ -321,8 +321,8 @@ def test_uploads_beyond_the_limits_are_refused_by_their_headers(tmp_path):
 
 def test_only_the_frames_that_are_used_are_decoded(actions, tmp_path, monkeypatch):
     decoded = []
-    monkeypatch.setattr("stochvid.io.clip.decode_video", lambda path: decode(path))
-    from stochvid.io.video import decode_video
+    monkeypatch.setattr("stochvid.media.clip.decode_video", lambda path: decode(path))
+    from stochvid.media.video import decode_video
 
     def decode(path):
         for frame in decode_video(path):

@@ -8,7 +8,7 @@ import torch
 
 from oracle import OracleSVG, copy_weights
 from stochvid import SVG, Branch, InputError
-from stochvid.cli import main
+from stochvid.cli.commands import main
 from stochvid.models.noise import content_ids, latent_noise, rollout_noise
 from test_svg import PRIORS, SKIPS, close, make_clips, make_model, narrow
 

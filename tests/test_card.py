@@ -7,10 +7,10 @@ import torch
 from huggingface_hub import ModelCard
 
 from stochvid import SVG, InputError
-from stochvid.card import write_card
-from stochvid.cli import main
-from stochvid.evaluate import evaluate
-from stochvid.train import train
+from stochvid.cli.commands import main
+from stochvid.evaluation.evaluate import evaluate
+from stochvid.evaluation.model_card import write_card
+from stochvid.training.train import train
 from test_train import tiny
 
 

@@ -17,9 +17,9 @@ import yaml
 
 from conftest import STOCHVID, in_terminal
 from stochvid import SVG, ModelConfig, load_config
-from stochvid.cli import COMMANDS, main
+from stochvid.cli.commands import COMMANDS, main
 from stochvid.config import shipped_configs
-from stochvid.io.video import write_mp4
+from stochvid.media.video import write_mp4
 
 SIZES = [
     *("--model.image_size", "32", "--model.base_channels", "2", "--model.g_dim", "6", "--model.z_dim", "2"),
@@ -309,7 +309,7 @@ def test_resume_auto_starts_and_then_continues(tmp_path):
 
 def test_help_needs_no_heavy_import():
     code = (
-        "import sys; from stochvid.cli import main\n"
+        "import sys; from stochvid.cli.commands import main\n"
         "for words in (['--help'], ['train', '--help'], ['predict', '--help']):\n"
         "    try: main(words)\n"
         "    except SystemExit: pass\n"
@@ -466,7 +466,7 @@ def test_a_wrong_config_file_is_answered_with_its_fault(text, message, tmp_path,
 
 def test_an_output_that_cannot_be_written_leaves_nothing(model, tmp_path, capsys, monkeypatch):
     """The disk fills up while the animation is written."""
-    from stochvid.pictures import FuturesPicture
+    from stochvid.media.pictures import FuturesPicture
 
     def full(*_):
         raise OSError(28, "No space left on device")

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from stochvid import InputError
-from stochvid.cli import main
-from stochvid.compare import compare
-from stochvid.data.moving_mnist_sets import prepare_moving_mnist
-from stochvid.evaluate import evaluate
+from stochvid.cli.commands import main
+from stochvid.evaluation.compare import compare
+from stochvid.evaluation.evaluate import evaluate
 from stochvid.evaluation.results import RESULTS, read_results
+from stochvid.prepare.moving_mnist_sets import prepare_moving_mnist
 
 
 @pytest.fixture(scope="module")

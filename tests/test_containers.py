@@ -9,8 +9,8 @@ import pytest
 from made_data import moving, write_video
 
 from stochvid import InputError, read_clip
-from stochvid.data.videos import VIDEO_SUFFIXES
-from stochvid.io.containers import DEMUXERS
+from stochvid.media.containers import DEMUXERS
+from stochvid.prepare.videos import VIDEO_SUFFIXES
 
 SELF = "ffconcat version 1.0\nfile 'self.mp4'\n"
 
@@ -19,7 +19,7 @@ import resource, sys
 from pathlib import Path
 import av
 from stochvid import InputError
-from stochvid.io.video import decode_video, probe_video
+from stochvid.media.video import decode_video, probe_video
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for read in (probe_video, lambda path: next(decode_video(path))):
     try:

@@ -10,12 +10,12 @@ from made_data import moving, write_bair, write_frames, write_kth, write_lerobot
 
 from conftest import MNIST, needs_mnist
 from stochvid import InputError, load_config
-from stochvid.cli import main
+from stochvid.cli.commands import main
 from stochvid.config import shipped_configs
 from stochvid.data.clips import open_clips
-from stochvid.data.moving_mnist_sets import PUBLISHED, prepare_moving_mnist, sequences_sha256
 from stochvid.data.store import Store
-from stochvid.prepare import prepare
+from stochvid.prepare.moving_mnist_sets import PUBLISHED, prepare_moving_mnist, sequences_sha256
+from stochvid.prepare.preparation import prepare
 
 NARROW = [
     *("--model.base_channels", "2", "--model.g_dim", "6", "--model.rnn_size", "6", "--model.z_dim", "2"),

@@ -11,8 +11,8 @@ from huggingface_hub import ModelCard
 from stochvid import SVG, load_config
 from stochvid.config import shipped_models
 from stochvid.evaluation.clips import find_clips_for
+from stochvid.inference.sources import open_source
 from stochvid.models.pretrained import find_model
-from stochvid.sources import open_source
 
 MOST = {"two-digits": 12e6, "one-digit": 1e6}  # bytes
 
@@ -21,7 +21,7 @@ import socket, sys
 def refuse(*_):
     raise AssertionError("the demo talks to the network")
 socket.socket.connect = refuse
-from stochvid.cli import main
+from stochvid.cli.commands import main
 sys.exit(main(["demo", *sys.argv[1:]]))
 """
 

@@ -11,9 +11,9 @@ from made_data import moving, write_kth, write_video
 
 from conftest import ROOT
 from stochvid import SVG, __all__, load_config
+from stochvid.cli.parsers import make_parser
 from stochvid.config import shipped_configs
-from stochvid.parsers import make_parser
-from stochvid.prepare import prepare
+from stochvid.prepare.preparation import prepare
 
 OUTSIDE = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "benchmarks/README.md", "examples/README.md"]
 PAGES = OUTSIDE + sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))

@@ -14,15 +14,15 @@ from skimage.metrics import structural_similarity
 
 from conftest import MNIST, STOCHVID, in_terminal, needs_mnist
 from stochvid import SVG, DataConfig, InputError, ModelConfig, Store, TrainConfig
-from stochvid.cli import main
+from stochvid.cli.commands import main
 from stochvid.config import TRAINING
-from stochvid.data.moving_mnist_sets import prepare_moving_mnist
-from stochvid.data.store_writer import StoreWriter
-from stochvid.evaluate import evaluate
 from stochvid.evaluation.clips import StoredWindows
+from stochvid.evaluation.evaluate import evaluate
 from stochvid.evaluation.forecasters import Model
+from stochvid.evaluation.metrics.fvd import frechet_distance
 from stochvid.evaluation.results import read_results
-from stochvid.metrics.fvd import frechet_distance
+from stochvid.prepare.moving_mnist_sets import prepare_moving_mnist
+from stochvid.prepare.store_writer import StoreWriter
 
 CONTEXT, HORIZON, CLIPS = 3, 4, 5
 SETTING = {"context": CONTEXT, "horizon": HORIZON, "clips": CLIPS}
@@ -425,8 +425,8 @@ def test_lpips_and_fvd_come_with_their_weights(model, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "WARNING: FVD of 6 clips is far from that of many; use 256 or more." in said
     # by hand: context and one sample of each clip, as bytes
+    from stochvid.core.philox import Streams
     from stochvid.evaluation.clips import find_test_clips
-    from stochvid.philox import Streams
 
     clips = torch.from_numpy(find_test_clips(model, None, None).open(11).read(range(6))["frames"])
     futures = SVG.from_pretrained(model).predict(clips[:, :3], 8, 4).frames

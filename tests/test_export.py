@@ -15,11 +15,11 @@ import onnxruntime
 import pytest
 import torch
 
-import stochvid.io.export
+import stochvid.interop.export
 from conftest import ROOT, STOCHVID
 from stochvid import SVG, InputError
-from stochvid.cli import main
-from stochvid.io.export import export_model
+from stochvid.cli.commands import main
+from stochvid.interop.export import export_model
 from stochvid.models.noise import content_ids, latent_noise
 from test_svg import BACKBONES, PRIORS, SKIPS, make_clips, narrow
 
@@ -345,7 +345,7 @@ def test_a_missing_package_is_named_before_any_work_is_done(capsys, tmp_path, mo
 
 
 def test_graphs_that_draw_something_else_do_not_appear(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(stochvid.io.export, "TOLERANCE", 0.0)
+    monkeypatch.setattr(stochvid.interop.export, "TOLERANCE", 0.0)
     lively(narrow(prior="none")).save_pretrained(tmp_path / "model")
     words = [str(tmp_path / "model"), str(tmp_path / "out"), "--format", "torch-export", "--context", "1"]
     assert "nothing was written" in refused(capsys, tmp_path, *words)

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from stochvid import InputError
-from stochvid.files import replacing, replacing_folder
+from stochvid.core.files import replacing, replacing_folder
 
 
 def test_a_file_that_fails_leaves_the_old_one(tmp_path):

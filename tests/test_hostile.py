@@ -19,7 +19,7 @@ from made_data import write_frames
 
 from stochvid import InputError
 from stochvid.config import load_config
-from stochvid.io.clip import read_clip
+from stochvid.media.clip import read_clip
 
 PREFIX = b"".join(pickle.dumps(part, 2) for part in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}))
 
@@ -90,9 +90,9 @@ class _Canary:
 def test_no_pickle_runs_a_command(tmp_path, name):
     """In every place where some library would unpickle it."""
     from stochvid.evaluation.forecasters import Predictions
-    from stochvid.io.checkpoint import AtomicCheckpointIO
-    from stochvid.io.official import read_official
-    from stochvid.metrics.lpips import LPIPS
+    from stochvid.evaluation.metrics.lpips import LPIPS
+    from stochvid.interop.official import read_official
+    from stochvid.training.checkpoint import AtomicCheckpointIO
 
     canary, path = tmp_path / "canary", tmp_path / name
     loads = {
@@ -148,7 +148,7 @@ def test_a_program_that_writes_files_is_no_network_for_fvd(tmp_path, monkeypatch
     import torch
     from hostile_loaders import LOADERS
 
-    from stochvid.metrics.fvd import I3D
+    from stochvid.evaluation.metrics.fvd import I3D
 
     monkeypatch.chdir(tmp_path)
     LOADERS["fvd"].attacks["writes a file"](tmp_path)

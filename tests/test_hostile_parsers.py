@@ -16,14 +16,14 @@ from made_data import record
 
 from stochvid import InputError
 from stochvid.config import GROUPS, ModelConfig, from_dict, load_config
-from stochvid.data.bair import parse_example, read_records
+from stochvid.core.untrusted import MOST_SHOWN, parse_yaml, shown
 from stochvid.data.digits import read_idx_images
 from stochvid.data.store import Store
 from stochvid.evaluation.results import read_results
-from stochvid.io.arrays import ArrayFile
-from stochvid.io.torch_files import read_torch_file
-from stochvid.runs import seen_clips
-from stochvid.untrusted import MOST_SHOWN, parse_yaml, shown
+from stochvid.interop.torch_files import read_torch_file
+from stochvid.media.arrays import ArrayFile
+from stochvid.prepare.bair import parse_example, read_records
+from stochvid.training.runs import seen_clips
 
 few = settings(max_examples=60, derandomize=True, deadline=None, database=None)
 

@@ -13,7 +13,7 @@ from torch import nn
 import stochvid.models.svg
 from conftest import STOCHVID
 from stochvid import SVG, InputError
-from stochvid.memory import SWITCH
+from stochvid.core.memory import SWITCH
 from stochvid.models.noise import latent_noise
 from test_svg import BACKBONES, make_clips, make_model, narrow
 
@@ -160,7 +160,7 @@ def test_no_clips_are_refused():
 
 FAULTS = """
 import resource, torch
-from stochvid.memory import keep_freed_memory
+from stochvid.core.memory import keep_freed_memory
 print(keep_freed_memory())
 for exponent in (26, 24, 24):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -15,8 +15,8 @@ import torch
 
 from conftest import STOCHVID
 from stochvid.config import DataConfig, ModelConfig, OptimConfig, TrainConfig, TrainerConfig
-from stochvid.files import LEFTOVER
-from stochvid.runs import Run
+from stochvid.core.files import LEFTOVER
+from stochvid.training.runs import Run
 
 KILLS = 30
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}  # as many threads in every process: sums depend on it
@@ -61,7 +61,7 @@ def outcome(run: Path) -> dict[str, object]:
 
 KILLED_IN_WRITING = """
 import os, signal, sys, torch
-from stochvid.cli import main
+from stochvid.cli.commands import main
 save = torch.save
 def half(checkpoint, path):
     save(checkpoint, path)

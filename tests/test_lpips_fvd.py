@@ -9,8 +9,8 @@ import torch
 from torch.nn import functional as F
 
 from stochvid import InputError
-from stochvid.metrics.fvd import I3D, frechet_distance
-from stochvid.metrics.lpips import LPIPS
+from stochvid.evaluation.metrics.fvd import I3D, frechet_distance
+from stochvid.evaluation.metrics.lpips import LPIPS
 
 SHAPES = {0: (64, 3, 11, 11), 3: (192, 64, 5, 5), 6: (384, 192, 3, 3), 8: (256, 384, 3, 3), 10: (256, 256, 3, 3)}
 WIDTHS = (64, 192, 384, 256, 256)

@@ -31,8 +31,8 @@ from torch.nn.parallel import DistributedDataParallel
 from stochvid import SVG, ModelConfig, TrainConfig
 from stochvid.config import DataConfig
 from stochvid.data.clips import open_clips
-from stochvid.data.datamodule import _Steps, _add_noise
-from stochvid.team import Team
+from stochvid.training.datamodule import _Steps, _add_noise
+from stochvid.core.team import Team
 
 class Loss(nn.Module):
     def __init__(self, model):
@@ -86,8 +86,8 @@ def test_two_processes_share_an_evaluation_and_find_the_same_numbers(tmp_path):
 
 KILLED = """
 import os, signal, sys
-from stochvid.cli import main
-from stochvid.train import Training
+from stochvid.cli.commands import main
+from stochvid.training.train import Training
 step = Training.optimizer_step
 def until_killed(self, *args, **kwargs):
     number = self.global_step

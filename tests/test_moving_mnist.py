@@ -11,9 +11,9 @@ from scipy.stats import chisquare
 from benchmarks import moving_mnist_loop as loop
 from conftest import MNIST, needs_mnist
 from stochvid import InputError, MovingMNIST
+from stochvid.core.philox import uniform_integers
 from stochvid.data.digits import load_digits, resize_digits
 from stochvid.data.moving_mnist import MOTIONS, OutOfRedraws, WordDraws, draw_digits
-from stochvid.philox import uniform_integers
 
 VARIANTS = ("svg2018", "srvp2020")
 BLOCK = np.full((1, 28, 28), 200, dtype=np.uint8)

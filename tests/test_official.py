@@ -16,8 +16,8 @@ from conftest import STOCHVID
 from official_files import make_checkpoint, published_modules, save_checkpoint
 from oracle import OracleSVG, copy_weights
 from stochvid import SVG, InputError
-from stochvid.evaluate import evaluate
-from stochvid.io.official import read_official
+from stochvid.evaluation.evaluate import evaluate
+from stochvid.interop.official import read_official
 from stochvid.models.noise import content_ids, latent_noise
 from test_svg import make_clips, make_model, narrow
 
@@ -184,7 +184,7 @@ def test_a_file_that_would_run_a_command_is_refused_by_name_and_runs_nothing(tmp
         "torch.nn.modules.os.system",
         "models.lstm.os",
         "os.system",
-        "stochvid.cli.main",
+        "stochvid.cli.commands.main",
     ],
 )
 def test_names_outside_the_list_are_refused(tmp_path, name):

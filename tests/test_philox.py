@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
+from stochvid.core.philox import shuffled
 from stochvid.data.stored_clips import ROUNDS
-from stochvid.philox import shuffled
 
 
 def keys(number: int) -> list[int]:

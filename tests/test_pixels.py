@@ -12,8 +12,8 @@ from made_data import moving, write_video
 from PIL import Image
 
 from stochvid import InputError, read_clip
-from stochvid.io.pixels import shown_size
-from stochvid.io.video import probe_video
+from stochvid.media.pixels import shown_size
+from stochvid.media.video import probe_video
 
 QUARTERS = np.kron(np.array([[250, 150], [90, 10]], np.uint8), np.ones((32, 48), np.uint8))  # (64, 96), all different
 
@@ -199,7 +199,7 @@ def test_sound_with_a_cover_has_no_video_stream(tmp_path):
 
 
 def test_which_of_several_tracks_is_taken_is_said(tmp_path, capsys):
-    from stochvid.prepare import prepare
+    from stochvid.prepare.preparation import prepare
 
     with av.open(str(tmp_path / "a.mkv"), "w") as container:
         streams = [container.add_stream("libx264", rate=25) for _ in range(2)]

@@ -26,9 +26,9 @@ from PIL import Image
 
 from conftest import STOCHVID, in_terminal
 from stochvid import InputError
+from stochvid.cli.parsers import FORMATS
 from stochvid.data.store import Store
-from stochvid.parsers import FORMATS
-from stochvid.prepare import SOURCES, prepare
+from stochvid.prepare.preparation import SOURCES, prepare
 
 # ------------------------------------------------------------------------------------------------------- the sources
 
@@ -246,7 +246,7 @@ def test_the_srvp_test_set_of_kth_follows_its_published_draws(tmp_path):
 
 def test_the_srvp_test_set_takes_the_drawn_videos(tmp_path):
     """Videos differ in length here, so that only the right video allows the right draws after it."""
-    from stochvid.data.kth import srvp_clips
+    from stochvid.prepare.kth import srvp_clips
 
     random, expected = np.random.RandomState(42), []
     lengths = {

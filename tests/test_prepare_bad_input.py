@@ -27,7 +27,7 @@ from made_data import (
 
 from conftest import STOCHVID
 from stochvid import InputError
-from stochvid.prepare import prepare
+from stochvid.prepare.preparation import prepare
 
 NAMES = [
     "a b.mp4",

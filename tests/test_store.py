@@ -14,11 +14,11 @@ from scipy.stats import chisquare
 from torch.utils.data import DataLoader
 
 from stochvid import InputError
-from stochvid.data.datamodule import _Steps
 from stochvid.data.store import Store
-from stochvid.data.store_writer import StoreWriter
 from stochvid.data.stored_clips import StoredClips
-from stochvid.prepare import prepare
+from stochvid.prepare.preparation import prepare
+from stochvid.prepare.store_writer import StoreWriter
+from stochvid.training.datamodule import _Steps
 
 
 def make(folder: Path, lengths=(12, 5, 30), split="train", size=32, bounces=None) -> Store:
@@ -154,7 +154,7 @@ def test_clips_that_are_all_too_short_are_refused_with_the_longest(tmp_path):
 SPARSE = """
 import sys
 import numpy as np
-from stochvid.data.datamodule import _Steps
+from stochvid.training.datamodule import _Steps
 from stochvid.data.store import Store
 from stochvid.data.stored_clips import StoredClips
 
@@ -247,7 +247,7 @@ def test_a_broken_store_is_refused_when_it_is_opened(tmp_path, what):
 
 
 def test_changed_pixels_are_found_by_verify_alone(tmp_path, capsys):
-    from stochvid.cli import main
+    from stochvid.cli.commands import main
 
     store = make(tmp_path / "s")
     assert main(["prepare", "--verify", str(store.path)]) == 0

@@ -12,7 +12,7 @@ import pytest
 
 from conftest import ROOT, STOCHVID
 from stochvid.config import load_config
-from stochvid.streams import PLAIN
+from stochvid.core.streams import PLAIN
 
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 PREDICT = ["predict", "one-digit", "moving-mnist:1", "moving-mnist:2", "--samples", "1", "--horizon", "2"]
@@ -75,7 +75,7 @@ def test_an_output_on_a_full_disk_is_said(words, tmp_path):
 def test_a_signal_may_come_when_nobody_reads_errors_any_more(tmp_path):
     code = (
         "import os, signal, sys\n"
-        "from stochvid.signals import StopSignals\n"
+        "from stochvid.core.signals import StopSignals\n"
         "ours, theirs = os.pipe(); os.dup2(theirs, 2); os.close(theirs); os.close(ours)\n"
         "with StopSignals() as signals:\n"
         f"    os.kill(os.getpid(), {int(signal.SIGINT)})\n"

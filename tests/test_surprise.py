@@ -10,9 +10,9 @@ from made_data import moving, write_frames, write_video
 from test_evaluate import save
 
 from stochvid import SVG, DataConfig, InputError, ModelConfig, MovingMNIST
-from stochvid.cli import main
+from stochvid.cli.commands import main
+from stochvid.inference.surprise import SHOWN, STRIP, Film, _peaks, surprise
 from stochvid.models.noise import latent_noise
-from stochvid.surprise import SHOWN, STRIP, Film, _peaks, surprise
 
 
 @pytest.fixture(scope="module")

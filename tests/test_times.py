@@ -12,11 +12,11 @@ from made_data import moving, write_video
 from PIL import Image
 
 from stochvid import InputError, read_clip
-from stochvid.io.times import Pace, common_rate, rate_for_all
-from stochvid.io.video import decode_video, probe_video
-from stochvid.predict import predict_clips
-from stochvid.prepare import prepare
-from stochvid.surprise import surprise
+from stochvid.inference.predict import predict_clips
+from stochvid.inference.surprise import surprise
+from stochvid.media.times import Pace, common_rate, rate_for_all
+from stochvid.media.video import decode_video, probe_video
+from stochvid.prepare.preparation import prepare
 
 BRIGHT = {"qscale": "1", "flags": "qscale"}  # MPEG-4 of such quality that each frame has its own brightness
 

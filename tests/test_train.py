@@ -19,12 +19,12 @@ from safetensors.torch import load_file
 
 from conftest import STOCHVID
 from stochvid import SVG, DataConfig, InputError, ModelConfig, OptimConfig, TrainConfig, TrainerConfig, load_config
-from stochvid.callbacks import RunLog
 from stochvid.config import shipped_configs
 from stochvid.data.digits import MNIST_FILES
-from stochvid.io.checkpoint import AtomicCheckpointIO
-from stochvid.runs import Run, folder_name
-from stochvid.train import Diverged, learning_rate_scale, moving_average, train
+from stochvid.training.callbacks import RunLog
+from stochvid.training.checkpoint import AtomicCheckpointIO
+from stochvid.training.runs import Run, folder_name
+from stochvid.training.train import Diverged, learning_rate_scale, moving_average, train
 
 
 def tiny(steps=6, seed=0, **groups) -> TrainConfig:

@@ -10,10 +10,10 @@ from test_evaluate import save
 
 from conftest import MNIST, needs_mnist
 from stochvid import SVG, InputError
-from stochvid.cli import main
-from stochvid.data.moving_mnist_sets import prepare_moving_mnist
+from stochvid.cli.commands import main
 from stochvid.evaluation.clips import find_test_clips
-from stochvid.uncertainty import _measure, uncertainty
+from stochvid.evaluation.uncertainty import _measure, uncertainty
+from stochvid.prepare.moving_mnist_sets import prepare_moving_mnist
 
 
 def made(noise: float, clips: int = 60, steps: int = 20) -> tuple[np.ndarray, np.ndarray]:

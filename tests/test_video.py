@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 
 from stochvid import InputError, read_clip
-from stochvid.io.clip import Clip, fit_frames
-from stochvid.io.video import to_bytes, write_gif, write_mp4
-from stochvid.pictures import CONTEXT, FUTURE, TRUTH, FuturesPicture
-from stochvid.plots import plot_uncertainty
+from stochvid.media.clip import Clip, fit_frames
+from stochvid.media.pictures import CONTEXT, FUTURE, TRUTH, FuturesPicture
+from stochvid.media.plots import plot_uncertainty
+from stochvid.media.video import to_bytes, write_gif, write_mp4
 
 
 def moving_square(length=8, height=48, width=64, channels=3) -> np.ndarray:

@@ -12,9 +12,9 @@ __version__ = version("stochvid")
 
 _HOMES = {
     "Branch": "stochvid.models.noise",
-    "Clip": "stochvid.io.clip",
+    "Clip": "stochvid.media.clip",
     "DataConfig": "stochvid.config",
-    "InputError": "stochvid.errors",
+    "InputError": "stochvid.core.errors",
     "ModelConfig": "stochvid.config",
     "MovingMNIST": "stochvid.data.moving_mnist",
     "OptimConfig": "stochvid.config",
@@ -23,9 +23,9 @@ _HOMES = {
     "Store": "stochvid.data.store",
     "TrainConfig": "stochvid.config",
     "TrainerConfig": "stochvid.config",
-    "fit_frames": "stochvid.io.clip",
+    "fit_frames": "stochvid.media.clip",
     "load_config": "stochvid.config",
-    "read_clip": "stochvid.io.clip",
+    "read_clip": "stochvid.media.clip",
 }
 
 __all__ = ["__version__", *_HOMES]

@@ -14,8 +14,8 @@ from typing import Any, Literal
 import yaml
 
 from stochvid.config_checks import check_types, require
-from stochvid.errors import InputError, nearest
-from stochvid.untrusted import MOST_YAML, parse_yaml, read_text, shown
+from stochvid.core.errors import InputError, nearest
+from stochvid.core.untrusted import MOST_YAML, parse_yaml, read_text, shown
 
 TRAINING = "training.yaml"  # beside a model's weights: the config of the run that trained it
 IMAGE_SIZES = (32, 64, 128, 256)

@@ -4,8 +4,8 @@ import dataclasses
 import math
 from typing import Any, Literal, get_args, get_origin
 
-from stochvid.errors import InputError
-from stochvid.untrusted import shown
+from stochvid.core.errors import InputError
+from stochvid.core.untrusted import shown
 
 # A config from elsewhere shall not ask for a model, or for clips, that no memory holds.
 WIDTHS = ("channels", "base_channels", "g_dim", "z_dim", "rnn_size", "num_digits", "digit_size", "max_speed")

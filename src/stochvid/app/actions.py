@@ -14,10 +14,10 @@ from typing import Any
 from stochvid.app.clips import choose_clip, number_within, read_frames, whole_number
 from stochvid.app.studio import Futures, Studio, Watched, Wish, draw_futures, make_job, watch
 from stochvid.app.views import futures_view, say, surprise_view
-from stochvid.errors import InputError
+from stochvid.core.errors import InputError
+from stochvid.inference.predict import write_result
+from stochvid.inference.surprise import TABLE, write_table
 from stochvid.models.noise import Branch
-from stochvid.predict import write_result
-from stochvid.surprise import TABLE, write_table
 
 MOST_CONTEXT, MOST_HORIZON, MOST_FUTURES, MOST_TEMPERATURE, MOST_WATCHED = 20, 100, 16, 2.0, 600
 MOST_BRANCHES = 50  # parents that a branch may have

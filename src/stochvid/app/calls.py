@@ -4,8 +4,8 @@ import json
 import re
 from typing import Any
 
-from stochvid.errors import InputError
-from stochvid.untrusted import parse_json, shown
+from stochvid.core.errors import InputError
+from stochvid.core.untrusted import parse_json, shown
 
 JOIN = "/gradio_api/queue/join"
 CANCEL = "/gradio_api/cancel"

@@ -14,16 +14,16 @@ import numpy as np
 
 from stochvid.app.limits import MIB, UPLOAD_BYTES
 from stochvid.app.studio import Studio
+from stochvid.core.errors import InputError
+from stochvid.core.untrusted import check_directory
 from stochvid.data.digits import digit_from_strokes
-from stochvid.data.videos import VIDEO_SUFFIXES
-from stochvid.errors import InputError
-from stochvid.io.arrays import ARRAY_SUFFIXES, ArrayFile
-from stochvid.io.clip import fit_frame, open_clip
-from stochvid.io.times import Timed
-from stochvid.io.values import Limits
-from stochvid.io.video import probe_video
-from stochvid.sources import MOVING_MNIST, Source, made_source, stored_source
-from stochvid.untrusted import check_directory
+from stochvid.inference.sources import MOVING_MNIST, Source, made_source, stored_source
+from stochvid.media.arrays import ARRAY_SUFFIXES, ArrayFile
+from stochvid.media.clip import fit_frame, open_clip
+from stochvid.media.times import Timed
+from stochvid.media.values import Limits
+from stochvid.media.video import probe_video
+from stochvid.prepare.videos import VIDEO_SUFFIXES
 
 ARRAY_BYTES = 256 * MIB  # that a compressed array may unfold into
 PIXELS = 3840 * 2160  # of a frame

@@ -13,7 +13,7 @@ from stochvid.app.calls import Calls, NoSuchCallError
 from stochvid.app.hosts import Hosts
 from stochvid.app.limits import BODY_BYTES, FORM_BYTES, IDLE, MIB, RATE, UPLOAD_BYTES, UPLOADS
 from stochvid.app.uploads import Uploads
-from stochvid.errors import InputError
+from stochvid.core.errors import InputError
 
 # The page may load nothing from elsewhere, whatever gradio has in it. It evaluates texts: 'unsafe-eval'.
 POLICY = (

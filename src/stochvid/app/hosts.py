@@ -8,7 +8,7 @@ import ipaddress
 import re
 from urllib.parse import urlsplit
 
-from stochvid.errors import InputError
+from stochvid.core.errors import InputError
 
 NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,252}[a-z0-9_])?")
 USUAL = {"http": 80, "https": 443}

@@ -31,8 +31,8 @@ from stochvid.app.clips import (
 from stochvid.app.studio import Studio, Wish
 from stochvid.app.uploads import Uploads
 from stochvid.app.views import say
-from stochvid.errors import InputError
-from stochvid.sources import shown_split
+from stochvid.core.errors import InputError
+from stochvid.inference.sources import shown_split
 
 QUEUE = 16  # visitors who may wait
 COMPUTING = {

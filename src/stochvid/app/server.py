@@ -16,7 +16,7 @@ from stochvid.app.hosts import Hosts
 from stochvid.app.limits import CONNECTIONS, UPLOAD_BYTES
 from stochvid.app.opening import Opening
 from stochvid.app.uploads import Uploads
-from stochvid.errors import InputError
+from stochvid.core.errors import InputError
 
 PORTS_TRIED = 20
 NEEDED = ("gradio", "fastapi", "uvicorn")  # the last two come with the first

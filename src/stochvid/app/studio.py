@@ -13,20 +13,20 @@ import numpy as np
 import torch
 
 from stochvid.config import TRAINING, load_config
+from stochvid.core.devices import pick_device
+from stochvid.core.errors import InputError
+from stochvid.data.places import find_store
 from stochvid.data.store import Store
-from stochvid.devices import pick_device
-from stochvid.errors import InputError
-from stochvid.io.clip import Clip, Fit
-from stochvid.io.video import to_bytes
+from stochvid.inference.predict import Job
+from stochvid.inference.sources import Source, shown_split
+from stochvid.inference.surprise import observe_pieces, surprise_series
+from stochvid.media.clip import Clip, Fit
+from stochvid.media.video import to_bytes
 from stochvid.models.noise import Branch
 from stochvid.models.pretrained import find_model
 from stochvid.models.state import Prediction
 from stochvid.models.svg import SVG
-from stochvid.places import find_store
-from stochvid.predict import Job
-from stochvid.runs import folder_name, seen_clips
-from stochvid.sources import Source, shown_split
-from stochvid.surprise import observe_pieces, surprise_series
+from stochvid.training.runs import folder_name, seen_clips
 
 # Futures that are rolled at once, always so many, even if fewer are wanted: products of another shape are rounded in
 # another way, and the same wish shall show the same futures. Between them, work can be stopped.

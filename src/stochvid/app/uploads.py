@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stochvid.app.limits import IDLE
-from stochvid.errors import InputError
+from stochvid.core.errors import InputError
 
 MOST_PATH = 4096  # characters
 MISSING = (

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Literal
 
 from stochvid.config import DataConfig, ModelConfig
+from stochvid.core.errors import InputError
 from stochvid.data.moving_mnist import MovingMNIST
 from stochvid.data.store import INDEX, Store, prepare_command
 from stochvid.data.stored_clips import StoredClips
-from stochvid.errors import InputError
 
 VAL_SEED = 1 << 32  # validation clips are the same in every run, whatever its seed
 

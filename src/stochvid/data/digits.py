@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageDraw
 
-from stochvid.errors import InputError
+from stochvid.core.errors import InputError
 
 Split = Literal["train", "test"]
 

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from stochvid.config import DataConfig, ModelConfig
+from stochvid.core.errors import InputError
+from stochvid.core.philox import Streams, uniform_integers
 from stochvid.data.digits import Split, load_digits, resize_digits
-from stochvid.errors import InputError
-from stochvid.philox import Streams, uniform_integers
 
 Variant = Literal["svg2018", "srvp2020"]
 

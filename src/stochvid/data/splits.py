@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from hashlib import sha256
 
-from stochvid.errors import InputError
+from stochvid.core.errors import InputError
 
 SPLITS = ("train", "val", "test")
 SHIPPED = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}

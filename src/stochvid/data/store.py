@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from stochvid.core.errors import InputError
+from stochvid.core.untrusted import MOST_PIXELS, MOST_RECORDS, check_npy, read_json, shown
 from stochvid.data.splits import SPLITS
-from stochvid.errors import InputError
-from stochvid.untrusted import MOST_PIXELS, MOST_RECORDS, check_npy, read_json, shown
 
 INDEX = "index.json"
 WORK = ".preparing"  # ends the name of the folder in which a store is made

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from stochvid.core.errors import InputError
+from stochvid.core.philox import Streams, shuffled
 from stochvid.data.store import Store, bounces_at
-from stochvid.errors import InputError
-from stochvid.philox import Streams, shuffled
 
 ROUNDS = 6  # of the permutation: four are indistinguishable from a random one, two more cost nothing
 

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stochvid.devices import DTYPES
-from stochvid.errors import InputError
+from stochvid.core.devices import DTYPES
+from stochvid.core.errors import InputError
+from stochvid.core.untrusted import check_archive, check_directory, check_frame, check_npy
 from stochvid.models.pretrained import WEIGHTS
 from stochvid.models.svg import SVG
-from stochvid.runs import folder_name
-from stochvid.untrusted import check_archive, check_directory, check_frame, check_npy
+from stochvid.training.runs import folder_name
 
 BATCH = 100  # clips whose batch-norm statistics are taken together: the batch of the published code
 STRAY = 0.5  # values may stray so far from [0, 1] and are clipped; farther, they are on another scale

@@ -7,10 +7,10 @@ from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
-from stochvid.errors import InputError
+from stochvid.core.errors import InputError
+from stochvid.core.files import check_free, replacing, writable_folder
+from stochvid.core.untrusted import MOST_RECORDS, parse_json, read_json, read_text
 from stochvid.evaluation.results import RESULTS, summarise
-from stochvid.files import check_free, replacing, writable_folder
-from stochvid.untrusted import MOST_RECORDS, parse_json, read_json, read_text
 
 WORK = ".evaluating"  # ends the name of the folder in which an evaluation is kept until it is whole
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from stochvid.errors import InputError, nearest
+from stochvid.core.errors import InputError, nearest
 
 
 @dataclass(frozen=True)

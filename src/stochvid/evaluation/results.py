@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from stochvid.errors import InputError
+from stochvid.core.errors import InputError
+from stochvid.core.untrusted import MOST_RECORDS, read_json, shown
 from stochvid.evaluation.protocols import METRICS
-from stochvid.untrusted import MOST_RECORDS, read_json, shown
 
 FORMAT, VERSION = "stochvid evaluation", 1
 RESULTS, CURVES = "results.json", "curves.csv"

@@ -13,17 +13,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stochvid.core.philox import Streams
+from stochvid.core.progress import Progress
+from stochvid.core.team import Team
 from stochvid.evaluation.clips import TestClips, digest, digest_of
 from stochvid.evaluation.forecasters import Forecaster
 from stochvid.evaluation.journal import Journal
+from stochvid.evaluation.metrics.fvd import LEAST_CLIPS, frechet_distance
 from stochvid.evaluation.protocols import Task
 from stochvid.evaluation.results import FORMAT, VERSION, summarise
 from stochvid.evaluation.scores import ClipScores, Judges
-from stochvid.metrics.fvd import LEAST_CLIPS, frechet_distance
-from stochvid.philox import Streams
-from stochvid.pictures import FuturesPicture
-from stochvid.progress import Progress
-from stochvid.team import Team
+from stochvid.media.pictures import FuturesPicture
 
 RANDOM_SHOWN = 3  # random samples in best.gif
 

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stochvid.evaluation.metrics.frames import as_float, mse, ssim
+from stochvid.evaluation.metrics.fvd import I3D
+from stochvid.evaluation.metrics.lpips import LPIPS
+from stochvid.evaluation.metrics.samples import crps, diversity, gradient_energy, ranks
 from stochvid.evaluation.protocols import HIGHER_IS_BETTER, METRICS, Protocol
-from stochvid.metrics.frames import as_float, mse, ssim
-from stochvid.metrics.fvd import I3D
-from stochvid.metrics.lpips import LPIPS
-from stochvid.metrics.samples import crps, diversity, gradient_energy, ranks
 
 ENSEMBLE = 100  # diversity and calibration look at so many samples, at most, together
 HIGHEST_PSNR = 100.0  # dB; equal frames have infinitely many, which no mean survives

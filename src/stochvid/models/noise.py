@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stochvid.errors import InputError
-from stochvid.philox import Streams
+from stochvid.core.errors import InputError
+from stochvid.core.philox import Streams
 
 
 def check_temperature(temperature: float) -> None:

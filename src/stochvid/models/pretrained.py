@@ -12,10 +12,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from stochvid.config import CLIPS, TRAINING, ModelConfig, from_dict, shipped_models
-from stochvid.errors import InputError, alike
-from stochvid.files import replacing, writable_folder
+from stochvid.core.errors import InputError, alike
+from stochvid.core.files import replacing, writable_folder
+from stochvid.core.untrusted import MOST_JSON, parse_yaml, read_json, read_text, shown
 from stochvid.models.card import PAPER, TAGS, TASK, model_card
-from stochvid.untrusted import MOST_JSON, parse_yaml, read_json, read_text, shown
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 DOCUMENTS = (CARD, TRAINING, CLIPS)  # what may lie beside the two

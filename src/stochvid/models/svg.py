@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from stochvid.config import ModelConfig
-from stochvid.errors import InputError
-from stochvid.memory import rollout_bytes
+from stochvid.core.errors import InputError
+from stochvid.core.memory import rollout_bytes
 from stochvid.models.backbones import BACKBONES, init_weights
 from stochvid.models.compiling import compiled
 from stochvid.models.folding import fold_batch_norm, keep_batch_statistics

@@ -1,0 +1,291 @@
+"""Evaluation of a model, a baseline or any tool's futures by a published protocol, streamed and resumable."""
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from stochvid.core.devices import check_compiler, pick_device, pick_precision
+from stochvid.core.errors import InputError, alike
+from stochvid.core.files import replacing_folder
+from stochvid.core.team import Team
+from stochvid.evaluation.clips import Found, TestClips, find_clips_for, find_test_clips
+from stochvid.evaluation.forecasters import Baseline, Forecaster, Model, Predictions
+from stochvid.evaluation.journal import Journal
+from stochvid.evaluation.metrics.fvd import I3D
+from stochvid.evaluation.metrics.lpips import LPIPS
+from stochvid.evaluation.protocols import BASELINES, CLIPS, PUBLISHED_CLIPS, SAMPLES, Protocol, Task, find_protocol
+from stochvid.evaluation.results import CURVES, RESULTS, read_results, write_curves, write_results
+from stochvid.evaluation.run import Evaluation
+from stochvid.evaluation.scores import ENSEMBLE, ClipScores, Judges
+from stochvid.evaluation.tables import evaluation_table
+from stochvid.media.plots import plot_curves
+from stochvid.models.pretrained import find_model
+from stochvid.models.svg import SVG
+
+GIB = 1 << 30
+MEMORY = {"cpu": 0.5, "cuda": 4.0}  # GiB; more makes nothing faster
+
+
+def evaluate(
+    model: str | None,
+    out: str | Path,
+    *,
+    data: str | None = None,
+    predictions: str | Path | None = None,
+    protocol: str = "srvp2020",
+    samples: int | None = None,
+    clips: int | None = None,
+    context: int | None = None,
+    horizon: int | None = None,
+    seed: int = 0,
+    lpips_weights: str | Path | None = None,
+    fvd_weights: str | Path | None = None,
+    mnist: str | None = None,
+    name: str | None = None,
+    device: str = "auto",
+    precision: str = "fp32",
+    compile: bool = False,
+    batch_statistics: bool = False,
+    memory: float | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Scores futures against what really happened, and writes `results.json`, `curves.csv`, `curves.png`, `best.gif`.
+
+    Processes that `torchrun` started share the clips; the numbers are those of one process.
+
+    Args:
+        model: as `SVG.from_pretrained` takes it, or a baseline: copy-last, mean-of-context. None with `predictions`.
+        out: folder of the results.
+        data: a store, `STORE:SPLIT`, a config or a run; None: what the model was trained on.
+        predictions: an `.npy` or `.npz` file with another tool's futures.
+        protocol: svg2018 or srvp2020.
+        samples: futures of each clip, of which the best counts; None: 100, or all of the file.
+        clips: how many clips, or all if there are fewer; None: 256, or all of the file.
+        context: frames to give; None: as the protocol says of the data, else as trained.
+        horizon: frames to predict; None: likewise, else twice as trained.
+        seed: of the latents.
+        lpips_weights: folder with AlexNet's weights and the LPIPS heads.
+        fvd_weights: TorchScript I3D.
+        mnist: folder of MNIST's files, where the config names none, or another.
+        name: of the results in tables; None: of the run, baseline or file.
+        device: auto, cpu or cuda.
+        precision: of the model, fp32, bf16 or auto.
+        compile: compile the steps of the future.
+        batch_statistics: take batch-norm statistics of 100 clips together, as the published code of SVG-LP does.
+        memory: about how many GiB the samples that are drawn together may take; None: 0.5 on a CPU, 4 on a GPU.
+        resume: go on with an evaluation that was interrupted.
+        overwrite: replace earlier results.
+
+    Returns:
+        What `results.json` holds; nothing in all but the main process of several.
+
+    Raises:
+        InputError: something that does not exist or does not fit.
+    """
+    begun, team = time.monotonic(), Team()
+    rules, place = find_protocol(protocol), pick_device(device)
+    for what, value in (
+        ("samples", samples), ("clips", clips), ("context", context), ("horizon", horizon), ("memory", memory),
+    ):  # fmt: skip
+        if value is not None and (value < 1 if what != "memory" else value <= 0):
+            raise InputError(f"--{what} must be {'above 0' if what == 'memory' else 'at least 1'}, got {value}.")
+    if (model is None) == (predictions is None):
+        raise InputError("give either a model (a run, a baseline: copy-last, mean-of-context) or --predictions FILE.")
+
+    if compile:
+        check_compiler(place, "--compile")
+    drawing = {"seed": seed, "precision": pick_precision(precision, place), "compile": compile}
+    drawing["batch_statistics"] = batch_statistics
+    forecaster, found = _open(model, predictions, data, mnist, place, drawing)
+    task = _task(rules, found, forecaster, context, horizon)
+    test, count = _clips(found, forecaster, task, clips)
+    if clips is not None and count < clips and team.main:
+        print(f"note: there are {count:,} clip(s), not {clips:,}; all of them are taken")
+    if forecaster.together and count % forecaster.together == 1:
+        fix = count - 1 if count > 1 else "2 or more"
+        raise InputError(f"--clips {count} leaves one clip alone, which has no batch statistics. Use {fix}.")
+    samples = _samples(forecaster, samples)
+    judges = Judges(
+        rules,
+        LPIPS.from_folder(lpips_weights).to(place) if lpips_weights else None,
+        I3D(fvd_weights, place) if fvd_weights else None,
+    )
+    forecaster.name = name or forecaster.name
+    _check_judges(judges, test, task, place)
+    chunk = _chunk(forecaster, test, task, samples, memory, place)
+    departures = _departures(rules, test, task, count, samples)
+    evaluation = Evaluation(
+        forecaster, test, judges, task, count, samples, seed, place, chunk, departures
+    )  # fmt: skip
+    if resume and not overwrite and (done := _done(Path(out), evaluation.identity())):
+        print(f"{out} is done already.\n\n{evaluation_table(done)}")
+        return done
+    with team:
+        if not team.main:
+            evaluation.assist(team)
+            return {}
+        return _carry_out(evaluation, Path(out), team, begun, resume=resume, overwrite=overwrite)
+
+
+def _carry_out(
+    evaluation: Evaluation, out: Path, team: Team, begun: float, *, resume: bool, overwrite: bool
+) -> dict[str, Any]:
+    """Scores what is not scored yet and writes the results."""
+    with Journal(out, evaluation.identity(), resume=resume, overwrite=overwrite) as journal:
+        evaluation.chunk = journal.keep("chunk", evaluation.chunk)
+        print(evaluation, flush=True)
+        done = evaluation.run(journal, team)
+        results = evaluation.results(journal, time.monotonic() - begun, done)
+        with replacing_folder(out) as folder:
+            write_results(folder / RESULTS, results)
+            if results["metrics"]:
+                write_curves(folder / CURVES, results)
+                plot_curves(folder / "curves.png", [results])
+                evaluation.draw_best(folder / "best.gif", results)
+        journal.remove()
+    print(f"\n{evaluation_table(results)}\n\n{out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
+    return results
+
+
+def _open(
+    model: str | None,
+    predictions: str | Path | None,
+    data: str | None,
+    mnist: str | None,
+    device: torch.device,
+    drawing: dict[str, Any],
+) -> tuple[Forecaster, Found | TestClips]:
+    """What is tested, and on what."""
+    if predictions is not None:
+        forecaster = Predictions(predictions)
+        if data is None and forecaster.clips is None:
+            raise InputError(
+                f"predictions {str(predictions)!r} come without a truth. Name what they are of with --data, or save "
+                "them as .npz with 'predictions' and 'truth'."
+            )
+        return forecaster, forecaster.clips if data is None else find_test_clips(data, None, mnist)
+    if model in BASELINES:
+        return Baseline(model), find_test_clips(data, None, mnist)
+    if not Path(model).exists() and (names := alike(model, BASELINES)):
+        raise InputError(f"there is no model or baseline {model!r}. Did you mean {' or '.join(names)}?")
+    folder = find_model(model)
+    network = SVG.from_pretrained(folder, device=device)
+    return Model(network, folder, model, **drawing), find_clips_for(folder, network.config, data, mnist)
+
+
+def _task(
+    protocol: Protocol, found: Found | TestClips, forecaster: Forecaster, context: int | None, horizon: int | None
+) -> Task:
+    """How many frames are given and predicted: as asked, else as the protocol says of the data, else as trained."""
+    most = forecaster.shape[2] if isinstance(forecaster, Predictions) else None
+    if not isinstance(found, Found):
+        usual = Task(found.context, most)
+        if context not in (None, found.context):
+            raise InputError(
+                f"--context is {context}, but the file holds {found.context} context frame(s). Leave it out."
+            )
+    elif found.data_set in protocol.tasks:
+        usual = protocol.tasks[found.data_set]
+    elif found.config is not None:
+        usual = Task(found.config.context, 2 * found.config.horizon)
+    else:
+        usual = Task(None, None)
+    task = Task(usual.context if context is None else context, (most or usual.horizon) if horizon is None else horizon)
+    if None in (task.context, task.horizon):
+        missing = [f"--{name}" for name, value in vars(task).items() if value is None]
+        raise InputError(f"the data are of no published set: say {' and '.join(missing)}.")
+    if most is not None and task.horizon > most:
+        raise InputError(f"the predictions have {most} frames, --horizon asks for {task.horizon}. Use at most {most}.")
+    if isinstance(forecaster, Model):
+        least = 2 if forecaster.network.config.future_skip == "second_last" else 1
+        if task.context < least:
+            raise InputError(f"this model needs a --context of at least {least} frames, got {task.context}.")
+    return task
+
+
+def _clips(found: Found | TestClips, forecaster: Forecaster, task: Task, count: int | None) -> tuple[TestClips, int]:
+    """The clips, and how many of them are taken."""
+    test = found.open(task.context + task.horizon) if isinstance(found, Found) else found
+    if isinstance(forecaster, Predictions):
+        made, _, _, height, width, channels = forecaster.shape
+        frames = test.read([0])["frames"].shape[2:]
+        if frames != (channels, height, width):
+            raise InputError(
+                f"the predictions are {height}×{width} with {channels} channel(s), the data {frames[1]}×{frames[2]} "
+                f"with {frames[0]}. They must be alike."
+            )
+        if test.count is not None and made > test.count:
+            raise InputError(f"the predictions are of {made:,} clips, the data have {test.count:,}: {test}.")
+        most = made
+    else:
+        most = test.count
+    if count is not None and most is not None and count > most:
+        count = most
+    if count is None:
+        count = most if isinstance(forecaster, Predictions) else min(CLIPS, most or CLIPS)
+    return test, count
+
+
+def _samples(forecaster: Forecaster, samples: int | None) -> int:
+    if not isinstance(forecaster, Predictions):
+        return SAMPLES if samples is None else samples
+    held = forecaster.shape[1]
+    if samples is not None and samples > held:
+        raise InputError(f"--samples is {samples}, but the predictions hold {held} of each clip. Use at most {held}.")
+    return held if samples is None else samples
+
+
+def _check_judges(judges: Judges, test: TestClips, task: Task, device: torch.device) -> None:
+    """Tries what scores on a single clip, so that frames that it cannot take are found before anything is drawn."""
+    frames = torch.from_numpy(test.read([0])["frames"][0, : task.context + task.horizon]).to(device)
+    known, truth = frames[: task.context], frames[task.context :]
+    ClipScores(judges, known, truth, 0).add(truth[None].float() / 255)
+
+
+def _chunk(
+    forecaster: Forecaster, test: TestClips, task: Task, samples: int, memory: float | None, device: torch.device
+) -> int:
+    """How many samples fit into memory: what rolling them takes, a few copies of their frames, and the ensemble."""
+    frames = 4 * task.horizon * test.read([0])["frames"][0, 0].size
+    row = 4 * frames + (forecaster.network.row_bytes if isinstance(forecaster, Model) else 0)
+    least = row + 4 * frames * (min(samples, ENSEMBLE) if forecaster.stochastic else 1)
+    budget = max(least, int(MEMORY[device.type] * GIB)) if memory is None else int(memory * GIB)
+    if budget < least:
+        enough = math.ceil(least / GIB * 1000) / 1000
+        raise InputError(f"--memory {memory:g} GiB is too little for this model and clips. Use {enough:g} or more.")
+    return 1 + (budget - least) // row
+
+
+def _done(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
+    """The results of this very evaluation, if they are there."""
+    if not (out / RESULTS).is_file():
+        return None
+    results = read_results(out)
+    same = json.loads(json.dumps(identity))
+    return results if all(_holds(results.get(name), value) for name, value in same.items()) else None
+
+
+def _holds(have: Any, want: Any) -> bool:
+    """Whether a value is the wanted one; of a mapping, whether it has the wanted fields."""
+    if isinstance(want, dict) and isinstance(have, dict):
+        return all(name in have and _holds(have[name], value) for name, value in want.items())
+    return have == want
+
+
+def _departures(protocol: Protocol, test: TestClips, task: Task, count: int, samples: int) -> list[str]:
+    """In what this differs from the evaluations whose numbers were published."""
+    if test.data_set is None:
+        return test.departures
+    usual, departures = protocol.tasks[test.data_set], list(test.departures)
+    if task != usual:
+        departures.append(f"{task.context} → {task.horizon} frames instead of {usual.context} → {usual.horizon}")
+    if count != PUBLISHED_CLIPS[test.data_set]:
+        departures.append(f"{count:,} clips instead of {PUBLISHED_CLIPS[test.data_set]:,}")
+    if samples != SAMPLES:
+        departures.append(f"{samples} samples instead of {SAMPLES}")
+    return departures

@@ -1,0 +1,65 @@
+"""A model's card, with the numbers of its evaluations."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path, PurePath
+from typing import Any
+
+from huggingface_hub import ModelCard
+from yaml import YAMLError
+
+from stochvid.core.errors import InputError
+from stochvid.core.files import replacing
+from stochvid.evaluation.results import read_results
+from stochvid.evaluation.tables import evaluation_table
+from stochvid.models.card import put_numbers
+from stochvid.models.pretrained import CARD, WEIGHTS, find_model
+from stochvid.models.svg import SVG
+
+
+def write_card(model: str, evaluations: Sequence[str | Path]) -> Path:
+    """Puts the numbers of evaluations into a model's card, the README.md in its folder; what else it says stays.
+
+    Args:
+        model: the folder of a run or a model.
+        evaluations: folders that `stochvid evaluate` made of it, at least one.
+
+    Returns:
+        The file.
+
+    Raises:
+        InputError: there is no such model or evaluation, an evaluation is of other weights, or the card is none.
+    """
+    if not Path(model).is_dir():
+        raise InputError(f"there is no folder {model!r} here that has a card. Give that of a run or a model.")
+    folder = find_model(model)
+    network = SVG.from_pretrained(folder)
+    with open(folder / WEIGHTS, "rb") as file:
+        weights = hashlib.file_digest(file, "sha256").hexdigest()
+    scored = []
+    for path in evaluations:
+        results = read_results(path)
+        if results["model"].get("sha256") != weights:
+            raise InputError(
+                f"evaluation {str(path)!r} is of {results['name']!r}, whose weights are not those of {model!r}. Give "
+                "one of this model."
+            )
+        _name_store_alone(results["data"])
+        scored.append((results, evaluation_table(results)))
+    try:
+        text = network.documents.get(CARD)
+        card = network.generate_model_card() if text is None else ModelCard(text)
+    except (ValueError, TypeError, YAMLError) as error:
+        why = " ".join(str(error).split())
+        raise InputError(f"{str(folder / CARD)!r} is no model card: {why:.100}. Delete it for a new one.") from None
+    put_numbers(card, scored)
+    with replacing(folder / CARD) as temporary:
+        temporary.write_text(str(card), encoding="utf-8", errors="backslashreplace")
+    return folder / CARD
+
+
+def _name_store_alone(data: dict[str, Any]) -> None:
+    """Leaves out of what a card says where on this machine a store lies."""
+    path = data.get("path")
+    if isinstance(path, str) and isinstance(data.get("name"), str):
+        data["name"] = data["name"].replace(path, PurePath(path).name)

@@ -1,0 +1,254 @@
+"""When does a video do what nobody expects? KL(q ‖ p) and reconstruction error of every frame, in constant memory.
+
+Axes: `T` frames, `C H W` image.
+"""
+
+import csv
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.ndimage import gaussian_filter1d
+from scipy.signal import find_peaks
+
+from stochvid.core.devices import pick_device
+from stochvid.core.errors import InputError
+from stochvid.core.files import check_free, replacing_folder
+from stochvid.inference.sources import open_source
+from stochvid.media.axes import check_axes
+from stochvid.media.clip import Fit, fit_frame
+from stochvid.media.plots import plot_surprise
+from stochvid.media.values import Range, check_range
+from stochvid.media.video import to_bytes
+from stochvid.models.pretrained import find_model
+from stochvid.models.svg import SVG
+from stochvid.training.runs import seen_clips
+
+TABLE, PLOT = "surprise.csv", "surprise.png"
+AT_ONCE = 32  # frames
+STRIP = 16  # frames in the filmstrip, at most twice as many are kept
+SHOWN = 8  # peaks whose frames are shown
+OUTSTANDING = 6.0  # a peak stands so many robust standard deviations above the median
+
+
+def surprise(
+    model: str,
+    video: str,
+    out: str | Path,
+    *,
+    smooth: float = 2.0,
+    length: int | None = None,
+    fit: Fit | None = None,
+    fps: float | None = None,
+    range: Range = None,
+    axes: str | None = None,
+    device: str = "auto",
+    overwrite: bool = False,
+) -> dict[str, np.ndarray]:
+    """Measures how much each frame of a video surprises a model, and writes a table and a picture.
+
+    KL(q(z_t | x_≤t) ‖ p(z_t | x_<t)) is how many nats the frame tells that its past did not; the reconstruction error
+    is what even the posterior's mean cannot explain. The video is read frame by frame with the model's state handed on,
+    so that its length does not matter. The first frames, as many as the context of training, are never peaks: a model
+    that has seen no motion yet is always surprised.
+
+    Args:
+        model: as `SVG.from_pretrained` takes it, with latents.
+        video: as `stochvid predict` takes clips.
+        out: folder for `surprise.csv` and `surprise.png`.
+        smooth: standard deviation of the Gaussian that smooths, in frames; 0: none.
+        length: frames to read; None: all (of moving-mnist 100).
+        fit: how frames of another shape become square; None: as in training, else squash.
+        fps: take the frames of videos at this rate; None: as in training, else as they come.
+        range: as `read_clip` takes it; None: as in training, where values have more than 8 bits.
+        axes: as `read_clip` takes it.
+        device: auto, cpu or cuda.
+        overwrite: replace earlier results.
+
+    Returns:
+        Columns of `surprise.csv`, (T − 1,) each: `frame` (from 2; frames count from 1), `seconds` (when the frame is
+        shown, counted from the first; empty where that is unknown), `kl` (nats), `kl_smooth`, `mse`, `mse_smooth`,
+        `peak` (bool).
+
+    Raises:
+        InputError: a model without latents, or a video that cannot be read or has a single frame.
+    """
+    out, where = Path(out), pick_device(device)
+    check_free(out, TABLE, overwrite)
+    for name, value, least in (("smooth", smooth, 0), ("length", length, 2)):
+        if value is not None and value < least:
+            raise InputError(f"--{name} must be at least {least}, got {value:g}.")
+    if fps is not None and fps <= 0:
+        raise InputError(f"--fps must be above 0, got {fps:g}.")
+    folder = find_model(model)
+    network = SVG.from_pretrained(folder, device=where).for_inference()
+    if not network.z_dim:
+        raise InputError(
+            f"model {model!r} is the deterministic baseline: it has no latents, and no KL to measure surprise with. "
+            "Take one with a learned or a fixed prior."
+        )
+    seen, config = seen_clips(folder), network.config
+    fit, fps = fit or ("crop" if seen["crop"] == "centre" else "squash"), fps or seen["fps"]
+    source = open_source(
+        video, folder, config, 2, length, fps, seen["stride"], check_range(range), check_axes(axes), seen["range"]
+    )
+    frames = (fit_frame(frame, config.image_size, config.channels, fit) for frame in islice(source.frames, length))
+    film = Film()
+    kl, mse = _observe(network, frames, film, where)
+    if len(kl) == 0:
+        raise InputError(f"video {video!r} has a single frame. Surprise needs two or more.")
+    series = surprise_series(kl, mse, source.seconds, smooth, config.context)
+    note = source.rate_note()
+    if note:
+        print(f"{note}. Seconds are the frames' own", flush=True)
+    rate = ", variable frame rate" if note else f", {source.fps:g} frames/s" if source.fps else ""
+    _write(out, series, film, f"{source.name}: {len(kl) + 1:,} frames{rate}")
+    _report(source.name, series)
+    print(f"{out}: {TABLE}, {PLOT}")
+    return series
+
+
+class Film:
+    """Frames that are kept of a video of unknown length: some at equal distances, and the most surprising ones."""
+
+    def __init__(self) -> None:
+        self.strip: list[tuple[int, np.ndarray]] = []  # frame number, frame (C, H, W) uint8
+        self._every = 1
+        self._highest: list[tuple[float, int, np.ndarray]] = []
+
+    def add(self, number: int, frame: np.ndarray, surprise: float) -> None:
+        """Sees a frame (C, H, W) uint8; frames count from 1."""
+        if (number - 1) % self._every == 0:
+            self.strip.append((number, frame))
+            if len(self.strip) > 2 * STRIP:
+                self.strip, self._every = self.strip[::2], 2 * self._every
+        heapq.heappush(self._highest, (surprise, number, frame))
+        if len(self._highest) > 8 * SHOWN:
+            heapq.heappop(self._highest)
+
+    def frames(self, numbers: list[int]) -> list[tuple[int, np.ndarray]]:
+        """Those of some frames that were kept as surprising, by number."""
+        kept = {number: frame for _, number, frame in self._highest}
+        return [(number, kept[number]) for number in numbers if number in kept]
+
+
+@dataclass
+class Piece:
+    """Some frames of a video and what they told, frame by frame; the first frame of all told nothing.
+
+    Attributes:
+        frames: (T, C, H, W) uint8.
+        explained: the frames as the posterior's mean explains them, (T', C, H, W) uint8; T' = T − 1 at the beginning.
+        kl: nats, (T',) float64.
+        mse: reconstruction error, (T',) float64.
+    """
+
+    frames: np.ndarray
+    explained: np.ndarray
+    kl: np.ndarray
+    mse: np.ndarray
+
+
+def observe_pieces(network: SVG, frames: Iterator[np.ndarray], device: torch.device) -> Iterator[Piece]:
+    """Watches frames (C, H, W) uint8, some at once, with the model's state handed on.
+
+    Args:
+        network: with latents.
+        frames: of the video.
+        device: of the network.
+    """
+    state = None
+    while piece := list(islice(frames, AT_ONCE)):
+        with torch.inference_mode():  # not around the yield: it would reach into whoever uses this
+            known = torch.from_numpy(np.stack(piece)).to(device)
+            seen = network.observe(known[None], state=state)
+            nats = seen.posterior.kl(seen.prior)[0].double().cpu().numpy()
+            explained, told = seen.frames[0, 0].float(), known[state is None :]
+            error = (explained - told.float() / 255).square().mean((-1, -2, -3)).double().cpu().numpy()
+            state = seen.state
+        yield Piece(np.stack(piece), to_bytes(explained), nats, error)
+
+
+def _observe(
+    network: SVG, frames: Iterator[np.ndarray], film: Film, device: torch.device
+) -> tuple[np.ndarray, np.ndarray]:
+    """KL in nats and reconstruction MSE of frames 2 … T, from (C, H, W) uint8 frames."""
+    kl, mse, number = [np.empty(0)], [np.empty(0)], 0
+    for piece in observe_pieces(network, frames, device):
+        kl.append(piece.kl)
+        mse.append(piece.mse)
+        silent = len(piece.frames) - len(piece.kl)
+        for frame, surprise in zip(piece.frames, [0.0] * silent + piece.kl.tolist(), strict=True):
+            number += 1
+            film.add(number, frame, surprise)
+    return np.concatenate(kl), np.concatenate(mse)
+
+
+def surprise_series(
+    kl: np.ndarray, mse: np.ndarray, seconds: np.ndarray | None, smooth: float, context: int
+) -> dict[str, np.ndarray]:
+    """The columns of `surprise.csv`, as `surprise` returns them.
+
+    Args:
+        kl: of frames 2 … T, (T − 1,) nats.
+        mse: likewise.
+        seconds: when all frames are shown, (T,); None: not known.
+        smooth: as of `surprise`.
+        context: frames that are no peaks.
+    """
+    series = {"frame": np.arange(2, len(kl) + 2)}
+    series["seconds"] = np.full(len(kl), np.nan) if seconds is None else seconds[1:]
+    for column, values in (("kl", kl), ("mse", mse)):
+        smoothed = gaussian_filter1d(values, smooth, mode="nearest") if smooth else values
+        series |= {column: values, f"{column}_smooth": smoothed}
+    return series | {"peak": np.isin(np.arange(len(kl)), _peaks(kl, context))}
+
+
+def _highest(series: dict[str, np.ndarray]) -> list[int]:
+    """Places of the highest peaks, the highest first."""
+    return sorted(np.flatnonzero(series["peak"]), key=lambda i: -series["kl"][i])[:SHOWN]
+
+
+def _report(name: str, series: dict[str, np.ndarray]) -> None:
+    kl = series["kl"]
+    peaks = f"{series['peak'].sum()} peak(s)"
+    print(f"{name}: KL {kl.mean():.3g} nats a frame (median {np.median(kl):.3g}), {peaks}")
+    for i in _highest(series):
+        when = "" if np.isnan(series["seconds"][i]) else f" ({series['seconds'][i]:.2f} s)"
+        print(f"  frame {series['frame'][i]}{when}: {kl[i]:.3g} nats, MSE {series['mse'][i]:.3g}")
+
+
+def _peaks(kl: np.ndarray, context: int) -> np.ndarray:
+    """Places of outstanding local maxima, after the context."""
+    kl = kl.copy()
+    usual = np.median(kl)
+    kl[: context - 1] = usual
+    deviation = 1.4826 * np.median(np.abs(kl - usual))  # σ of a Gaussian with this median absolute deviation
+    height = usual + OUTSTANDING * max(deviation, 1e-3)
+    return find_peaks(np.pad(kl, 1, constant_values=-np.inf), height=height, distance=2)[0] - 1
+
+
+def write_table(path: Path, series: dict[str, np.ndarray]) -> Path:
+    """Writes `surprise.csv`."""
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(series)
+        for row in zip(*series.values(), strict=True):
+            frame, seconds, *numbers, peak = row
+            time = "" if np.isnan(seconds) else f"{seconds:.3f}"
+            writer.writerow([frame, time, *(f"{value:.6g}" for value in numbers), int(peak)])
+    return path
+
+
+def _write(out: Path, series: dict[str, np.ndarray], film: Film, title: str) -> None:
+    peaks = np.flatnonzero(series["peak"])
+    highest = sorted(series["frame"][_highest(series)].tolist())
+    with replacing_folder(out) as folder:
+        write_table(folder / TABLE, series)
+        plot_surprise(
+            folder / PLOT, series, peaks, film.strip[:: max(1, len(film.strip) // STRIP)], film.frames(highest), title
+        )

@@ -1,0 +1,259 @@
+"""Models for other programs: two graphs, as ONNX files or as programs of `torch.export`, and what there is to know.
+
+Axes: `B` clips, `N` rows of a rollout (clips × samples), `K` context frames.
+"""
+
+import dataclasses
+import json
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from stochvid.core.errors import InputError, nearest
+from stochvid.core.files import check_free, replacing_folder
+from stochvid.interop.graphs import NEXT, ContextGraph, Graph, StepGraph
+from stochvid.models.noise import latent_noise
+from stochvid.models.svg import SVG
+
+ABOUT = "export.json"
+FORMAT_VERSION = 1
+SUFFIXES = {"onnx": ".onnx", "torch-export": ".pt2"}
+NEEDED = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "torch-export": ()}
+NOTED = ("format_version", "stochvid", "torch", "context", "image_range", "config")  # in the ONNX files themselves
+OPSET = 18
+TOLERANCE = 1e-4
+CHECKED_STEPS = 3
+Tensors = dict[str, Tensor]
+Run = Callable[[Tensors], Tensors]
+
+
+class Exported(NamedTuple):
+    """What `export_model` wrote.
+
+    Attributes:
+        summary: what kind of model it is, in a line.
+        sizes: of the files, in bytes, by their names.
+        difference: the largest between what the graphs and the model draw, relative to values above 1.
+    """
+
+    summary: str
+    sizes: dict[str, int]
+    difference: float
+
+
+def export_model(
+    model: str, out: str | Path, format: str = "onnx", *, context: int | None = None, overwrite: bool = False
+) -> Exported:
+    """Writes a model as two graphs, `context` and `step`, and `export.json` beside them.
+
+    The graphs are run before the folder appears, and must draw what the model draws.
+
+    Args:
+        model: as `SVG.from_pretrained` takes it.
+        out: folder for the files.
+        format: onnx or torch-export.
+        context: frames that are given, fixed in the graph; None: as trained.
+        overwrite: replace an earlier export.
+
+    Returns:
+        What was written.
+
+    Raises:
+        InputError: a model, format, number or folder that does not work out, a missing package, or graphs that draw
+            something else.
+    """
+    if format not in SUFFIXES:
+        raise InputError(f"there is no export format {format!r}. {nearest(format, SUFFIXES)}")
+    check_free(out, ABOUT, overwrite)
+    _check_packages(format)
+    loaded = SVG.from_pretrained(model)
+    frames = _checked_context(loaded, context)
+    first, step = ContextGraph(loaded.for_inference()), StepGraph(loaded.for_inference())
+    with replacing_folder(out) as folder, torch.no_grad(), _quiet():
+        about = _describe(loaded, format, frames)
+        state = _write(first, first.example(frames), folder, about)
+        _write(step, step.example(state), folder, about)
+        runs = {name: _open(folder / graph["file"]) for name, graph in about["graphs"].items()}
+        difference = _largest_difference(loaded.for_inference(), runs, about)
+        if not difference <= TOLERANCE:  # nan is no match either
+            raise InputError(
+                f"the exported graphs draw frames that differ from the model's by {difference:.1e}, more than "
+                f"{TOLERANCE:.0e}: nothing was written. Export with other versions of torch and onnxruntime."
+            )
+        about["largest_difference"] = difference
+        (folder / ABOUT).write_text(
+            json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8", errors="backslashreplace"
+        )
+        sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
+    return Exported(loaded.summary, sizes, difference)
+
+
+def _check_packages(format: str) -> None:
+    for name in NEEDED[format]:
+        try:
+            import_module(name)
+        except ImportError as error:
+            raise InputError(
+                f"--format {format} needs the package {name}, which does not load here ({error}). Install it: "
+                "pip install 'stochvid[export]'; or take --format torch-export."
+            ) from None
+
+
+def _checked_context(model: SVG, context: int | None) -> int:
+    config = model.config
+    least = 2 if config.future_skip == "second_last" else 1
+    context = config.context if context is None else context
+    if context < least:
+        why = " for a model whose future_skip is second_last" if least == 2 else ""
+        raise InputError(f"--context must be at least {least}{why}, got {context}. It was trained on {config.context}.")
+    return context
+
+
+# ------------------------------------------------------------------------------------------------------ description
+
+
+def _describe(model: SVG, format: str, context: int) -> dict[str, Any]:
+    return {
+        "format_version": FORMAT_VERSION,
+        "format": format,
+        "stochvid": version("stochvid"),
+        "torch": torch.__version__,
+        "summary": model.summary,
+        "context": context,
+        "image_range": [0.0, 1.0],
+        "config": dataclasses.asdict(model.config),
+        "graphs": {},
+    }
+
+
+def _signature(graph: Graph, format: str, inputs: Tensors, outputs: Tensors) -> dict[str, Any]:
+    def listed(tensors: Tensors) -> list[dict[str, Any]]:
+        return [
+            {"name": name, "shape": [graph.rows, *x.shape[1:]], "dtype": str(x.dtype).removeprefix("torch.")}
+            for name, x in tensors.items()
+        ]
+
+    return {"file": graph.name + SUFFIXES[format], "inputs": listed(inputs), "outputs": listed(outputs)}
+
+
+# ----------------------------------------------------------------------------------------------- writing and reading
+
+
+def _write(graph: Graph, inputs: Tensors, folder: Path, about: dict[str, Any]) -> Tensors:
+    """Writes a graph and enters it in `about`; what it gives for the inputs that it is traced with comes back."""
+    outputs = graph(inputs)
+    entry = about["graphs"][graph.name] = _signature(graph, about["format"], inputs, outputs)
+    rows = torch.export.Dim(graph.rows)
+    shapes = {name: {0: rows} for name in inputs}
+    program = torch.export.export(graph, (inputs,), dynamic_shapes=(shapes,), strict=False)
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # it names the folders of this machine
+    if about["format"] == "torch-export":
+        torch.export.save(program, folder / entry["file"])
+    else:
+        _write_onnx(graph, program, folder / entry["file"], about)
+    return outputs
+
+
+def _write_onnx(graph: Graph, program: torch.export.ExportedProgram, path: Path, about: dict[str, Any]) -> None:
+    """One file with the weights in it, without the exporter's notes."""
+    import onnx
+    from onnxscript import optimizer
+
+    signature = about["graphs"][graph.name]
+    names = {f"{side}_names": [x["name"] for x in signature[f"{side}s"]] for side in ("input", "output")}
+    made = torch.onnx.export(program, (), dynamo=True, opset_version=OPSET, verbose=False, **names)
+    # torch lists the gates of an LSTM in another order than ONNX: have its weights put right here, not at every load
+    largest = max(x.numel() for x in graph.parameters())
+    optimizer.optimize(made.model, input_size_limit=largest, output_size_limit=largest)
+    proto = made.model_proto
+    proto.graph.name = f"stochvid_{graph.name}"
+    for part in (*proto.graph.node, *proto.graph.initializer, *proto.graph.input, *proto.graph.output):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    proto.graph.ClearField("value_info")  # shapes in between, in symbols of the exporter's
+    for value in (*proto.graph.input, *proto.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = graph.rows
+    notes = {f"stochvid.{name}": about[name] for name in NOTED}
+    notes = {name: x if isinstance(x, str) else json.dumps(x) for name, x in notes.items()}
+    onnx.helper.set_model_props(proto, notes)
+    onnx.checker.check_model(proto)
+    onnx.save(proto, path)
+
+
+def _open(path: Path) -> Run:
+    """A written graph, ready to be run as its users will."""
+    if path.suffix == ".pt2":
+        return torch.export.load(path).module()
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+
+    def run(inputs: Tensors) -> Tensors:
+        found = session.run(names, {name: x.numpy() for name, x in inputs.items()})
+        return {name: torch.from_numpy(x) for name, x in zip(names, found, strict=True)}
+
+    return run
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps what torch's exporters say to their own developers from the user."""
+    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
+    level = logger.level
+    with warnings.catch_warnings():
+        for said in ("The tensor attributes? .* assigned during export", r"`isinstance\(treespec, LeafSpec\)`"):
+            warnings.filterwarnings("ignore", said)
+        try:
+            logger.setLevel(logging.ERROR)  # it warns that torchvision is not there
+            yield
+        finally:
+            logger.setLevel(level)
+
+
+# ---------------------------------------------------------------------------------------------------------- checking
+
+
+def _largest_difference(model: SVG, runs: dict[str, Run], about: dict[str, Any]) -> float:
+    """The largest difference between graphs and model in the frames and priors of short rollouts.
+
+    The batches have other sizes than those that the graphs were made with. Values above 1 count relatively.
+    """
+    c, known = model.config, about["context"] - 1
+    generator = torch.Generator().manual_seed(1)
+    worst = torch.zeros(())
+    for clips, samples in ((1, 1), (3, 2)):
+        frames = torch.rand(clips, known + 1, c.channels, c.image_size, c.image_size, generator=generator)
+        noise = latent_noise(0, range(clips), samples, known + CHECKED_STEPS, model.z_dim)
+        state = model.observe(frames, noise[:, :, :known], decode=False).state
+        drawn = model.imagine(state, CHECKED_STEPS, noise[:, :, known:], go_on=False)
+        wanted = {"frame": drawn.frames, "prior_mean": drawn.prior.mean, "prior_std": drawn.prior.std}
+        found = _roll(runs, about, frames.repeat_interleave(samples, 0), noise.flatten(0, 1), known)
+        for name, x in found.items():
+            exact = wanted[name].flatten(0, 1)
+            worst = torch.maximum(worst, ((x - exact).abs() / exact.abs().clamp(min=1)).max())
+    return worst.item()
+
+
+def _roll(runs: dict[str, Run], about: dict[str, Any], frames: Tensor, noise: Tensor, known: int) -> Tensors:
+    """What the graphs draw, (N, T, …), as the documentation has it."""
+
+    def run(graph: str, values: Tensors) -> Tensors:
+        return runs[graph]({x["name"]: values[x["name"]] for x in about["graphs"][graph]["inputs"]})
+
+    state = run("context", {"frames": frames, "noise": noise[:, :known]})
+    drawn = []
+    for t in range(known, noise.shape[1]):
+        after = run("step", state | {"noise": noise[:, t]})
+        state |= {name.removeprefix(NEXT): x for name, x in after.items() if name.startswith(NEXT)}
+        drawn.append({name: x for name, x in after.items() if not name.startswith(NEXT)})
+    return {name: torch.stack([step[name] for step in drawn], dim=1) for name in drawn[0]}

@@ -1,0 +1,1 @@
+"""What people look at, in and out: videos, images, arrays, pictures, plots."""

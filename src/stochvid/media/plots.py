@@ -1,0 +1,228 @@
+"""Figures: uncertainty, scores and surprise over time. Matplotlib is imported when one is drawn."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stochvid.core.files import replacing
+from stochvid.evaluation.protocols import HIGHER_IS_BETTER, METRICS
+
+
+def plot_uncertainty(
+    path: Path, prior_std: np.ndarray, context: int, bounces: np.ndarray | None = None, title: str = ""
+) -> Path:
+    """The prior's σ over time: mean over latents; line and band are mean and range over samples (paper, fig. 3).
+
+    Args:
+        path: PNG to write.
+        prior_std: σ_ψ, (S, T, Z) with Z ≥ 1.
+        context: frames K before the first predicted one.
+        bounces: (≥ K + T,) bool, frames of the true clip in which something unpredictable happens, or None.
+        title: above the axes.
+
+    Returns:
+        `path`.
+    """
+    sigma = prior_std.mean(axis=-1)  # (S, T)
+    frames = np.arange(context + 1, context + 1 + sigma.shape[1])
+    figure = _figure(7.5, 3.4)
+    axes = figure.add_subplot()
+    axes.axvspan(0.5, context + 0.5, color="0.88", label="given frames")
+    if bounces is not None:
+        for i, frame in enumerate(np.flatnonzero(bounces[: frames[-1]]) + 1):
+            label = "bounce in the true clip" if i == 0 else None
+            axes.axvline(frame, color="tab:green", ls="--", lw=1.2, label=label)
+    axes.fill_between(
+        frames, sigma.min(axis=0), sigma.max(axis=0), color="tab:orange", alpha=0.25, lw=0, label="range over samples"
+    )
+    axes.plot(frames, sigma.mean(axis=0), color="tab:orange", marker="o", ms=3.5, label="prior σ, mean of samples")
+    axes.set_ylim(0, 1.1 * float(sigma.max()) or 1.0)
+    axes.set_xlim(0.5, frames[-1] + 0.5)
+    _finish(axes, "frame", "prior σ (mean over latents)", _words(title) or "How uncertain the next frame is")
+    figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=4)
+    return _save(figure, path)
+
+
+def plot_curves(path: Path, runs: Sequence[dict[str, Any]]) -> Path:
+    """Metrics over the predicted frames, as in the paper's figures: of the best sample, with 95 % bands.
+
+    Args:
+        path: PNG to write.
+        runs: results of evaluations on the same clips; of a single one, the mean of its samples is shown, too.
+    """
+    names = [name for name in METRICS if any(name in run["curves"] for run in runs)]
+    figure = _figure(4.6 * len(names), 3.6)
+    for place, name in enumerate(names):
+        axes = figure.add_subplot(1, len(names), place + 1)
+        for i, run in enumerate(run for run in runs if name in run["curves"]):
+            drawn, kinds = run["sampling"]["drawn"], run["curves"][name]
+            label = _words(f"{run['name']}, best of {drawn}" if drawn > 1 else run["name"])
+            _band(axes, run, kinds["best"], f"C{i}", label if place == 0 else None)
+            if len(runs) == 1 and drawn > 1:
+                _band(axes, run, kinds["mean"], "0.45", "mean of samples" if place == 0 else None, ls="--")
+        arrow = "↑" if HIGHER_IS_BETTER[name] else "↓"
+        _finish(axes, "frame", f"{METRICS[name]} {arrow}", "")
+    protocol, setting = runs[0]["protocol"]["name"], runs[0]["setting"]
+    title = f"{protocol}, {setting['clips']:,} clips, {setting['context']} frames given; bands: 95 % of the mean"
+    figure.suptitle(title, fontsize=10, x=0.01, ha="left")
+    figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=min(4, max(2, len(runs))))
+    return _save(figure, path)
+
+
+def plot_bounces(
+    path: Path, results: dict[str, Any], sigma: np.ndarray, bounces: np.ndarray, frames: np.ndarray, context: int
+) -> Path:
+    """The prior's σ against true bounces: ROC curves, σ around a bounce, and a clip's σ above its frames (fig. 3).
+
+    Args:
+        path: PNG to write.
+        results: of `uncertainty`.
+        sigma: of the clip's frames 2 … T, (T − 1,).
+        bounces: of the clip, (T,) bool.
+        frames: of the clip, (T, C, H, W) uint8.
+        context: frames that the model is given.
+    """
+    figure = _figure(10, 6.6)
+    above, below = figure.subfigures(2, 1, height_ratios=[1.15, 1])
+    left, right = above.subplots(1, 2)
+    for i, (which, label) in enumerate(
+        (("every_frame", "every frame"), ("without_the_frame_after", "without the frame after a bounce"))
+    ):
+        r = results[which]
+        low, high = r["auroc_ci95"]
+        label = f"{label}: AUROC {r['auroc']:.3f} ({low:.3f} to {high:.3f})"
+        left.plot(r["roc"]["false_positive_rate"], r["roc"]["true_positive_rate"], color=f"C{i}", label=label)
+    left.plot([0, 1], [0, 1], color="0.7", lw=1, ls=":")
+    left.legend(frameon=False, fontsize=8, loc="lower right")
+    _finish(left, "frames without a bounce above the threshold", "bounces above it", "σ tells the bounces")
+    offsets, mean, low, high = (
+        np.array([step[name] for step in results["aligned"]], dtype=float) for name in ("offset", "mean", "p10", "p90")
+    )
+    right.fill_between(offsets, low, high, color="tab:orange", alpha=0.25, lw=0, label="10 to 90 % of the frames")
+    right.plot(offsets, mean, color="tab:orange", marker="o", ms=4, label="mean")
+    right.axvline(0, color="tab:green", ls="--", lw=1.2, label="bounce")
+    right.set_ylim(0, None)
+    right.legend(frameon=False, fontsize=8)
+    _finish(right, "frames after the bounce", "prior σ (mean over latents)", "σ around a bounce")
+    strip, axes = below.subplots(2, 1, sharex=True, height_ratios=[1, 3])
+    for t, frame in enumerate(frames, 1):
+        strip.imshow(_pixels(frame), extent=(t - 0.48, t + 0.48, 0, 0.96), cmap="gray", vmin=0, vmax=255)
+    strip.set_ylim(0, 0.96)
+    strip.set_anchor("S")
+    strip.set_axis_off()
+    axes.axvspan(0.5, context + 0.5, color="0.9")
+    axes.set_xlim(0.5, len(frames) + 0.5)
+    steps = np.arange(2, len(frames) + 1)
+    axes.plot(steps, sigma, color="tab:orange", marker="o", ms=3.5)
+    for frame in np.flatnonzero(bounces) + 1:
+        axes.axvline(frame, color="tab:green", ls="--", lw=1.2)
+    axes.set_ylim(0, 1.1 * float(sigma.max()))
+    _finish(axes, "frame", "prior σ", "")
+    strip.set_title(
+        "One clip: σ of each frame, given the true frames before it (grey: context)", loc="left", fontsize=11
+    )
+    return _save(figure, path)
+
+
+def plot_surprise(
+    path: Path,
+    series: dict[str, np.ndarray],
+    peaks: np.ndarray,
+    strip: Sequence[tuple[int, np.ndarray]],
+    shown: Sequence[tuple[int, np.ndarray]],
+    title: str,
+) -> Path:
+    """Surprise over a video above a filmstrip, its peaks marked, and the frames of the highest peaks.
+
+    Args:
+        path: PNG to write.
+        series: `frame`, `kl`, `kl_smooth`, `mse`, `mse_smooth`, (T,) each.
+        peaks: places in the series.
+        strip: frame numbers and frames (C, H, W) uint8 along the video.
+        shown: likewise of peaks.
+        title: above.
+    """
+    figure = _figure(11, 6.4 if shown else 5.2)
+    heights = [0.5, 1.6, 1] + [0.7] * bool(shown)
+    rows = figure.subplots(len(heights), 1, height_ratios=heights)
+    _filmstrip(rows[0], strip, _words(title))
+    for axes, name, colour, label in (
+        (rows[1], "kl", "tab:orange", "KL(q ‖ p), nats"), (rows[2], "mse", "tab:blue", "reconstruction MSE"),
+    ):  # fmt: skip
+        axes.plot(series["frame"], series[name], color=colour, alpha=0.4, lw=1, label="raw")
+        axes.plot(series["frame"], series[f"{name}_smooth"], color=colour, lw=1.6, label="smoothed")
+        axes.set_xlim(1, max(2, series["frame"][-1]))
+        axes.set_ylim(0, 1.12 * float(series[name].max()) or 1.0)
+        axes.legend(frameon=False, fontsize=8, loc="upper right", ncols=2)
+        _finish(axes, "frame", label, "")
+        axes.vlines(
+            series["frame"][peaks], 0, 1, color="tab:red", ls="--", lw=0.8, transform=axes.get_xaxis_transform()
+        )  # fmt: skip
+    rows[1].set_xlabel("")
+    for number, _ in shown:
+        place = number, series["kl"][number - series["frame"][0]]
+        rows[1].annotate(str(number), place, (2, 2), textcoords="offset points", color="tab:red", fontsize=8)
+    if shown:
+        _filmstrip(rows[3], shown, "the highest peaks, and their frames")
+    return _save(figure, path)
+
+
+def _filmstrip(axes, frames: Sequence[tuple[int, np.ndarray]], title: str) -> None:
+    """Frames (C, H, W) uint8 side by side, with their numbers below."""
+    for i, (number, frame) in enumerate(frames):
+        axes.imshow(_pixels(frame), extent=(i + 0.02, i + 0.98, 0, 1), cmap="gray", vmin=0, vmax=255)
+        axes.text(i + 0.5, -0.08, str(number), ha="center", va="top", fontsize=7)
+    axes.set_xlim(0, len(frames))
+    axes.set_ylim(0, 1)
+    axes.set_title(title, loc="left", fontsize=11)
+    axes.set_anchor("W")
+    axes.set_axis_off()
+
+
+def _pixels(frame: np.ndarray) -> np.ndarray:
+    """(C, H, W) uint8 as Matplotlib shows it: (H, W), or (H, W, 3)."""
+    return frame[:3].transpose(1, 2, 0) if len(frame) >= 3 else frame[0]
+
+
+def _band(axes, run: dict[str, Any], curve: dict[str, list], colour: str, label: str | None, **style: Any) -> None:
+    mean, half = (np.array(curve[name], dtype=float) for name in ("mean", "ci95"))
+    frames = run["setting"]["context"] + 1 + np.arange(len(mean))
+    axes.plot(frames, mean, color=colour, label=label, lw=1.6, **style)
+    axes.fill_between(frames, mean - half, mean + half, color=colour, alpha=0.2, lw=0)
+
+
+def _words(text: str) -> str:
+    """A name as Matplotlib shows it: no formulas, no bytes that are no text, nothing that hides it from a legend."""
+    text = text.encode("utf-8", "replace").decode().replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
+
+
+def _figure(width: float, height: float):
+    """A figure that needs no display (inches)."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained", dpi=130)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _finish(axes, x: str, y: str, title: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    if x == "frame":
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.set_title(title, loc="left", fontsize=11)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _save(figure, path: Path) -> Path:
+    with replacing(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # in people's own names
+        figure.savefig(temporary)
+    return path

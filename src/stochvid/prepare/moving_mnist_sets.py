@@ -1,0 +1,173 @@
+"""Moving MNIST as stores: the two published test sets of Franceschi et al. (2020), and sets of any size from a seed."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from stochvid.config import IMAGE_SIZES, DataConfig, ModelConfig
+from stochvid.core.errors import InputError
+from stochvid.core.files import replacing_folder
+from stochvid.data.digits import Split, load_digits
+from stochvid.data.moving_mnist import MovingMNIST, Variant, draw_digits, move_srvp2020
+from stochvid.data.store import Store, is_prepared
+from stochvid.prepare.store_writer import StoreWriter
+
+# SHA-256 of the published arrays `sequences`, uint8 (T, 5000, 64, 64), and their lengths, by whether they are
+# deterministic
+PUBLISHED = {
+    False: ("8783c4a2df402a3ab7e01f9f8bd633131562dfe93a33f02d88d64e1481e2bf00", 25),
+    True: ("ca3b0a61364894a9b832c4094ce969e59550df5596ba90662e16ba9ed405f132", 100),
+}
+PUBLISHED_CLIPS, PUBLISHED_SEED, SIZE, SIDE, SPEED = 5_000, 42, 64, 28, 4
+BEGIN = ((0, 37), (0, 37), (-SPEED, SPEED + 1), (-SPEED, SPEED + 1))  # row, column and their velocities
+BATCH = 100
+
+
+def prepare_moving_mnist(
+    out: str | Path,
+    *,
+    variant: Variant = "svg2018",
+    split: Split = "test",
+    deterministic: bool = False,
+    mnist: str | None = None,
+    digits: Literal["builtin", "mnist", "both"] | None = None,
+    num_digits: int | None = None,
+    size: int | None = None,
+    channels: int | None = None,
+    clips: int | None = None,
+    length: int | None = None,
+    seed: int | None = None,
+    overwrite: bool = False,
+) -> Store:
+    """Makes a store of Moving MNIST clips, which know where they bounce.
+
+    With variant srvp2020, split test and nothing else said of the clips, it is the published test set of Franceschi et
+    al. (2020), to the byte: 5,000 clips of MNIST's test digits, 25 frames each, or 100 if deterministic.
+
+    Args:
+        out: folder of the store.
+        variant: rules of motion.
+        split: whose digits move, and the split of the store: train or test.
+        deterministic: mirror the velocity at walls.
+        mnist: folder of the MNIST files.
+        digits: builtin, mnist or both; None: mnist where its folder is given.
+        num_digits: digits in a clip; None: 2.
+        size: height and width of the frames; None: 64.
+        channels: of the frames; None: 1.
+        clips: how many; None: 1,000.
+        length: frames of each; None: 25.
+        seed: of the clips; None: 0.
+        overwrite: replace another store in `out`.
+
+    Returns:
+        The store.
+
+    Raises:
+        InputError: an option or a folder does not work out.
+    """
+    out, own = Path(out), (digits, num_digits, size, channels, clips, length, seed)
+    published = variant == "srvp2020" and split == "test" and all(value is None for value in own)
+    if published and mnist is None:
+        raise InputError(
+            "the published test set of srvp2020 is made of MNIST's test digits: --mnist PATH. For another set in this "
+            "variant, say which: --seed, --clips, --digits builtin."
+        )
+    if split not in ("train", "test"):
+        raise InputError(f"--split of moving-mnist must be train or test, got {split!r}.")
+    numbers = {"clips": clips, "length": length, "num_digits": num_digits, "channels": channels}
+    for name, value in numbers.items():
+        if value is not None and value < 1:
+            raise InputError(f"--{name} must be at least 1, got {value}.")
+    if size not in (None, *IMAGE_SIZES):
+        raise InputError(f"--size must be 32, 64, 128 or 256, which models take, got {size}.")
+    plan = {"format": "moving-mnist", "variant": variant, "deterministic": deterministic, "split": split}
+    if published:
+        source = _published(load_digits("mnist", "test", mnist), deterministic)
+        plan |= {"published": "srvp2020 test set"}
+        size, channels = SIZE, 1
+    else:
+        data = DataConfig(
+            variant=variant,
+            deterministic=deterministic,
+            digits=digits or ("mnist" if mnist else "builtin"),
+            mnist=mnist,
+            num_digits=num_digits or 2,
+        )
+        model = ModelConfig(image_size=size or SIZE, channels=channels or 1)
+        size, channels, clips, length, seed = model.image_size, model.channels, clips or 1_000, length or 25, seed or 0
+        source = _made(MovingMNIST.from_config(data, model, split, length, seed), clips)
+        plan |= {"digits": data.digits, "num_digits": data.num_digits, "size": size, "channels": channels}
+        plan |= {"clips": clips, "length": length, "seed": seed}
+    if is_prepared(out, plan, overwrite):
+        print(f"{out} is prepared already; nothing to do.", flush=True)
+        return Store(out)
+    with replacing_folder(out) as folder, StoreWriter(folder, size, channels) as writer:
+        for number, (frames, bounces) in enumerate(source):
+            writer.add(split, f"{number:05}", frames, len(frames), bounces=np.flatnonzero(bounces))
+        writer.finish({"plan": plan, "source": "moving-mnist", "left_out": []})
+        if published:
+            _check_published(folder, deterministic)
+    store = Store(out)
+    made = store.splits[split]
+    print(f"{split}: {len(made.names):,} clips of {made.lengths[0]} frames, {size}×{size}, {channels} channel(s)")
+    if published:
+        print(f"the published test set: as its array 'sequences', SHA-256 {PUBLISHED[deterministic][0]}")
+    print(f"Done: {out}", flush=True)
+    return store
+
+
+def sequences_sha256(array: np.ndarray, length: int) -> str:
+    """SHA-256 of clips in the layout of the published files.
+
+    Args:
+        array: (N · T, 1, H, W) uint8, as a store has it.
+        length: frames T of every clip.
+
+    Returns:
+        That of the bytes of `sequences`, (T, N, H, W).
+    """
+    clips, digest = array.reshape(-1, length, *array.shape[2:]), hashlib.sha256()
+    for t in range(length):
+        digest.update(np.ascontiguousarray(clips[:, t]))
+    return digest.hexdigest()
+
+
+def _published(digits: np.ndarray, deterministic: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Frames (T, 1, 64, 64) and bounces (T,) of each clip, with the published draws in the published order."""
+    length, room = PUBLISHED[deterministic][1], SIZE - SIDE
+    random = np.random.RandomState(PUBLISHED_SEED)
+    which = random.permutation(len(digits))[: 2 * PUBLISHED_CLIPS].reshape(-1, 2)
+
+    def draw(turning: np.ndarray, low: int, high: int) -> np.ndarray:
+        return np.array([random.randint(low, high + 1) for _ in turning])
+
+    # each digit draws its turns before the next one starts; where nothing is drawn, all may move together
+    together = 2 * BATCH if deterministic else 1
+    for first in range(0, PUBLISHED_CLIPS, BATCH):
+        motions = []
+        for _ in range(2 * BATCH // together):
+            begin = [[random.randint(low, high) for low, high in BEGIN] for _ in range(together)]
+            start, velocity = np.split(np.array(begin), 2, axis=1)
+            motions.append(move_srvp2020(start, velocity, draw, length, room, deterministic, SPEED))
+        positions = np.concatenate([motion.positions for motion in motions]).reshape(BATCH, 2, length, 2)
+        bounces = np.concatenate([motion.bounces for motion in motions]).reshape(BATCH, 2, length)
+        frames = draw_digits(digits[which[first : first + BATCH]], positions, SIZE)
+        yield from zip(frames[:, :, None], bounces.any(axis=1), strict=True)
+
+
+def _made(source: MovingMNIST, clips: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for first in range(0, clips, BATCH):
+        batch = source.__getitems__(range(first, min(first + BATCH, clips)))
+        yield from zip(batch["frames"], batch["bounces"], strict=True)
+
+
+def _check_published(folder: Path, deterministic: bool) -> None:
+    expected, length = PUBLISHED[deterministic]
+    if sequences_sha256(Store(folder).array("test"), length) != expected:
+        raise InputError(
+            "the clips made are not those of the published test set: these are not the original MNIST test digits. Get "
+            "t10k-images-idx3-ubyte again, or make a set of your own with --seed."
+        )

@@ -1,0 +1,1 @@
+"""Training: the loop, what happens around its steps, and the run folder."""

@@ -1,0 +1,319 @@
+"""What happens around training steps: logs and progress, sample pictures, checkpoints and clean stops."""
+
+import csv
+import math
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import imageio.v3 as iio
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from stochvid.config import TrainConfig
+from stochvid.core.devices import machine
+from stochvid.core.errors import InputError
+from stochvid.core.files import replacing
+from stochvid.core.progress import duration
+from stochvid.core.signals import StopSignals
+from stochvid.data.clips import VAL_SEED, open_clips
+from stochvid.media.pictures import FuturesPicture
+from stochvid.media.video import to_bytes, write_png
+from stochvid.models.state import Loss
+from stochvid.training.runs import COLUMNS, METRICS, Run, read_metrics
+
+
+class RunLog(Callback):
+    """`metrics.csv`, TensorBoard and the progress bar, from the mean losses since the last line.
+
+    Loss, MSE and KL are per step of a clip (divided by T − 1), KL in nats. A checkpoint holds what was added up since
+    the last line, so that the lines of a continued run are those of an uninterrupted one.
+
+    Attributes:
+        best: step and loss of the best validation.
+        validated: step of the last validation.
+    """
+
+    def __init__(self, config: TrainConfig, run: Run):
+        self.config, self.run = config, run
+        self.steps_per_clip = config.model.frames - 1
+        self.train, self.val = _Mean(), _Mean()
+        self.best, self.validated = (0, math.inf), 0
+        self.file = self.writer = self.bar = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Opens the logs, now that a checkpoint was accepted, and starts the clock."""
+        self._open(trainer)
+        # the end of a run is validated after its last checkpoint was written, which does not know of it then
+        self.best, self.validated = trainer.strategy.broadcast((self.best, self.validated))
+        self.since, self.paused, self.timed, self.begun = time.perf_counter(), None, 0, False
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Leaves validation and its pictures out of the time, and notes the learning rate of the step."""
+        if self.paused is not None:
+            self.since += time.perf_counter() - self.paused
+            self.paused = None
+        self.lr = trainer.optimizers[0].param_groups[0]["lr"]
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Counts the step; writes a line every `log_every` steps, and shows how it begins."""
+        last, count = pl_module.last, len(batch["index"])
+        self.train.add(last, count, self.steps_per_clip)
+        self.timed += count * trainer.world_size
+        step = trainer.global_step
+        if step % self.config.trainer.log_every == 0 or step == trainer.max_steps:
+            row = self.train.reduced(trainer)
+            row["clips_per_s"] = self.timed / (time.perf_counter() - self.since)
+            row["lr"] = self.lr
+            self._write(step, "train", row)
+            self._show(step, row)
+            self.since, self.timed = time.perf_counter(), 0
+        elif not self.begun and self.file:
+            self._show(step, self._first(last))
+        self.begun = True
+        if self.bar is not None:
+            self.bar.update()
+
+    def _first(self, loss: Loss) -> dict[str, float]:
+        """What a line says, of the first step in this process alone: the others may still be at it."""
+        pace = self.timed / (time.perf_counter() - self.since)
+        per_step = (loss.total.item() / self.steps_per_clip, loss.mse.item(), loss.kl.item())
+        return dict(zip(("loss", "mse", "kl"), per_step, strict=True)) | {"clips_per_s": pace}
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stops the clock."""
+        self._open(trainer)
+        self.paused = time.perf_counter()
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
+    ) -> None:
+        """Adds up the held-out losses."""
+        self.val.add(outputs["loss"], outputs["clips"], self.steps_per_clip)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes the line of a validation."""
+        self.validated, row = trainer.global_step, self.val.reduced(trainer)
+        self.best = min(self.best, (self.validated, row["loss"]), key=lambda best: best[1])
+        self._write(self.validated, "val", row)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Puts the sums since the last line, of every process, into a checkpoint."""
+        here = torch.cat([self.train.sums, self.train.sums.new_tensor([self.train.clips])])
+        here = here.to(pl_module.device)  # sums that were just begun are not there yet, and NCCL gathers nothing else
+        everywhere = trainer.strategy.all_gather(here).reshape(-1, len(here))
+        checkpoint["log"] = {"sums": everywhere.tolist(), "best": self.best, "validated": self.validated}
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Goes on from them; of other processes than there were, the first takes all."""
+        log = checkpoint["log"]
+        self.best, self.validated = tuple(log["best"]), log["validated"]
+        sums = torch.tensor(log["sums"])
+        if len(sums) != trainer.world_size:
+            sums = torch.cat([sums.sum(0, keepdim=True), sums.new_zeros(trainer.world_size - 1, sums.shape[1])])
+        *own, clips = sums[trainer.global_rank].tolist()
+        self.train.sums, self.train.clips = torch.tensor(own), int(clips)
+
+    def close(self) -> None:
+        """Closes the logs."""
+        for thing in (self.bar, self.writer, self.file):
+            if thing is not None:
+                thing.close()
+
+    def _open(self, trainer: Trainer) -> None:
+        """On resume, what was logged after the checkpoint is forgotten."""
+        if self.file is not None or not trainer.is_global_zero:
+            return
+        step, path = self.run.step, self.run.folder / METRICS
+        ends = {"train": step, "val": step if trainer.max_steps > step else self.validated}  # else it comes again
+        rows = read_metrics(path) if self.run.checkpoint else []
+        kept = [row for row in rows if int(row["step"]) <= ends[row["split"]]]
+        for row in kept:
+            if row["split"] == "val" and int(row["step"]) > self.validated:
+                self.validated = int(row["step"])
+                self.best = min(self.best, (self.validated, float(row["loss"])), key=lambda best: best[1])
+        with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(kept)
+        self.file = open(path, "a", newline="", encoding="utf-8")  # noqa: SIM115  (closed by `close`)
+        self.csv = csv.DictWriter(self.file, COLUMNS)
+        self.writer = _open_tensorboard(self.run.folder / "tensorboard", step)
+        if sys.stderr.isatty():
+            self.bar = tqdm(total=self.config.trainer.max_steps, initial=step, unit="step", dynamic_ncols=True)
+
+    def _show(self, step: int, row: dict[str, float]) -> None:
+        """The progress bar on a terminal, a line where the output is kept."""
+        text = (
+            f"loss {row['loss']:.4g}, MSE {row['mse']:.3g}, KL {row['kl']:.3g} nats, {row['clips_per_s']:.3g} clips/s"
+        )
+        if self.bar is not None:
+            self.bar.set_postfix_str(text, refresh=False)
+        elif self.file:
+            left = (self.config.trainer.max_steps - step) * self.config.data.batch_size / max(row["clips_per_s"], 1e-9)
+            print(
+                f"step {step}/{self.config.trainer.max_steps}: {text}, {'' if self.begun else 'about '}"
+                f"{duration(left)} left",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def _write(self, step: int, split: str, row: dict[str, float]) -> None:
+        if not self.file:
+            return
+        shown = {name: f"{value:.6g}" for name, value in row.items()}
+        self.csv.writerow({"step": step, "split": split, **shown})
+        self.file.flush()
+        if self.writer is not None:
+            for name, value in row.items():
+                self.writer.add_scalar(f"{split}/{name}", value, step)
+
+
+class Samples(Callback):
+    """Futures of a few held-out clips at every validation: a strip and a GIF in `samples/`, and in TensorBoard."""
+
+    FUTURES = 4
+
+    def __init__(self, config: TrainConfig, run: Run, log: RunLog):
+        self.config, self.run, self.run_log = config, run, log  # `log` is taken by Lightning
+        self.clips = None
+        if config.trainer.sample_clips:
+            # twice the trained horizon: that the digits stay digits is what one wants to see
+            length = config.model.context + 2 * config.model.horizon
+            try:
+                source = open_clips(config.data, config.model, "held out", length, VAL_SEED)
+            except InputError:  # a store of short clips
+                source = open_clips(config.data, config.model, "held out", config.model.frames, VAL_SEED)
+            batch = source.__getitems__(range(config.trainer.sample_clips))
+            self.clips = torch.from_numpy(batch["frames"])
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draws and writes them."""
+        if self.clips is None or not trainer.is_global_zero:
+            return
+        known = self.config.model.context
+        clips = self.clips.to(pl_module.device)
+        futures = pl_module.final.predict(clips[:, :known], 2 * self.config.model.horizon, self.FUTURES)
+        drawn = to_bytes(futures.frames)
+        folder, name = self.run.folder / "samples", f"step-{trainer.global_step:08d}"
+        folder.mkdir(exist_ok=True)
+        pictures = [
+            FuturesPicture(clip[:known], samples, truth=clip[known:])
+            for clip, samples in zip(to_bytes(clips), drawn, strict=True)
+        ]
+        strip = np.concatenate([picture.strip(tile=64) for picture in pictures])
+        write_png(folder / f"{name}.png", strip)
+        gif = pictures[0].write_gif(folder / f"{name}.gif")
+        if (writer := self.run_log.writer) is not None:
+            writer.add_image("samples", strip, trainer.global_step, dataformats="HWC")
+            _add_gif(writer, "futures", gif, trainer.global_step)
+
+
+class Checkpoints(Callback):
+    """Writes checkpoints, keeps the newest few and the best, and ends training after a step when a signal asked for it.
+
+    The checkpoint of a step that is validated is written after the validation, whose outcome it then holds.
+    """
+
+    def __init__(self, config: TrainConfig, run: Run, log: RunLog, signals: StopSignals):
+        self.config, self.run, self.run_log, self.signals = config, run, log, signals
+        self.every, self.keep = config.trainer.checkpoint_every, config.trainer.keep_checkpoints
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Takes the signals back from Lightning, which would end a step without a checkpoint; notes a later end."""
+        self.signals.take_over()
+        if trainer.is_global_zero:
+            self.run.record(self.config)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Saves when it is time, or when somebody asked to stop."""
+        step = trainer.global_step
+        validates = step % self.config.trainer.validate_every == 0
+        if trainer.strategy.reduce_boolean_decision(self.signals.received is not None, all=False):
+            self.run.stopped_by = self.signals.received or signal.SIGTERM
+            trainer.should_stop = True
+            if not validates:
+                trainer.limit_val_batches = 0  # else Lightning validates before it stops, and time may be short
+        if self._is_due(trainer) and not validates:
+            self._save(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Saves the best model, and the checkpoint of this step."""
+        best = self.run_log.best[0] == trainer.global_step
+        if best and trainer.is_global_zero:
+            self.run.save_model(pl_module.final, machine(pl_module.device), trainer.datamodule.seen, "best")
+        if trainer.state.fn == TrainerFn.FITTING and (best or self._is_due(trainer)):
+            self._save(trainer)
+
+    def _is_due(self, trainer: Trainer) -> bool:
+        step = trainer.global_step
+        return self.run.stopped_by is not None or step % self.every == 0 or step == trainer.max_steps
+
+    def _save(self, trainer: Trainer) -> None:
+        trainer.save_checkpoint(self.run.checkpoint_at(trainer.global_step))
+        if trainer.is_global_zero:
+            best = self.run.checkpoint_at(self.run_log.best[0])
+            for old in self.run.checkpoints()[: -self.keep]:
+                if old != best:
+                    old.unlink()
+
+
+class _Mean:
+    """Mean losses over clips, of this process and then of all."""
+
+    def __init__(self):
+        self.sums, self.clips = torch.zeros(3), 0
+
+    def add(self, loss: Loss, clips: int, steps: int) -> None:
+        values = torch.stack([loss.total / steps, loss.mse, loss.kl]).detach()
+        self.sums = self.sums.to(values) + clips * values  # stays on the device: reading it would wait for it
+        self.clips += clips
+
+    def reduced(self, trainer: Trainer) -> dict[str, float]:
+        """The means over all processes; starts anew."""
+        here = torch.cat([self.sums, self.sums.new_tensor([self.clips])])
+        *sums, clips = trainer.strategy.reduce(here, reduce_op="sum").tolist()
+        self.__init__()
+        return {name: total / max(clips, 1) for name, total in zip(("loss", "mse", "kl"), sums, strict=True)}
+
+
+def check_log(log: dict[str, Any]) -> None:
+    """Checks what `RunLog` put into a checkpoint; raises nearly anything if it is not as it should be."""
+    step, loss = log["best"]
+    sums = torch.tensor(log["sums"])
+    if sums.ndim != 2 or sums.shape[1] != 4 or {type(step), type(log["validated"])} != {int} or type(loss) is not float:
+        raise ValueError(log)
+
+
+def _open_tensorboard(folder: Path, step: int) -> SummaryWriter | None:
+    """A writer that forgets what came after a step; none where the folder has a name that TensorBoard cannot write."""
+    try:
+        known = str(folder).encode() == os.fsencode(folder)
+    except UnicodeEncodeError:
+        known = False
+    if not known:
+        print(f"note: TensorBoard cannot write to a folder of this name; {METRICS} has the numbers", file=sys.stderr)
+        return None
+    return SummaryWriter(str(folder), purge_step=step + 1 if step else None)
+
+
+def _add_gif(writer: SummaryWriter, tag: str, gif: Path, step: int) -> None:
+    """An animated GIF as a TensorBoard image: `add_video` would need another video library."""
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    props = iio.improps(gif)
+    image = Summary.Image(
+        height=props.shape[1], width=props.shape[2], colorspace=3, encoded_image_string=gif.read_bytes()
+    )
+    writer._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)

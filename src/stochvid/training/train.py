@@ -1,0 +1,311 @@
+"""Training: the LightningModule, and how a Trainer is put together around it."""
+
+import dataclasses
+import logging
+import math
+import os
+import signal
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from torch import Tensor, distributed
+from torch.optim.swa_utils import AveragedModel
+
+from stochvid.config import OptimConfig, TrainConfig
+from stochvid.core.devices import check_compiler, machine, pick_precision, prefer_speed
+from stochvid.core.errors import InputError
+from stochvid.core.signals import Interrupted, StopSignals
+from stochvid.data.places import at_hand, remembered, remembered_model
+from stochvid.models.state import Loss
+from stochvid.models.svg import SVG
+from stochvid.training.callbacks import Checkpoints, RunLog, Samples, check_log
+from stochvid.training.checkpoint import AtomicCheckpointIO
+from stochvid.training.datamodule import ClipData
+from stochvid.training.runs import Run, changed
+
+PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
+
+
+class Diverged(RuntimeError):
+    """The loss or its gradient is no longer a number."""
+
+
+def train(
+    config: TrainConfig,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    init: str | Path | None = None,
+    overwrite: bool = False,
+) -> Run:
+    """Trains a model and leaves it, with everything about it, in a run folder.
+
+    Args:
+        config: what to train, on what, and how.
+        out: the run folder; `stochvid.training.runs` says what is in it.
+        resume: continue the run that is in `out`, to `config.trainer.max_steps`.
+        init: a trained model to start from (fine-tuning).
+        overwrite: replace another run in `out`.
+
+    Returns:
+        The run. `run.stopped_by` is the signal that ended it early, or None.
+
+    Raises:
+        InputError: settings, data, folders or a checkpoint that do not work out (nothing of an earlier run was changed
+            then), or a disk that is full.
+        Diverged: the loss became NaN or infinite; the last checkpoint is from before that.
+        Interrupted: a second signal did not wait for the end of the step.
+    """
+    config, init = at_hand(config, Path(out), resume), remembered_model(init)
+    device = torch.device("cuda" if config.trainer.device != "cpu" and torch.cuda.is_available() else "cpu")
+    config.trainer.precision = pick_precision(config.trainer.precision, device)
+    if config.trainer.compile:
+        check_compiler(device, "--trainer.compile")
+    prefer_speed(device)
+    with _quiet_lightning(), StopSignals() as signals, Run(out) as run:
+        seed_everything(config.trainer.seed, verbose=False)
+        module, data, log = Training(config, init), ClipData(config), RunLog(config, run)
+        trainer = make_trainer(config, run, [log, Samples(config, run, log), Checkpoints(config, run, log, signals)])
+        config.data = remembered(config.data)  # for what is written; messages so far name what was given
+        run.main = rank_zero_only.rank == 0
+        check = partial(module.check_checkpoint, data=data.digest)
+        if run.main:
+            run.open_again(config, check) if resume else run.open_new(config, overwrite=overwrite, init=init)
+            print(config.to_yaml())
+            print(data.describe())
+            print(f"{module.describe()}; run folder {run.folder}", flush=True)
+            if run.step and run.step < config.trainer.max_steps:
+                print(f"goes on at step {run.step} of {config.trainer.max_steps}", flush=True)
+        elif resume:
+            run.find_checkpoint(check)
+        diverged = None
+        try:
+            trainer.fit(module, datamodule=data, ckpt_path=run.checkpoint, weights_only=True)
+            if log.validated < trainer.global_step and not run.stopped_by:
+                trainer.validate(module, datamodule=data, verbose=False)
+        except Diverged as error:  # in all processes at once
+            diverged = error
+        except SystemExit:  # Lightning's answer to a signal
+            if run.stopped_by is None:
+                raise Interrupted(signals.received or signal.SIGTERM) from None
+        finally:
+            log.close()
+        if run.main and diverged is None:
+            run.save_model(module.final, machine(device), data.seen)
+        if distributed.is_initialized():  # a process that just ends can take the others down with it
+            distributed.barrier()
+            distributed.destroy_process_group()
+        if run.main and diverged is not None:  # it speaks for all
+            raise diverged
+    return run
+
+
+def make_trainer(config: TrainConfig, run: Run, callbacks: list[Callback]) -> Trainer:
+    """A Lightning Trainer for CPU, GPU or several machines, as the config says.
+
+    Raises:
+        InputError: the devices are not there, or the processes are not as many as were started.
+    """
+    t = config.trainer
+    on_gpu = t.device != "cpu" and torch.cuda.is_available()
+    if t.sync_batch_norm and not on_gpu:
+        raise InputError(
+            "trainer.sync_batch_norm needs GPUs: torch synchronises batch-norm between no others. Leave it out."
+        )
+    if t.device == "cuda" and not torch.cuda.is_available():
+        raise InputError("trainer.device is 'cuda', but torch finds no CUDA GPU here. Use --trainer.device auto.")
+    started, wanted = int(os.environ.get("WORLD_SIZE", 0)), t.devices * t.num_nodes
+    if started not in (0, wanted):
+        raise InputError(
+            f"{started} processes were started, but --trainer.devices {t.devices} × --trainer.num_nodes {t.num_nodes} "
+            f"asks for {wanted}. Make them equal."
+        )
+    try:
+        return Trainer(
+            accelerator="gpu" if on_gpu else "cpu",
+            devices=t.devices,
+            num_nodes=t.num_nodes,
+            precision=PRECISIONS[t.precision],
+            max_steps=t.max_steps,
+            max_epochs=-1,
+            val_check_interval=t.validate_every,
+            check_val_every_n_epoch=None,
+            num_sanity_val_steps=0,
+            callbacks=callbacks,
+            plugins=[AtomicCheckpointIO()],
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            sync_batchnorm=t.sync_batch_norm,
+            use_distributed_sampler=False,
+            default_root_dir=run.folder,
+        )
+    except (MisconfigurationException, RuntimeError, ValueError) as error:
+        raise InputError(f"trainer: {error}") from None
+
+
+class Training(LightningModule):
+    """The loss, the optimiser and the averaged weights around an SVG model.
+
+    Args:
+        config: of the run.
+        init: a trained model whose weights to start from.
+    """
+
+    def __init__(self, config: TrainConfig, init: str | Path | None = None):
+        super().__init__()
+        self.config = config
+        self.model = SVG(config.model)
+        if init is not None:
+            self._start_from(init)
+        self.average = None
+        if config.optim.ema is not None:
+            average = partial(moving_average, decay=config.optim.ema)
+            self.average = AveragedModel(self.model, avg_fn=average, use_buffers=True).requires_grad_(False)
+        for part in (self.model.encoder, self.model.decoder):
+            part.recompute = config.trainer.recompute
+        self.loss = torch.compile(self.model.loss) if config.trainer.compile else self.model.loss
+        self.last: Loss | None = None
+
+    @property
+    def final(self) -> SVG:
+        """The weights to validate, sample from and save: the averaged ones where there are such."""
+        return self.model if self.average is None else self.average.module
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        """Loss of one batch."""
+        self.last = self.loss(batch["frames"], batch["noise"])
+        return self.last.total
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Any]:
+        """Loss of held-out clips under fixed latents and the running batch-norm statistics."""
+        loss = self.final.loss(batch["frames"], batch["noise"])
+        return {"loss": loss, "clips": len(batch["index"])}
+
+    def configure_gradient_clipping(self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None) -> None:
+        """Clips, and stops before a step that would spoil the weights."""
+        limit = self.config.optim.clip_norm or math.inf
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
+        if not torch.isfinite(norm + self.last.total):
+            raise Diverged(
+                f"the loss is {self.last.total.item():.4g} and its gradient {norm.item():.4g} at step "
+                f"{self.global_step + 1}. Start again with a lower --optim.lr or with --optim.clip_norm 1; the "
+                "checkpoints of this run are from before."
+            )
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Moves the weights, then their average: both before any callback sees the step as done."""
+        super().optimizer_step(*args, **kwargs)
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """Adam, with the learning rate set every step."""
+        o = self.config.optim
+        adam = torch.optim.Adam(self.model.parameters(), lr=o.lr, betas=(o.beta1, o.beta2), fused=True)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            adam, lambda step: learning_rate_scale(step, o, self.config.trainer.max_steps)
+        )
+        return {"optimizer": adam, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_start(self) -> None:
+        """Takes the learning rate from the schedule: a checkpoint holds that of its own run's end."""
+        scale = learning_rate_scale(self.global_step, self.config.optim, self.config.trainer.max_steps)
+        for group in self.optimizers().param_groups:
+            group["lr"] = self.config.optim.lr * scale
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds what the run is, and what it is trained on."""
+        checkpoint["config"], checkpoint["data"] = dataclasses.asdict(self.config), self.trainer.datamodule.digest
+
+    def check_checkpoint(self, path: Path, data: str) -> None:
+        """Checks that this run may continue from a checkpoint.
+
+        Args:
+            path: its file.
+            data: digest of the training clips.
+
+        Raises:
+            InputError: it is damaged, of another run, or of other data.
+        """
+        checkpoint, what = AtomicCheckpointIO().load_checkpoint(path), f"checkpoint {str(path)!r}"
+        try:
+            checkpoint["config"]["trainer"].pop("max_steps", None)  # the run's config knows how far it goes
+            difference = changed(checkpoint["config"], self.config)
+            check_log(checkpoint["log"])
+        except (LookupError, AttributeError, TypeError, ValueError):
+            raise InputError(f"{what} is damaged, or of another version of stochvid.") from None
+        if difference:
+            raise InputError(f"{what} is of another run: {difference}")
+        if checkpoint["data"] != data:
+            raise InputError(
+                f"{what} was trained on other clips than --data.* names now. Give those of its run, or use its weights "
+                "in a new run with --init."
+            )
+        self._check_fit(checkpoint["state_dict"], self.state_dict(), what, "It is of another version of stochvid.")
+
+    def describe(self) -> str:
+        """How large the model is, and what makes up a step, in a line."""
+        weights = sum(p.numel() for p in self.model.parameters())
+        batch, processes = self.config.data.batch_size, self.config.processes
+        shared = f" = {processes} processes × {batch // processes}" if processes > 1 else ""
+        return (
+            f"{weights:,} parameters; {self.config.trainer.precision}; {batch} clips a step{shared}, "
+            f"learning rate {self.config.optim.lr:g}"
+        )
+
+    def _start_from(self, init: str | Path) -> None:
+        weights = SVG.from_pretrained(init).state_dict()
+        fix = "Give --model.* as in its config.json."
+        self._check_fit(weights, self.model.state_dict(), f"--init {str(init)!r}", fix)
+        self.model.load_state_dict(weights)
+
+    @staticmethod
+    def _check_fit(found: dict[str, Tensor], wanted: dict[str, Tensor], what: str, fix: str) -> None:
+        for name in wanted | found:
+            got, needed = (tuple(d[name].shape) if name in d else "nothing" for d in (found, wanted))
+            if got != needed:
+                raise InputError(
+                    f"{what} does not fit the model to train: {name!r} should be {needed}, got {got}. {fix}"
+                )
+
+
+def moving_average(average: Tensor, new: Tensor, count: Tensor, decay: float) -> Tensor:
+    """An exponential moving average that forgets its start: of `count` values it remembers the last tenth at most."""
+    decay = ((1 + count).double() / (10 + count)).clamp(max=decay)  # stays on the device: reading it would wait for it
+    return decay * average + (1 - decay) * new
+
+
+def learning_rate_scale(step: int, optim: OptimConfig, max_steps: int) -> float:
+    """What the learning rate is multiplied with at a step (counted from 0): linear warm-up, then cosine decay to 0."""
+    scale = min(1.0, (step + 1) / (optim.warmup_steps + 1))
+    start = optim.decay_start * max_steps
+    if optim.decay == "cosine" and step > start:
+        scale *= 0.5 * (1 + math.cos(math.pi * min(1.0, (step - start) / (max_steps - start))))
+    return scale
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Keeps Lightning from printing tips, device lists and advice that a user of stochvid can do nothing about."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning")
+        warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
