@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.models import TINY
 from benchmarks.race import Row, take_turns
-from stochvid import SVG, ModelConfig
+from stochvid import SVG, SVGConfig
 
 STOCHVID = str(Path(sys.executable).with_name("stochvid"))
 
@@ -19,7 +19,7 @@ def commands(options) -> list[Row]:
     """`--help`, and `predict` until its results are there: 5 futures of 20 frames, GIF, MP4, figures and arrays."""
     with tempfile.TemporaryDirectory() as folder:
         torch.manual_seed(0)
-        SVG(ModelConfig(**TINY) if options.tiny else ModelConfig()).save_pretrained(f"{folder}/model")
+        SVG(SVGConfig(**TINY) if options.tiny else SVGConfig()).save_pretrained(f"{folder}/model")
         numbers = iter(range(10**6))
 
         def predict() -> float:

@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.models import TINY
 from benchmarks.race import Row, take_turns
-from stochvid import SVG, ModelConfig, load_config
+from stochvid import SVG, SVGConfig, load_config
 from stochvid.config import shipped_configs
 from stochvid.interop.export import export_model
 from stochvid.models.noise import content_ids, latent_noise
@@ -25,7 +25,7 @@ def export(options) -> list[Row]:
     names, sizes = ("laptop", "smmnist-lp"), ((1, 1), (2, 10), (8, 20))
     configs = {name: load_config(shipped_configs()[name]).model for name in names}
     if options.tiny:
-        configs, sizes = {"tiny": ModelConfig(**TINY)}, ((2, 3),)
+        configs, sizes = {"tiny": SVGConfig(**TINY)}, ((2, 3),)
     rows = []
     for name, config in configs.items():
         torch.manual_seed(0)

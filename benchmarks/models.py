@@ -5,12 +5,12 @@ from dataclasses import asdict
 import torch
 
 from benchmarks.race import Contender, Row, race
-from stochvid.config import ModelConfig
 from stochvid.core.devices import pick_precision
+from stochvid.model_configs import SVGConfig
 
-DCGAN = ModelConfig(beta=1.0)  # so that KL counts when results are compared
-VGG = ModelConfig(backbone="vgg", z_dim=24, context=10, horizon=10, beta=1.0)
-VGG_128 = ModelConfig(backbone="vgg", image_size=128, z_dim=24, context=10, horizon=10, beta=1.0)
+DCGAN = SVGConfig(beta=1.0)  # so that KL counts when results are compared
+VGG = SVGConfig(backbone="vgg", z_dim=24, context=10, horizon=10, beta=1.0)
+VGG_128 = SVGConfig(backbone="vgg", image_size=128, z_dim=24, context=10, horizon=10, beta=1.0)
 TINY = {"image_size": 32, "base_channels": 4, "g_dim": 8, "rnn_size": 8, "context": 3, "horizon": 3, "beta": 1.0}
 HORIZON = 20
 
@@ -20,7 +20,7 @@ def training(options) -> list[Row]:
     cases = [("DCGAN-64, 100 clips of 15", DCGAN, 100), ("DCGAN-64, 16 clips of 15", DCGAN, 16)]
     cases.append(("VGG-64, 8 clips of 20", VGG, 8))
     if options.tiny:
-        cases = [("tiny DCGAN", ModelConfig(**TINY), 2), ("tiny VGG", ModelConfig(**TINY, backbone="vgg"), 2)]
+        cases = [("tiny DCGAN", SVGConfig(**TINY), 2), ("tiny VGG", SVGConfig(**TINY, backbone="vgg"), 2)]
     rows = []
     for case, model, batch in cases:
         spec = {"task": "train", "device": options.device, "model": asdict(model), "batch": batch}
@@ -32,7 +32,7 @@ def sampling(options) -> list[Row]:
     """20 frames of many futures. The loop draws one after the other, so that some of them tell how fast it is."""
     rows = []
     for clips, samples, few in ((8, 20, 20), (1, 100, 20), (8, 100, 10)) if not options.tiny else ((2, 3, 2),):
-        model = ModelConfig(**TINY) if options.tiny else DCGAN
+        model = SVGConfig(**TINY) if options.tiny else DCGAN
         spec = {"task": "sample", "device": options.device, "model": asdict(model), "horizon": HORIZON}
         spec |= {"clips": clips, "samples": samples}
         case = f"{model.backbone.upper()}-{model.image_size}, {clips} × {samples} futures"
@@ -43,7 +43,7 @@ def sampling(options) -> list[Row]:
 
 def recompute(options) -> list[Row]:
     """Activation checkpointing (`trainer.recompute`) against none."""
-    model, batch = (ModelConfig(**TINY, backbone="vgg"), 2) if options.tiny else (VGG_128, 2)
+    model, batch = (SVGConfig(**TINY, backbone="vgg"), 2) if options.tiny else (VGG_128, 2)
     spec = {
         "task": "train",
         "device": options.device,
@@ -64,7 +64,7 @@ def recompute(options) -> list[Row]:
 
 def compiling(options) -> list[Row]:
     """`torch.compile` against none, for training and for sampling; `first` is how long the first run takes."""
-    model, batch, clips, samples = (ModelConfig(**TINY), 2, 2, 3) if options.tiny else (DCGAN, 16, 8, 20)
+    model, batch, clips, samples = (SVGConfig(**TINY), 2, 2, 3) if options.tiny else (DCGAN, 16, 8, 20)
     base = {"device": options.device, "model": asdict(model), "who": "stochvid", "check": "step"}
     tasks = {
         "training": ({"task": "train", "batch": batch}, batch, "clips/s"),

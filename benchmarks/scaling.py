@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from benchmarks.commands import STOCHVID
 from benchmarks.models import DCGAN, HORIZON, TINY, precisions
 from benchmarks.race import Contender, Row, race
-from stochvid.config import ModelConfig
+from stochvid.model_configs import SVGConfig
 
 PLOT = Path(__file__).parent / "scaling.png"
 
@@ -23,10 +23,10 @@ def scaling(options) -> list[Row]:
 
     Work is counted in frames: a ratio of 1 says that the cost is linear in batch, length and samples.
     """
-    base, precision = ModelConfig(**TINY) if options.tiny else DCGAN, precisions(options.device)[-1]
+    base, precision = SVGConfig(**TINY) if options.tiny else DCGAN, precisions(options.device)[-1]
     few = options.tiny
 
-    def train(model: ModelConfig, batch: int) -> tuple[dict, float]:
+    def train(model: SVGConfig, batch: int) -> tuple[dict, float]:
         return {"task": "train", "model": asdict(model), "batch": batch}, batch * model.frames
 
     def sample(samples: int) -> tuple[dict, float]:

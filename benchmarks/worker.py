@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from benchmarks.race import finish
 from oracle import OracleSVG, copy_weights
-from stochvid import SVG, ModelConfig
+from stochvid import SVG, SVGConfig
 from stochvid.core.devices import DTYPES, prefer_speed
 from stochvid.core.memory import GIB, keep_freed_memory
 from stochvid.models.noise import content_ids, latent_noise
@@ -37,7 +37,7 @@ def main() -> None:
         keep_freed_memory()
     prefer_speed(device)
     torch.manual_seed(0)
-    model = SVG(ModelConfig(**spec["model"])).to(device)
+    model = SVG(SVGConfig(**spec["model"])).to(device)
     calibrate(model)
     if spec["who"] == "layers":
         step, result = alone(model, spec, device), None

@@ -112,7 +112,7 @@ def _recurrent(kind: type, c, n_in: int, layers: int, **heads: nn.Module) -> nn.
 
 
 def make_checkpoint(made: dict, c, last_frame_skip: bool = False) -> dict:
-    """What the published training script saves, with weights far from trivial; `c` is a `ModelConfig` of sizes."""
+    """What the published training script saves, with weights far from trivial; `c` is a `SVGConfig` of sizes."""
     widths = [min(c.base_channels * 2**i, c.base_channels * 8) for i in range(c.image_size.bit_length() - 3)]
     encoder, decoder = (_dcgan if c.backbone == "dcgan" else _vgg)(made, c, widths)
     out = nn.Sequential(nn.Linear(c.rnn_size, c.g_dim), nn.Tanh())

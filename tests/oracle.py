@@ -11,11 +11,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from stochvid.config import ModelConfig
+from stochvid.model_configs import SVGConfig
 from stochvid.models.backbones import JoinedConv
 
 
-def widths(c: ModelConfig) -> list[int]:
+def widths(c: SVGConfig) -> list[int]:
     stages = int(math.log2(c.image_size)) - 2
     return [min(c.base_channels * 2**i, c.base_channels * 8) for i in range(stages)]
 
@@ -155,7 +155,7 @@ class GaussianCells(Cells):
 
 
 class OracleSVG(nn.Module):
-    def __init__(self, config: ModelConfig):
+    def __init__(self, config: SVGConfig):
         super().__init__()
         self.config = c = config
         dcgan = c.backbone == "dcgan"

@@ -24,7 +24,7 @@ import pytest
 import torch
 
 from conftest import ROOT, STOCHVID
-from stochvid import SVG, DataConfig, InputError, ModelConfig
+from stochvid import SVG, DataConfig, InputError, SVGConfig
 from stochvid.app.actions import FULL_DISK, MOST_FUTURES, Actions, branch_of, with_sentences, write_download
 from stochvid.app.clips import ARRAY_BYTES, DIGITS, DRAWING, UPLOAD, UPLOAD_BYTES, choose_clip, open_upload
 from stochvid.app.server import open_port, serve
@@ -42,7 +42,7 @@ NUMBERS = (3, 6, 4, 0, 1.0)  # context, horizon, futures, seed, temperature
 def save_model(folder: Path, **changes) -> Path:
     torch.manual_seed(0)
     sizes = {"image_size": 32, "base_channels": 2, "g_dim": 6, "z_dim": 2, "rnn_size": 6, "context": 3, "horizon": 2}
-    model = SVG(ModelConfig(**sizes | changes))
+    model = SVG(SVGConfig(**sizes | changes))
     for weights in model.parameters():
         torch.nn.init.normal_(weights, 0, 0.3)
     model.save_pretrained(folder)

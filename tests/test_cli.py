@@ -16,7 +16,7 @@ import torch
 import yaml
 
 from conftest import STOCHVID, in_terminal
-from stochvid import SVG, ModelConfig, load_config
+from stochvid import SVG, SVGConfig, load_config
 from stochvid.cli.commands import COMMANDS, main
 from stochvid.config import shipped_configs
 from stochvid.media.video import write_mp4
@@ -93,7 +93,7 @@ def test_tensorboard_has_curves_strips_and_animations(trained):
 def model(tmp_path) -> Path:
     """A model whose weights are random, but not so small that nothing depends on anything."""
     torch.manual_seed(0)
-    svg = SVG(ModelConfig(image_size=32, base_channels=2, g_dim=6, z_dim=2, rnn_size=6, context=3, horizon=2))
+    svg = SVG(SVGConfig(image_size=32, base_channels=2, g_dim=6, z_dim=2, rnn_size=6, context=3, horizon=2))
     for weights in svg.parameters():
         torch.nn.init.normal_(weights, 0, 0.3)
     svg.save_pretrained(tmp_path / "model")
@@ -362,11 +362,11 @@ WRONG = {
     "a group": (["train", "--modle.z_dim", "3"], "train has no option '--modle.z_dim'. Did you mean --model.z_dim"),
     "an option": (["predict", "m", "c", "--sample", "3"], "predict has no option '--sample'. Did you mean --samples"),
     "a value's type": (["train", "--model.z_dim", "many"], "--model.z_dim: expected a whole number, got many."),
-    "a value's range": (["train", "--model.z_dim", "0"], "model.z_dim must be at least 1, got 0."),
+    "a value's range": (["train", "--model.z_dim", "0"], "model.z_dim must be from 1 to 4,096, got 0."),
     "a choice": (["train", "--model.prior", "learnt"], "--model.prior"),
     "a missing value": (["train", "--config"], "--config needs a value"),
     "two starts": (["train", "--resume", "x", "--init", "y"], "--init starts a new run"),
-    "a seed": (["train", "--trainer.seed", "-1"], "trainer.seed must be from 0 to 4294967295, got -1."),
+    "a seed": (["train", "--trainer.seed", "-1"], "trainer.seed must be from 0 to 4,294,967,295, got -1."),
     "a name too long": (["predict", "MODEL", "x" * 300], "File name too long"),
     "nothing to train": (["train"], "train needs to know what: --config laptop"),
     "a config without its option": (["train", "laptop"], "as an option: --config laptop."),

@@ -257,11 +257,12 @@ def test_the_layout_of_the_published_files_is_time_first():
 
 def test_a_set_of_any_size_is_what_the_generator_makes(tmp_path):
     from stochvid import MovingMNIST
-    from stochvid.config import DataConfig, ModelConfig
+    from stochvid.config import DataConfig
+    from stochvid.model_configs import SVGConfig
 
     options = {"clips": 130, "length": 12, "seed": 5, "size": 32, "num_digits": 1, "channels": 3}
     store = prepare_moving_mnist(tmp_path / "s", **options)
-    source = MovingMNIST.from_config(DataConfig(num_digits=1), ModelConfig(image_size=32, channels=3), "test", 12, 5)
+    source = MovingMNIST.from_config(DataConfig(num_digits=1), SVGConfig(image_size=32, channels=3), "test", 12, 5)
     for number in (0, 99, 100, 129):
         item, made = store.clip("test", number), source[number]
         assert np.array_equal(item["frames"], made["frames"])

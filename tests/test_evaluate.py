@@ -13,7 +13,7 @@ import torch
 from skimage.metrics import structural_similarity
 
 from conftest import MNIST, STOCHVID, in_terminal, needs_mnist
-from stochvid import SVG, DataConfig, InputError, ModelConfig, Store, TrainConfig
+from stochvid import SVG, DataConfig, InputError, Store, SVGConfig, TrainConfig
 from stochvid.cli.commands import main
 from stochvid.config import TRAINING
 from stochvid.evaluation.clips import StoredWindows
@@ -33,7 +33,7 @@ SRVP2020 = {"gaussian_weights": True, "sigma": 1.5, "data_range": 1.0, "use_samp
 def save(folder, prior="learned", **options):
     """A small untrained model whose samples do differ, as a model folder that says what it was trained on."""
     torch.manual_seed(0)
-    config = ModelConfig(
+    config = SVGConfig(
         image_size=32, base_channels=2, g_dim=6, z_dim=4, rnn_size=8, context=CONTEXT, horizon=2, prior=prior, **options
     )
     model = SVG(config)
@@ -379,7 +379,7 @@ def test_memory_that_is_chosen_here_is_always_enough(tmp_path):
     results = evaluate("copy-last", tmp_path / "out", data=str(tmp_path / "s"))
     assert results["setting"] == {"context": 2, "horizon": 28, "clips": 1, "samples": 100}
     torch.manual_seed(0)
-    SVG(ModelConfig(channels=3, base_channels=2, g_dim=4, z_dim=2, rnn_size=4)).save_pretrained(tmp_path / "m")
+    SVG(SVGConfig(channels=3, base_channels=2, g_dim=4, z_dim=2, rnn_size=4)).save_pretrained(tmp_path / "m")
     with pytest.raises(InputError, match=r"Use (\S+) or more") as error:
         evaluate(str(tmp_path / "m"), tmp_path / "b", data=str(tmp_path / "s"), horizon=4, memory=0.01)
     enough = float(str(error.value).split("Use ")[1].split()[0])

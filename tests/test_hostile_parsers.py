@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 from made_data import record
 
 from stochvid import InputError
-from stochvid.config import GROUPS, ModelConfig, from_dict, load_config
+from stochvid.config import from_dict, group_types, load_config
 from stochvid.core.untrusted import MOST_SHOWN, parse_yaml, shown
 from stochvid.data.digits import read_idx_images
 from stochvid.data.store import Store
 from stochvid.evaluation.results import read_results
 from stochvid.interop.torch_files import read_torch_file
 from stochvid.media.arrays import ArrayFile
+from stochvid.model_configs import SVGConfig
 from stochvid.prepare.bair import parse_example, read_records
 from stochvid.training.runs import seen_clips
 
@@ -35,6 +36,7 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=12,
 )
+GROUPS = group_types("svg")
 fields = {name: st.sampled_from(list(kind.__dataclass_fields__)) for name, kind in GROUPS.items()}
 
 
@@ -72,7 +74,7 @@ def test_a_config_of_any_values_is_made_or_refused(case):
     made = None
     with suppress(InputError):
         made = from_dict(GROUPS[group], given_values, "it")
-    for value in vars(made or object.__new__(ModelConfig)).values():
+    for value in vars(made or object.__new__(SVGConfig)).values():
         assert not isinstance(value, float) or math.isfinite(value)
         assert not isinstance(value, int) or value < 1 << 32
 

@@ -14,8 +14,9 @@ import pytest
 import torch
 
 from conftest import STOCHVID
-from stochvid.config import DataConfig, ModelConfig, OptimConfig, TrainConfig, TrainerConfig
+from stochvid.config import DataConfig, OptimConfig, TrainConfig, TrainerConfig
 from stochvid.core.files import LEFTOVER
+from stochvid.model_configs import SVGConfig
 from stochvid.training.runs import Run
 
 KILLS = 30
@@ -25,7 +26,7 @@ ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}  # as many threads in every 
 def write_config(path: Path, steps: int, checkpoint_every: int) -> Path:
     """A run in which lines of metrics, checkpoints and validations fall on different steps."""
     config = TrainConfig(
-        ModelConfig(image_size=32, base_channels=2, g_dim=6, z_dim=2, rnn_size=6, context=2, horizon=2),
+        SVGConfig(image_size=32, base_channels=2, g_dim=6, z_dim=2, rnn_size=6, context=2, horizon=2),
         DataConfig(num_digits=1, batch_size=4, val_clips=6),
         OptimConfig(ema=0.9, warmup_steps=3, decay="cosine", clip_norm=1.0),
         TrainerConfig(

@@ -28,7 +28,7 @@ GRADIENTS = """
 import sys, torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
-from stochvid import SVG, ModelConfig, TrainConfig
+from stochvid import SVG, SVGConfig, TrainConfig
 from stochvid.config import DataConfig
 from stochvid.data.clips import open_clips
 from stochvid.training.datamodule import _Steps, _add_noise
@@ -41,7 +41,7 @@ class Loss(nn.Module):
     def forward(self, batch):
         return self.model.loss(batch["frames"], batch["noise"]).total
 
-config = TrainConfig(ModelConfig(base_channels=4, g_dim=16, z_dim=4, rnn_size=16), DataConfig(batch_size=8))
+config = TrainConfig(SVGConfig(base_channels=4, g_dim=16, z_dim=4, rnn_size=16), DataConfig(batch_size=8))
 torch.manual_seed(0)
 model = SVG(config.model).to(getattr(torch, sys.argv[2])).eval()  # batch-norm with its running statistics
 clips = open_clips(config.data, config.model, "train", config.model.frames, 0)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stochvid import SVG, DataConfig, InputError, ModelConfig, TrainConfig, TrainerConfig, load_config
+from stochvid import SVG, DataConfig, InputError, SVGConfig, TrainConfig, TrainerConfig, load_config
 from stochvid.cli.commands import main
 from stochvid.data.digits import MNIST_FILES
 from stochvid.data.places import find_data, remembered_model
@@ -16,7 +16,7 @@ from stochvid.models.pretrained import _without_folders
 from stochvid.prepare.preparation import prepare
 from stochvid.training.train import train
 
-MODEL = ModelConfig(image_size=32, base_channels=2, g_dim=6, z_dim=2, rnn_size=6, context=2, horizon=2)
+MODEL = SVGConfig(image_size=32, base_channels=2, g_dim=6, z_dim=2, rnn_size=6, context=2, horizon=2)
 EVALUATE = ["--clips", "1", "--samples", "1"]
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from stochvid import SVG, InputError, ModelConfig
+from stochvid import SVG, InputError, SVGConfig
 
 SMALL = {"image_size": 32, "base_channels": 2, "g_dim": 4, "z_dim": 2, "rnn_size": 4}
 
@@ -14,14 +14,14 @@ SMALL = {"image_size": 32, "base_channels": 2, "g_dim": 4, "z_dim": 2, "rnn_size
 @pytest.fixture
 def folder(tmp_path):
     torch.manual_seed(0)
-    SVG(ModelConfig(**SMALL)).save_pretrained(tmp_path / "model")
+    SVG(SVGConfig(**SMALL)).save_pretrained(tmp_path / "model")
     return tmp_path / "model"
 
 
 @pytest.mark.parametrize("prior", ["learned", "fixed", "none"])
 @pytest.mark.parametrize("backbone", ["dcgan", "vgg"])
 def test_a_loaded_model_predicts_what_the_saved_one_did(tmp_path, prior, backbone):
-    model = SVG(ModelConfig(**SMALL, prior=prior, backbone=backbone, future_skip="previous")).eval()
+    model = SVG(SVGConfig(**SMALL, prior=prior, backbone=backbone, future_skip="previous")).eval()
     model.save_pretrained(tmp_path / "m")
     loaded = SVG.from_pretrained(tmp_path / "m")
     assert loaded.config == model.config
@@ -35,7 +35,7 @@ def test_the_folder_holds_three_files_and_no_pickle(folder):
 
 
 def test_a_run_folder_stands_for_its_model(folder):
-    assert SVG.from_pretrained(folder.parent).config == ModelConfig(**SMALL)
+    assert SVG.from_pretrained(folder.parent).config == SVGConfig(**SMALL)
 
 
 @pytest.mark.parametrize("name", ["./nowhere", "nowhere", "/no/such/folder", "a/b/c"])
@@ -103,14 +103,14 @@ def test_broken_files_are_named(folder):
 def test_saving_where_one_cannot_write_says_so(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot write to folder"):
-        SVG(ModelConfig(**SMALL)).save_pretrained(tmp_path / "file" / "model")
+        SVG(SVGConfig(**SMALL)).save_pretrained(tmp_path / "file" / "model")
 
 
 @pytest.mark.parametrize(
     ("name", "value"), [("encoder.head.0.weight", float("nan")), ("encoder.head.1.running_var", -1.0)]
 )
 def test_a_model_that_can_draw_nothing_is_refused(tmp_path, name, value):
-    model = SVG(ModelConfig(**SMALL))
+    model = SVG(SVGConfig(**SMALL))
     model.state_dict()[name].fill_(value)
     model.save_pretrained(tmp_path)
     with pytest.raises(InputError, match=rf"safetensors': {name!r} holds .*, so nothing can be drawn with it"):

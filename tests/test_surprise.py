@@ -9,7 +9,7 @@ import torch
 from made_data import moving, write_frames, write_video
 from test_evaluate import save
 
-from stochvid import SVG, DataConfig, InputError, ModelConfig, MovingMNIST
+from stochvid import SVG, DataConfig, InputError, MovingMNIST, SVGConfig
 from stochvid.cli.commands import main
 from stochvid.inference.surprise import SHOWN, STRIP, Film, _peaks, surprise
 from stochvid.models.noise import latent_noise
@@ -24,7 +24,7 @@ def model(tmp_path_factory):
 def trained(tmp_path_factory):
     """A model that has seen a digit move and bounce for a minute, and the motion that it has seen."""
     torch.manual_seed(0)
-    config = ModelConfig(
+    config = SVGConfig(
         image_size=32, base_channels=8, g_dim=32, z_dim=4, rnn_size=64, predictor_layers=1, future_skip="previous"
     )
     data, steps, batch = DataConfig(num_digits=1, digit_size=20, max_speed=2), 600, 16
@@ -63,7 +63,7 @@ def test_a_digit_that_teleports_is_found(trained, tmp_path, capsys):
 
 def test_the_pieces_of_a_long_video_give_what_all_of_it_at_once_gives(model, tmp_path):
     clip = MovingMNIST.from_config(
-        DataConfig(num_digits=1), ModelConfig(image_size=32), "test", 150, seed=1
+        DataConfig(num_digits=1), SVGConfig(image_size=32), "test", 150, seed=1
     )[0]["frames"]  # fmt: skip
     np.save(tmp_path / "clip.npy", clip)
     series = surprise(model, str(tmp_path / "clip.npy"), tmp_path / "out", smooth=0)

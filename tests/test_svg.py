@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from oracle import OracleSVG, copy_weights, pairs
-from stochvid import SVG, InputError, ModelConfig
+from stochvid import SVG, InputError, SVGConfig
 from stochvid.models.noise import content_ids, latent_noise
 
 PRIORS, BACKBONES, SKIPS, CHANNELS = (
@@ -16,12 +16,12 @@ PRIORS, BACKBONES, SKIPS, CHANNELS = (
 COMBINATIONS = list(itertools.product(PRIORS, BACKBONES, SKIPS, CHANNELS))
 
 
-def narrow(**changes) -> ModelConfig:
+def narrow(**changes) -> SVGConfig:
     sizes = {"image_size": 32, "base_channels": 2, "g_dim": 6, "z_dim": 3, "rnn_size": 5}
-    return ModelConfig(**sizes | {"context": 3, "horizon": 3, "beta": 0.1} | changes)
+    return SVGConfig(**sizes | {"context": 3, "horizon": 3, "beta": 0.1} | changes)
 
 
-def make_model(config: ModelConfig, seed: int = 0) -> SVG:
+def make_model(config: SVGConfig, seed: int = 0) -> SVG:
     """A float64 model in eval mode whose weights, biases and statistics are all far from trivial."""
     torch.manual_seed(seed)
     model = SVG(config).double().eval()
@@ -34,7 +34,7 @@ def make_model(config: ModelConfig, seed: int = 0) -> SVG:
     return model
 
 
-def make_clips(config: ModelConfig, length: int, batch: int = 2, seed: int = 1) -> torch.Tensor:
+def make_clips(config: SVGConfig, length: int, batch: int = 2, seed: int = 1) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     shape = (batch, length, config.channels, config.image_size, config.image_size)
     return torch.rand(shape, generator=generator, dtype=torch.float64)
@@ -120,7 +120,7 @@ def test_every_size_has_the_published_stages_and_gives_frames_back(backbone, siz
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_paper_sizes_have_the_parameters_of_the_published_layers(backbone, part):
     """Counted from the layer lists of the paper's code at 64 px (weights + biases + batch-norm)."""
-    model = SVG(ModelConfig(backbone=backbone))
+    model = SVG(SVGConfig(backbone=backbone))
     assert sum(p.numel() for p in getattr(model, part).parameters()) == _count_by_hand(backbone, part)
 
 

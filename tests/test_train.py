@@ -18,7 +18,7 @@ from filelock import FileLock
 from safetensors.torch import load_file
 
 from conftest import STOCHVID
-from stochvid import SVG, DataConfig, InputError, ModelConfig, OptimConfig, TrainConfig, TrainerConfig, load_config
+from stochvid import SVG, DataConfig, InputError, OptimConfig, SVGConfig, TrainConfig, TrainerConfig, load_config
 from stochvid.config import shipped_configs
 from stochvid.data.digits import MNIST_FILES
 from stochvid.training.callbacks import RunLog
@@ -32,7 +32,7 @@ def tiny(steps=6, seed=0, **groups) -> TrainConfig:
     model = {"image_size": 32, "base_channels": 2, "g_dim": 6, "z_dim": 2, "rnn_size": 6, "context": 2, "horizon": 2}
     trainer = {"max_steps": steps, "seed": seed, "log_every": 1, "validate_every": 4, "checkpoint_every": 2}
     return TrainConfig(
-        ModelConfig(**model | groups.get("model", {})),
+        SVGConfig(**model | groups.get("model", {})),
         DataConfig(**{"num_digits": 1, "batch_size": 4, "val_clips": 6} | groups.get("data", {})),
         OptimConfig(**groups.get("optim", {})),
         TrainerConfig(**trainer | {"device": "cpu", "sample_clips": 1} | groups.get("trainer", {})),
@@ -442,7 +442,7 @@ def test_learning_rate_warms_up_and_decays_only_when_asked():
 
 
 PAPER = {
-    "model": ModelConfig(
+    "model": SVGConfig(
         image_size=64, channels=1, backbone="dcgan", base_channels=64, g_dim=128, z_dim=10, rnn_size=256,
         predictor_layers=2, posterior_layers=1, prior_layers=1, context=5, horizon=10, beta=1e-4,
     ),
@@ -480,13 +480,13 @@ def test_every_config_of_made_data_takes_two_training_steps(tmp_path, name):
     [
         ("model", "image_size", 100, "32, 64, 128 or 256"),
         ("model", "beta", -1.0, "at least 0"),
-        ("data", "num_digits", 0, "at least 1"),
+        ("data", "num_digits", 0, "from 1 to 4,096"),
         ("data", "digits", "emnist", "one of 'builtin', 'mnist', 'both'"),
         ("optim", "lr", 0.0, "above 0"),
-        ("optim", "ema", 1.0, "between 0 and 1, or null"),
+        ("optim", "ema", 1.0, r"in \(0, 1\) or null"),
         ("optim", "clip_norm", 0.0, "above 0 or null"),
         ("trainer", "max_steps", 0, "at least 1"),
-        ("trainer", "seed", -1, "from 0 to 4294967295"),
+        ("trainer", "seed", -1, "from 0 to 4,294,967,295"),
         ("trainer", "devices", 3, None),
         ("trainer", "precision", "fp8", "one of 'auto', 'fp32', 'bf16'"),
     ],

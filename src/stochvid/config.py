@@ -13,75 +13,13 @@ from typing import Any, Literal
 
 import yaml
 
-from stochvid.config_checks import check_types, require
+from stochvid.config_checks import bounded, check_fields, require
 from stochvid.core.errors import InputError, nearest
 from stochvid.core.untrusted import MOST_YAML, parse_yaml, read_text, shown
+from stochvid.model_configs import FIRST_FAMILY, ModelConfig, SVGConfig
 
 TRAINING = "training.yaml"  # beside a model's weights: the config of the run that trained it
-IMAGE_SIZES = (32, 64, 128, 256)
 CLIPS = "clips.json"  # likewise: rate, stride and crop of the store that it was trained on
-
-
-@dataclass
-class ModelConfig:
-    """What an SVG model is, and how it was trained to be used.
-
-    Args:
-        image_size: height and width of the frames in pixels, a power of two from 32 to 256.
-        channels: image channels (1 grey, 3 RGB).
-        backbone: encoder and decoder family.
-        base_channels: channels of the first convolution stage (64 in the paper).
-        g_dim: size G of the frame features.
-        z_dim: size Z of the latent (unused when prior is none).
-        rnn_size: width of all LSTMs.
-        predictor_layers: LSTM layers of the frame predictor.
-        posterior_layers: LSTM layers of the posterior.
-        prior_layers: LSTM layers of the learned prior.
-        prior: learned (SVG-LP), fixed (SVG-FP, N(0, I)), or none (the deterministic baseline, no latent).
-        future_skip: whose encoder skips the future uses: last = the last context frame (the paper), second_last = the
-            frame before it (the authors' code), previous = always the frame before, generated ones included.
-        context_latent: latents during the context come from the posterior: a sample (LP) or its mean (FP).
-        batch_statistics: whether the code that these weights come from draws futures with the batch-norm statistics of
-            the batch (SVG-LP of 2018, imported); --batch-statistics does likewise.
-        context: frames K that the model is given.
-        horizon: future frames that it is trained to predict.
-        beta: weight β of the KL term.
-    """
-
-    image_size: int = 64
-    channels: int = 1
-    backbone: Literal["dcgan", "vgg"] = "dcgan"
-    base_channels: int = 64
-    g_dim: int = 128
-    z_dim: int = 10
-    rnn_size: int = 256
-    predictor_layers: int = 2
-    posterior_layers: int = 1
-    prior_layers: int = 1
-    prior: Literal["learned", "fixed", "none"] = "learned"
-    future_skip: Literal["last", "second_last", "previous"] = "last"
-    context_latent: Literal["sample", "mean"] = "sample"
-    batch_statistics: bool = False
-    context: int = 5
-    horizon: int = 10
-    beta: float = 1e-4
-
-    def __post_init__(self) -> None:
-        check_types(self, "model")
-        require(self.image_size in IMAGE_SIZES, "model.image_size", self.image_size, "32, 64, 128 or 256")
-        for name in (
-            "channels", "base_channels", "g_dim", "z_dim", "rnn_size", "predictor_layers", "posterior_layers",
-            "prior_layers", "context", "horizon",
-        ):  # fmt: skip
-            require(getattr(self, name) >= 1, f"model.{name}", getattr(self, name), "at least 1")
-        require(self.beta >= 0, "model.beta", self.beta, "at least 0")
-        if self.future_skip == "second_last":
-            require(self.context >= 2, "model.context", self.context, "at least 2 with future_skip second_last")
-
-    @property
-    def frames(self) -> int:
-        """Frames of a training clip: context + horizon."""
-        return self.context + self.horizon
 
 
 @dataclass
@@ -106,30 +44,26 @@ class DataConfig:
     """
 
     store: str | None = None
-    stride: int = 1
+    stride: int = bounded(1, least=1)
     flip: bool = False
     variant: Literal["svg2018", "srvp2020"] = "svg2018"
     deterministic: bool = False
     digits: Literal["builtin", "mnist", "both"] = "builtin"
     mnist: str | None = None
-    num_digits: int = 2
-    digit_size: int | None = None
-    max_speed: int = 4
-    batch_size: int = 100
-    workers: int | None = None
-    val_clips: int = 100
+    num_digits: int = bounded(2, least=1, most=4096)
+    digit_size: int | None = bounded(None, least=1, most=4096)
+    max_speed: int = bounded(4, least=1, most=4096)
+    batch_size: int = bounded(100, least=1)
+    workers: int | None = bounded(None, least=0, most=1000)
+    val_clips: int = bounded(100, least=1)
 
     def __post_init__(self) -> None:
-        check_types(self, "data")
-        for name in ("stride", "num_digits", "max_speed", "batch_size", "val_clips"):
-            require(getattr(self, name) >= 1, f"data.{name}", getattr(self, name), "at least 1")
+        check_fields(self, "data")
         if self.mnist is not None and self.digits == "builtin" and self.store is None:
             raise InputError(
                 f"there is a folder for MNIST, {shown(self.mnist)}, but the digits are builtin. Take --data.digits "
                 "mnist or both, or leave the folder out."
             )
-        require((self.digit_size or 1) >= 1, "data.digit_size", self.digit_size, "at least 1 or null")
-        require((self.workers or 0) >= 0, "data.workers", self.workers, "at least 0 or null")
 
 
 @dataclass
@@ -148,25 +82,17 @@ class OptimConfig:
             saved (null: none).
     """
 
-    lr: float = 2e-3
-    beta1: float = 0.9
-    beta2: float = 0.999
-    warmup_steps: int = 0
+    lr: float = bounded(2e-3, above=0)
+    beta1: float = bounded(0.9, least=0, below=1)
+    beta2: float = bounded(0.999, least=0, below=1)
+    warmup_steps: int = bounded(0, least=0)
     decay: Literal["none", "cosine"] = "none"
-    decay_start: float = 0.5
-    clip_norm: float | None = None
-    ema: float | None = None
+    decay_start: float = bounded(0.5, least=0, below=1)
+    clip_norm: float | None = bounded(None, above=0)
+    ema: float | None = bounded(None, above=0, below=1)
 
     def __post_init__(self) -> None:
-        check_types(self, "optim")
-        require(self.lr > 0, "optim.lr", self.lr, "above 0")
-        for name in ("beta1", "beta2", "decay_start"):
-            require(0 <= getattr(self, name) < 1, f"optim.{name}", getattr(self, name), "in [0, 1)")
-        require(self.warmup_steps >= 0, "optim.warmup_steps", self.warmup_steps, "at least 0")
-        if self.clip_norm is not None:
-            require(self.clip_norm > 0, "optim.clip_norm", self.clip_norm, "above 0 or null")
-        if self.ema is not None:
-            require(0 < self.ema < 1, "optim.ema", self.ema, "between 0 and 1, or null")
+        check_fields(self, "optim")
 
 
 @dataclass
@@ -191,31 +117,24 @@ class TrainerConfig:
         sample_clips: held-out clips drawn into samples/ at every validation (0: none).
     """
 
-    max_steps: int = 180_000
-    seed: int = 0
+    max_steps: int = bounded(180_000, least=1)
+    seed: int = bounded(0, least=0, most=(1 << 32) - 1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    devices: int = 1
-    num_nodes: int = 1
+    devices: int = bounded(1, least=1)
+    num_nodes: int = bounded(1, least=1)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     sync_batch_norm: bool = False
     compile: bool = False
     recompute: bool = False
-    log_every: int = 50
-    validate_every: int = 600
-    checkpoint_every: int = 600
-    keep_checkpoints: int = 2
-    sample_clips: int = 4
+    log_every: int = bounded(50, least=1)
+    validate_every: int = bounded(600, least=1)
+    checkpoint_every: int = bounded(600, least=1)
+    keep_checkpoints: int = bounded(2, least=1)
+    sample_clips: int = bounded(4, least=0, most=1000)
 
     def __post_init__(self) -> None:
-        check_types(self, "trainer")
-        for name in (
-            "max_steps", "devices", "num_nodes", "log_every", "validate_every", "checkpoint_every",
-            "keep_checkpoints",
-        ):  # fmt: skip
-            require(getattr(self, name) >= 1, f"trainer.{name}", getattr(self, name), "at least 1")
-        require(0 <= self.seed < 1 << 32, "trainer.seed", self.seed, "from 0 to 4294967295")
+        check_fields(self, "trainer")
         require(not (self.recompute and self.compile), "trainer.recompute", True, "false where trainer.compile is true")
-        require(self.sample_clips >= 0, "trainer.sample_clips", self.sample_clips, "at least 0")
 
 
 @dataclass
@@ -229,7 +148,7 @@ class TrainConfig:
         trainer: how long and where.
     """
 
-    model: ModelConfig = field(default_factory=ModelConfig)
+    model: ModelConfig = field(default_factory=SVGConfig)
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
@@ -252,7 +171,41 @@ class TrainConfig:
         return yaml.safe_dump(dataclasses.asdict(self), sort_keys=False)
 
 
-GROUPS: dict[str, type] = {spec.name: spec.type for spec in dataclasses.fields(TrainConfig)}
+GROUPS = tuple(spec.name for spec in dataclasses.fields(TrainConfig))
+
+
+def group_types(family: str) -> dict[str, type]:
+    """The dataclass of each group, for a family of models.
+
+    Raises:
+        InputError: there is no such family.
+    """
+    return {spec.name: spec.type for spec in dataclasses.fields(TrainConfig)} | {"model": model_config(family)}
+
+
+def model_config(family: Any) -> type[ModelConfig]:
+    """The config of a family of models.
+
+    Raises:
+        InputError: there is no such family.
+    """
+    if not isinstance(family, str) or family not in ModelConfig.families:
+        raise InputError(f"there is no family of models {shown(family)}. {_nearest(family, ModelConfig.families)}")
+    return ModelConfig.families[family]
+
+
+def model_from_dict(values: Any, where: str) -> ModelConfig:
+    """Builds a model's config from a plain mapping, whatever its family.
+
+    Args:
+        values: mapping of field names to values; `family` names the family (none: svg, the first there was).
+        where: what the mapping is, for messages.
+
+    Raises:
+        InputError: `values` is no mapping, names an unknown family or field, or holds a bad value.
+    """
+    family = values.get("family", FIRST_FAMILY) if isinstance(values, dict) else FIRST_FAMILY
+    return from_dict(model_config(family), values, where)
 
 
 def from_dict(kind: type, values: Any, where: str) -> Any:
@@ -273,21 +226,36 @@ def from_dict(kind: type, values: Any, where: str) -> Any:
 def _check_names(kind: type, values: Any, where: str) -> None:
     if not isinstance(values, dict):
         raise InputError(f"{where} must hold fields and values, got {shown(values)}.")
-    known = [spec.name for spec in dataclasses.fields(kind)]
+    known = _fields(kind)
     for name in values:
-        if name not in known:
-            raise InputError(f"{where} has an unknown field {shown(name)}. {_nearest(name, known)}")
+        if name in known:
+            continue
+        others = [family for family, other in ModelConfig.families.items() if name in _fields(other)]
+        if issubclass(kind, ModelConfig) and others:
+            raise InputError(
+                f"{where} has the field {name!r} of the family {' and '.join(others)}, but the model is of the family "
+                f"{kind.family!r}. Leave it out, or take another family."
+            )
+        raise InputError(f"{where} has an unknown field {shown(name)}. {_nearest(name, known)}")
+
+
+def _fields(kind: type) -> list[str]:
+    return [spec.name for spec in dataclasses.fields(kind)]
 
 
 def _nearest(name: Any, known: Iterable[str]) -> str:
     return nearest(name[:80] if isinstance(name, str) else "", known)
 
 
-def read_yaml(path: str | Path) -> dict:
+def read_yaml(path: str | Path, family: str | None = None) -> dict:
     """Reads a YAML file of the four groups and checks their names and their fields' names.
 
+    Args:
+        path: of the file.
+        family: of the model that the fields are for; None: what the file says, else svg.
+
     Raises:
-        InputError: the file is missing, is not YAML, or names an unknown group or field.
+        InputError: the file is missing, is not YAML, or names an unknown group, family or field.
     """
     path = Path(path)
     try:
@@ -298,11 +266,18 @@ def read_yaml(path: str | Path) -> dict:
         raise InputError(f"config {str(path)!r} is not valid YAML: {error!s:.400}") from None
     if not isinstance(values, dict):
         raise InputError(f"config {str(path)!r} must hold the groups {', '.join(GROUPS)}, got {shown(values)}.")
+    types = group_types(family or family_of(values) or FIRST_FAMILY)
     for group, fields in values.items():
         if group not in GROUPS:
             raise InputError(f"config {str(path)!r} has an unknown group {shown(group)}. {_nearest(group, GROUPS)}")
-        _check_names(GROUPS[group], fields, f"config {str(path)!r}, group {group!r},")
+        _check_names(types[group], fields, f"config {str(path)!r}, group {group!r},")
     return values
+
+
+def family_of(values: dict) -> Any:
+    """The family of models that the values of a config name, or None."""
+    model = values.get("model")
+    return model.get("family") if isinstance(model, dict) else None
 
 
 def load_config(path: str | Path) -> TrainConfig:
@@ -311,7 +286,9 @@ def load_config(path: str | Path) -> TrainConfig:
     Raises:
         InputError: as `read_yaml`, or a bad value.
     """
-    return TrainConfig(**{group: GROUPS[group](**fields) for group, fields in read_yaml(path).items()})
+    values = read_yaml(path)
+    types = group_types(family_of(values) or FIRST_FAMILY)
+    return TrainConfig(**{group: kind(**values.get(group, {})) for group, kind in types.items()})
 
 
 def shipped_configs() -> dict[str, Path]:

@@ -14,13 +14,14 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from stochvid.cli.options import check_names, join_range, ready_to_train
+from stochvid.cli.options import check_names, family_to_train, join_range, ready_to_train
 from stochvid.cli.parsers import make_parser
 from stochvid.config import GROUPS, TrainConfig
 from stochvid.core.errors import InputError
 from stochvid.core.memory import keep_freed_memory
 from stochvid.core.signals import Interrupted, interruptible
 from stochvid.core.streams import lasting_streams
+from stochvid.model_configs import FIRST_FAMILY
 from stochvid.training.runs import folder_name
 
 MOVING_MNIST = "moving-mnist"
@@ -256,7 +257,8 @@ def main(words: list[str] | None = None) -> int:
 
 def _run(words: list[str]) -> int:
     try:
-        parser, options_of = make_parser()
+        training = words[:1] == ["train"]
+        parser, options_of = make_parser(family := family_to_train(words) if training else FIRST_FAMILY)
         if not words:
             parser.print_help()
             return 0
@@ -265,7 +267,7 @@ def _run(words: list[str]) -> int:
         if words[0] in COMMANDS and {"-h", "--help"} & set(words):
             words = [words[0], "--help"]
         elif words[0] == "train":
-            words = ["train", *ready_to_train(words[1:])]
+            words = ["train", *ready_to_train(words[1:], family)]
         parsed = parser.instantiate(parser.parse_args(words))
         if parsed.cmd in COMPUTING:
             keep_freed_memory()

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import yaml
 
-from stochvid.config import GROUPS, config_path, shipped_configs
+from stochvid.config import GROUPS, config_path, family_of, group_types, read_yaml, shipped_configs
 from stochvid.core.errors import InputError, alike, nearest
 from stochvid.core.untrusted import MOST_YAML, parse_yaml, read_text
+from stochvid.model_configs import FIRST_FAMILY, ModelConfig
 from stochvid.training.runs import CONFIG, Run
 
 
@@ -60,25 +61,43 @@ def check_names(words: list[str], commands: dict[str, Collection[str]]) -> None:
         name = word.split("=")[0]
         if word.startswith("--") and name not in commands[words[0]]:
             known = commands[words[0]]
-            field = name.removeprefix("--").replace("-", "_").lower()
-            fields = sorted(option for option in known if option.endswith("." + field))
-            hint = f"Did you mean {' or '.join(fields)}?" if fields else _nearest_option(name, known)
-            raise InputError(f"{words[0]} has no option {name!r}. {hint}")
+            raise InputError(f"{words[0]} has no option {name!r}. {_hint(name, known)}")
 
 
-def _nearest_option(name: str, known: Collection[str]) -> str:
-    """The nearest of all options; of the fields of a group, if it names one."""
-    if "." not in name:
+def _hint(name: str, known: Collection[str]) -> str:
+    """What may have been meant: a field whose group was left out, one of another family, the nearest of a group."""
+    field = name.removeprefix("--").replace("-", "_").lower()
+    if fields := sorted(option for option in known if option.endswith("." + field)):
+        return f"Did you mean {' or '.join(fields)}?"
+    group, _, field = name.removeprefix("--").partition(".")
+    families = [family for family, kind in ModelConfig.families.items() if field in kind.__dataclass_fields__]
+    if group == "model" and families:
+        return f"It is of the family {' and '.join(families)}: add --model.family {families[0]}, or leave it out."
+    if not field:
         return nearest(name, known)
-    group = name.split(".")[0] + "."
+    group = f"--{group}."
     return nearest(name, [option for option in known if option.startswith(group)] or known)
 
 
-def ready_to_train(words: list[str]) -> list[str]:
+def family_to_train(words: list[str]) -> str:
+    """The family of models that the words after `train` ask for: by an option, else in the last config that names one.
+
+    Raises:
+        InputError: an unknown config.
+    """
+    words, families = _take(words, "--model.family")
+    words, configs = _take(words, "--config")
+    runs = [Path(run) / CONFIG for run in _take(words, "--resume")[1] if (Path(run) / CONFIG).is_file()]
+    named = [family_of(read_yaml(path)) for path in [*runs, *map(config_path, configs)]]
+    return [FIRST_FAMILY, *filter(None, named), *families][-1]
+
+
+def ready_to_train(words: list[str], family: str) -> list[str]:
     """Finds the configs and the run folder of `stochvid train`.
 
     Args:
         words: what follows `train`.
+        family: of the model to train.
 
     Returns:
         The words with every `--config` a checked file and before everything else (the run's own first, with
@@ -117,6 +136,7 @@ def ready_to_train(words: list[str]) -> list[str]:
         paths.insert(0, out / CONFIG)
     ready = []
     for path in paths:
+        read_yaml(path, family)  # names of groups and fields, with hints that jsonargparse does not give
         ready += ["--config", str(path)]
     for group in GROUPS:
         words, values = _take(words, f"--{group}")
@@ -132,7 +152,7 @@ def _group(name: str, value: str) -> str:
     try:
         return yaml.safe_dump(parse_yaml(read_text(Path(value), MOST_YAML)))
     except (OSError, ValueError):
-        fields = dataclasses.fields(GROUPS[name])
+        fields = dataclasses.fields(group_types(FIRST_FAMILY)[name])
         raise InputError(
             f"--{name} alone takes all of its fields, as a YAML file, got {value!r}. For one of them: "
             f"--{name}.{fields[0].name} VALUE."

@@ -2,6 +2,7 @@
 
 from argparse import SUPPRESS
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -9,8 +10,15 @@ from jsonargparse import ActionConfigFile, ArgumentParser
 
 from stochvid.cli import descriptions
 from stochvid.cli.formatters import Formatter, PlainFormatter
-from stochvid.config import GROUPS, read_yaml, shipped_configs, shipped_models
+from stochvid.config import group_types, shipped_configs, shipped_models
+from stochvid.core.untrusted import MOST_YAML, parse_yaml, read_text
 from stochvid.evaluation.protocols import BASELINES, CLIPS, PROTOCOLS, SAMPLES
+from stochvid.model_configs import FIRST_FAMILY
+
+COMMANDS = (
+    "demo", "prepare", "train", "predict", "evaluate", "compare", "uncertainty", "surprise", "app", "import", "export",
+    "card",
+)  # fmt: skip
 
 FORMATS = ("videos", "arrays", "kth", "bair", "lerobot")
 
@@ -25,22 +33,23 @@ class ConfigFile(ActionConfigFile):
     """A config that we read, as UTF-8: jsonargparse would read it as the locale says."""
 
     def __call__(self, parser: ArgumentParser, cfg: Any, values: str, option_string: str | None = None) -> None:
-        """Hands on what it holds, spelt in ASCII."""
-        self.apply_config(parser, cfg, self.dest, yaml.safe_dump(read_yaml(values)))
+        """Hands on what it holds, spelt in ASCII; `ready_to_train` has checked it."""
+        self.apply_config(parser, cfg, self.dest, yaml.safe_dump(parse_yaml(read_text(Path(values), MOST_YAML))))
 
 
-def make_parser() -> tuple[ArgumentParser, dict[str, set[str]]]:
-    """The parser, and the options of every command."""
+def make_parser(family: str = FIRST_FAMILY) -> tuple[ArgumentParser, dict[str, set[str]]]:
+    """The parser, and the options of every command; those of `train` are for models of one family."""
     style = {"exit_on_error": False, "print_config": None, "formatter_class": Formatter}
     parser = ArgumentParser(prog="stochvid", description=descriptions.DESCRIPTION, **style)
     parser.add_argument(
         "--version", action="version", version=f"stochvid {version('stochvid')}", help="print the version and exit"
     )
     commands = parser.add_subcommands(dest="cmd", metavar="COMMAND")
-    makers = (_demo_parser, _prepare_parser, _train_parser, _predict_parser, _evaluate_parser, _compare_parser)
-    makers += (_uncertainty_parser, _surprise_parser, _app_parser, _import_parser, _export_parser, _card_parser)
-    parts = {make.__name__.split("_")[1]: make(style) for make in makers}
-    for name, part in parts.items():
+    makers = (_demo_parser, _prepare_parser, _predict_parser, _evaluate_parser, _compare_parser, _uncertainty_parser)
+    makers += (_surprise_parser, _app_parser, _import_parser, _export_parser, _card_parser)
+    parts = {make.__name__.split("_")[1]: make(style) for make in makers} | {"train": _train_parser(style, family)}
+    for name in COMMANDS:
+        part = parts[name]
         commands.add_subcommand(name, part, help=part.description.splitlines()[0])
         if name != "train":
             part.formatter_class = PlainFormatter
@@ -101,7 +110,7 @@ def _prepare_parser(style: dict) -> ArgumentParser:
     return parser
 
 
-def _train_parser(style: dict) -> ArgumentParser:
+def _train_parser(style: dict, family: str) -> ArgumentParser:
     parser = ArgumentParser(
         usage="stochvid train [--config NAME | --resume RUN] [--GROUP.FIELD VALUE ...] [--out RUN] [options]",
         description=descriptions.TRAIN,
@@ -116,7 +125,7 @@ def _train_parser(style: dict) -> ArgumentParser:
     )
     parser.add_argument("--init", type=str | None, help="a trained model to start from (fine-tuning)")
     parser.add_argument("--overwrite", action="store_true", help="replace another run in --out")
-    for name, kind in GROUPS.items():
+    for name, kind in group_types(family).items():
         parser.add_class_arguments(kind, name)
         parser._option_string_actions[f"--{name}"].help = SUPPRESS
     return parser

@@ -3,11 +3,12 @@
 from pathlib import Path
 from typing import Literal
 
-from stochvid.config import DataConfig, ModelConfig
+from stochvid.config import DataConfig
 from stochvid.core.errors import InputError
 from stochvid.data.moving_mnist import MovingMNIST
 from stochvid.data.store import INDEX, Store, prepare_command
 from stochvid.data.stored_clips import StoredClips
+from stochvid.model_configs import ModelConfig
 
 VAL_SEED = 1 << 32  # validation clips are the same in every run, whatever its seed
 

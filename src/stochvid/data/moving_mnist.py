@@ -13,10 +13,11 @@ from typing import Literal, NamedTuple, Self
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from stochvid.config import DataConfig, ModelConfig
+from stochvid.config import DataConfig
 from stochvid.core.errors import InputError
 from stochvid.core.philox import Streams, uniform_integers
 from stochvid.data.digits import Split, load_digits, resize_digits
+from stochvid.model_configs import ModelConfig
 
 Variant = Literal["svg2018", "srvp2020"]
 

@@ -12,12 +12,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from stochvid.config import TRAINING, DataConfig, ModelConfig, TrainConfig, config_path, load_config
+from stochvid.config import TRAINING, DataConfig, TrainConfig, config_path, load_config
 from stochvid.core.errors import InputError
 from stochvid.data.moving_mnist import MovingMNIST
 from stochvid.data.places import find_data
 from stochvid.data.store import Store, bounces_at, is_store, prepare_command
 from stochvid.evaluation.protocols import DATA_SETS
+from stochvid.model_configs import ModelConfig
 from stochvid.training.runs import CONFIG, seen_clips
 
 TEST_SEED = 2 << 32  # made clips are the same in every evaluation, and others than those of any training or validation

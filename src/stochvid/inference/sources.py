@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stochvid.config import TRAINING, DataConfig, ModelConfig, load_config
+from stochvid.config import TRAINING, DataConfig, load_config
 from stochvid.core.errors import InputError, alike
 from stochvid.data.moving_mnist import MovingMNIST
 from stochvid.data.places import find_mnist
@@ -18,6 +18,7 @@ from stochvid.media.images import IMAGE_SUFFIXES
 from stochvid.media.times import Timed
 from stochvid.media.values import Limits, Range
 from stochvid.media.video import probe_video
+from stochvid.model_configs import ModelConfig
 
 MOVING_MNIST = "moving-mnist:"
 MADE = 100  # frames of a made clip, unless told otherwise

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from stochvid.config import ModelConfig
 from stochvid.core.errors import InputError
 from stochvid.core.untrusted import shown
 from stochvid.interop.torch_files import Numbers, read_torch_file
 from stochvid.interop.unpickling import Inert, StoredTensor
+from stochvid.model_configs import SVGConfig
 from stochvid.models.pretrained import unusable
 from stochvid.models.svg import SVG
 
@@ -121,7 +121,7 @@ def _tensors(parts: dict[str, Inert], where: str) -> dict[str, StoredTensor]:
 
 def _config(
     opt: dict[str, Any], encoder: str, tensors: dict[str, StoredTensor], learned: bool, where: str
-) -> ModelConfig:
+) -> SVGConfig:
     def option(name: str, default: Any = None) -> Any:
         if name not in opt and default is None:
             raise InputError(f"{where}: its 'opt' has no {name!r}.")
@@ -137,7 +137,7 @@ def _config(
     if type(previous) is not bool:
         raise InputError(f"{where}: last_frame_skip of its 'opt' must be true or false, got {shown(previous)}.")
     try:
-        return ModelConfig(
+        return SVGConfig(
             **{ours: option(theirs) for ours, theirs in OPTIONS.items()},
             prior_layers=option("prior_rnn_layers", 1),
             backbone=backbone,

@@ -7,7 +7,8 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from stochvid.config import ModelConfig, TrainConfig
+from stochvid.config import TrainConfig
+from stochvid.model_configs import ModelConfig
 
 PAPER = "https://arxiv.org/abs/1802.07687"
 TASK = "video-to-video"

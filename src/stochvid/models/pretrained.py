@@ -11,10 +11,11 @@ from huggingface_hub import ModelCard, PyTorchModelHubMixin, snapshot_download
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from stochvid.config import CLIPS, TRAINING, ModelConfig, from_dict, shipped_models
+from stochvid.config import CLIPS, TRAINING, model_from_dict, shipped_models
 from stochvid.core.errors import InputError, alike
 from stochvid.core.files import replacing, writable_folder
 from stochvid.core.untrusted import MOST_JSON, parse_yaml, read_json, read_text, shown
+from stochvid.model_configs import ModelConfig
 from stochvid.models.card import PAPER, TAGS, TASK, model_card
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
@@ -174,7 +175,7 @@ def _read_config(path: Path) -> ModelConfig:
         values = read_json(path)
     except (OSError, ValueError) as error:
         raise InputError(f"{str(path)!r} is not valid JSON: {error!s:.200}.") from None
-    return from_dict(ModelConfig, values, repr(str(path)))
+    return model_from_dict(values, repr(str(path)))
 
 
 def _read_weights(path: Path, expected: dict) -> dict:

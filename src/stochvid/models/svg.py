@@ -15,9 +15,9 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from stochvid.config import ModelConfig
 from stochvid.core.errors import InputError
 from stochvid.core.memory import rollout_bytes
+from stochvid.model_configs import SVGConfig
 from stochvid.models.backbones import BACKBONES, init_weights
 from stochvid.models.compiling import compiled
 from stochvid.models.folding import fold_batch_norm, keep_batch_statistics
@@ -41,7 +41,7 @@ class SVG(nn.Module, Pretrained):
     frozen = False  # whether this is a copy `for_inference`
     batchwise = False  # whether that takes the batch-norm statistics of the batch
 
-    def __init__(self, config: ModelConfig):
+    def __init__(self, config: SVGConfig):
         super().__init__()
         self.config, self.documents = config, {}
         c = config

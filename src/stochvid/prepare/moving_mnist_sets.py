@@ -7,12 +7,13 @@ from typing import Literal
 
 import numpy as np
 
-from stochvid.config import IMAGE_SIZES, DataConfig, ModelConfig
+from stochvid.config import DataConfig
 from stochvid.core.errors import InputError
 from stochvid.core.files import replacing_folder
 from stochvid.data.digits import Split, load_digits
 from stochvid.data.moving_mnist import MovingMNIST, Variant, draw_digits, move_srvp2020
 from stochvid.data.store import Store, is_prepared
+from stochvid.model_configs import IMAGE_SIZES, SVGConfig
 from stochvid.prepare.store_writer import StoreWriter
 
 # SHA-256 of the published arrays `sequences`, uint8 (T, 5000, 64, 64), and their lengths, by whether they are
@@ -96,7 +97,7 @@ def prepare_moving_mnist(
             mnist=mnist,
             num_digits=num_digits or 2,
         )
-        model = ModelConfig(image_size=size or SIZE, channels=channels or 1)
+        model = SVGConfig(image_size=size or SIZE, channels=channels or 1)
         size, channels, clips, length, seed = model.image_size, model.channels, clips or 1_000, length or 25, seed or 0
         source = _made(MovingMNIST.from_config(data, model, split, length, seed), clips)
         plan |= {"digits": data.digits, "num_digits": data.num_digits, "size": size, "channels": channels}

@@ -14,7 +14,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from stochvid.config import IMAGE_SIZES
 from stochvid.core.errors import InputError, alike, nearest
 from stochvid.core.progress import Progress
 from stochvid.data.splits import SPLITS, SplitRule
@@ -25,6 +24,7 @@ from stochvid.media.clip import KEYED
 from stochvid.media.images import COLOURS
 from stochvid.media.times import rate_for_all, shown_rate
 from stochvid.media.values import Range, check_range
+from stochvid.model_configs import IMAGE_SIZES
 from stochvid.prepare.arrays import Arrays
 from stochvid.prepare.bair import BAIR
 from stochvid.prepare.kth import ACTIONS, KTH, SRVP_TEST

@@ -1,0 +1,139 @@
+"""What a model is, as one dataclass for each family. Nothing here imports torch.
+
+A family is a subclass of `ModelConfig` that names the class of its models. `config.json`, beside a model's weights,
+holds the fields of one; where it names no family, it is from before there were several: `svg`.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from importlib import import_module
+from typing import ClassVar, Literal
+
+from stochvid.config_checks import bounded, check_fields, require
+
+IMAGE_SIZES = (32, 64, 128, 256)
+FIRST_FAMILY = "svg"  # that of a config which names none
+
+# A config from elsewhere shall not ask for a model that no memory holds.
+WIDTH = {"least": 1, "most": 4096}
+LAYERS = {"least": 1, "most": 64}
+
+
+@dataclass
+class ModelConfig(ABC):
+    """What all families share: build that of one, such as `SVGConfig`.
+
+    Args:
+        family: of the model.
+        image_size: height and width of the frames in pixels, a power of two from 32 to 256.
+        channels: image channels (1 grey, 3 RGB).
+        context: frames K that the model is given.
+        horizon: future frames that it is trained to predict.
+    """
+
+    families: ClassVar[dict[str, type["ModelConfig"]]] = {}
+    home: ClassVar[str]
+
+    family: str = ""
+    image_size: int = bounded(64, one_of=IMAGE_SIZES)
+    channels: int = bounded(1, **WIDTH)
+    context: int = bounded(5, least=1)
+    horizon: int = bounded(10, least=1)
+
+    def __init_subclass__(cls, home: str) -> None:
+        """Makes a family known.
+
+        Args:
+            home: module and class of its models, as in `stochvid.models.svg:SVG`.
+        """
+        cls.home = home
+        ModelConfig.families[cls.family] = cls
+
+    def __post_init__(self) -> None:
+        check_fields(self, "model")
+        least = self.least_context
+        require(self.context >= least, "model.context", self.context, f"at least {least} with these settings")
+
+    @property
+    def frames(self) -> int:
+        """Frames of a training clip: context + horizon."""
+        return self.context + self.horizon
+
+    @property
+    def least_context(self) -> int:
+        """The fewest frames that a model can be given."""
+        return 1
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """Shape of the latents of a step; () for a deterministic model."""
+        return ()
+
+    @property
+    @abstractmethod
+    def kind(self) -> str:
+        """What kind of model it is, for tables and cards."""
+
+    @classmethod
+    def model_class(cls) -> type:
+        """The class of the family's models. Loads torch."""
+        module, _, name = cls.home.partition(":")
+        return getattr(import_module(module), name)
+
+
+@dataclass
+class SVGConfig(ModelConfig, home="stochvid.models.svg:SVG"):
+    """An SVG model (Denton & Fergus 2018), and how it was trained to be used.
+
+    Args:
+        family: svg.
+        image_size: height and width of the frames in pixels, a power of two from 32 to 256.
+        channels: image channels (1 grey, 3 RGB).
+        context: frames K that the model is given.
+        horizon: future frames that it is trained to predict.
+        backbone: encoder and decoder family.
+        base_channels: channels of the first convolution stage (64 in the paper).
+        g_dim: size G of the frame features.
+        z_dim: size Z of the latent (unused when prior is none).
+        rnn_size: width of all LSTMs.
+        predictor_layers: LSTM layers of the frame predictor.
+        posterior_layers: LSTM layers of the posterior.
+        prior_layers: LSTM layers of the learned prior.
+        prior: learned (SVG-LP), fixed (SVG-FP, N(0, I)), or none (the deterministic baseline, no latent).
+        future_skip: whose encoder skips the future uses: last = the last context frame (the paper), second_last = the
+            frame before it (the authors' code), previous = always the frame before, generated ones included.
+        context_latent: latents during the context come from the posterior: a sample (LP) or its mean (FP).
+        batch_statistics: whether the code that these weights come from draws futures with the batch-norm statistics of
+            the batch (SVG-LP of 2018, imported); --batch-statistics does likewise.
+        beta: weight β of the KL term.
+    """
+
+    family: Literal["svg"] = "svg"
+    backbone: Literal["dcgan", "vgg"] = "dcgan"
+    base_channels: int = bounded(64, **WIDTH)
+    g_dim: int = bounded(128, **WIDTH)
+    z_dim: int = bounded(10, **WIDTH)
+    rnn_size: int = bounded(256, **WIDTH)
+    predictor_layers: int = bounded(2, **LAYERS)
+    posterior_layers: int = bounded(1, **LAYERS)
+    prior_layers: int = bounded(1, **LAYERS)
+    prior: Literal["learned", "fixed", "none"] = "learned"
+    future_skip: Literal["last", "second_last", "previous"] = "last"
+    context_latent: Literal["sample", "mean"] = "sample"
+    batch_statistics: bool = False
+    beta: float = bounded(1e-4, least=0)
+
+    @property
+    def least_context(self) -> int:
+        """Two where the future takes the skips of the last frame but one."""
+        return 2 if self.future_skip == "second_last" else 1
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """(Z,), or () for the deterministic baseline."""
+        return () if self.prior == "none" else (self.z_dim,)
+
+    @property
+    def kind(self) -> str:
+        """As the paper calls it."""
+        return {"learned": "SVG-LP", "fixed": "SVG-FP", "none": "SVG without latents"}[self.prior]
