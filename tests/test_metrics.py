@@ -11,8 +11,8 @@ from conftest import MNIST, needs_mnist
 from stochvid import InputError, MovingMNIST
 from stochvid.data.digits import load_digits, resize_digits
 from stochvid.evaluation.metrics.frames import mse, psnr, ssim
+from stochvid.evaluation.metrics.pooling import interval, reliability_index
 from stochvid.evaluation.metrics.samples import crps, diversity, gradient_energy, ranks
-from stochvid.evaluation.results import interval, reliability_index
 
 SKIMAGE = {
     "uniform": {"win_size": 7},

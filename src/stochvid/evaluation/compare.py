@@ -9,8 +9,9 @@ import numpy as np
 
 from stochvid.core.errors import InputError
 from stochvid.core.files import check_free, replacing_folder
-from stochvid.evaluation.protocols import METRICS
-from stochvid.evaluation.results import KINDS, interval, read_results
+from stochvid.evaluation.metrics.pooling import interval
+from stochvid.evaluation.metrics.registry import of_kind
+from stochvid.evaluation.results import WHICH, numbered, read_results, result_of
 from stochvid.evaluation.tables import comparison_table
 from stochvid.media.plots import plot_curves
 
@@ -32,7 +33,7 @@ def compare(runs: Sequence[str | Path], out: str | Path, *, overwrite: bool = Fa
     check_free(out, TABLE, overwrite)
     results = [read_results(run) for run in runs]
     for run, result in zip(runs, results, strict=True):
-        if not result["metrics"]:
+        if not numbered([result], "frame"):
             raise InputError(f"results {str(run)!r} hold no scores: every sample had NaN or infinity.")
         _check_alike(runs[0], results[0], run, result)
     _name_apart(results)
@@ -80,7 +81,7 @@ def _name_apart(results: Sequence[dict[str, Any]]) -> None:
 def _paired(a: dict[str, Any], b: dict[str, Any]) -> dict[str, dict[str, float]]:
     """Mean difference b − a over the clips that both have scored, and half its 95 % interval, of each metric."""
     differences = {}
-    for name in METRICS:
+    for name in (metric.name for metric in of_kind("frame")):
         pairs = [
             (one[name]["best"], two[name]["best"])
             for one, two in zip(a["clips"], b["clips"], strict=True)
@@ -95,20 +96,16 @@ def _paired(a: dict[str, Any], b: dict[str, Any]) -> dict[str, dict[str, float]]
 def _write_table(
     path: Path, results: Sequence[dict[str, Any]], differences: Sequence[dict[str, dict[str, float]]]
 ) -> None:
-    names = [name for name in METRICS if any(name in result["metrics"] for result in results)]
     rows = []
     for result, difference in zip(results, differences, strict=True):
         row: dict[str, Any] = {"name": result["name"]}
-        for name in names:
-            for kind in KINDS:
-                value = result["metrics"].get(name, {}).get(kind, {})
-                row |= {f"{name}_{kind}": value.get("mean"), f"{name}_{kind}_ci95": value.get("ci95")}
-            value = difference.get(name, {})
-            row |= {f"{name}_best_minus_first": value.get("mean"), f"{name}_best_minus_first_ci95": value.get("ci95")}
-        for name in ("diversity", "mse", "sharpness", "crps"):
-            value = result["samples"][name]
-            row |= {name: value["mean"], f"{name}_ci95": value["ci95"]}
-        row["fvd"] = (result.get("fvd") or {}).get("value")
+        for metric in numbered(results, "frame"):
+            for which in WHICH:
+                row |= _columns(f"{metric.name}_{which}", result_of(result, metric).get(which, {}))
+            row |= _columns(f"{metric.name}_best_minus_first", difference.get(metric.name, {}))
+        for metric in numbered(results, "average", "samples"):
+            row |= _columns(metric.name, result_of(result, metric))
+        row |= {metric.name: result_of(result, metric).get("value") for metric in of_kind("clips")}
         rows.append(row)
     with open(path, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:  # names are any bytes
         writer = csv.DictWriter(file, rows[0])
@@ -116,3 +113,7 @@ def _write_table(
         writer.writerows(
             {key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()} for row in rows
         )
+
+
+def _columns(name: str, value: dict[str, float]) -> dict[str, float | None]:
+    return {name: value.get("mean"), f"{name}_ci95": value.get("ci95")}

@@ -15,12 +15,10 @@ from stochvid.core.team import Team
 from stochvid.evaluation.clips import Found, TestClips, find_clips_for, find_test_clips
 from stochvid.evaluation.forecasters import Baseline, Forecaster, Model, Predictions
 from stochvid.evaluation.journal import Journal
-from stochvid.evaluation.metrics.fvd import I3D
-from stochvid.evaluation.metrics.lpips import LPIPS
 from stochvid.evaluation.protocols import BASELINES, CLIPS, PUBLISHED_CLIPS, SAMPLES, Protocol, Task, find_protocol
 from stochvid.evaluation.results import CURVES, RESULTS, read_results, write_curves, write_results
 from stochvid.evaluation.run import Evaluation
-from stochvid.evaluation.scores import ENSEMBLE, ClipScores, Judges
+from stochvid.evaluation.scores import ENSEMBLE, ClipScores, Scorer
 from stochvid.evaluation.tables import evaluation_table
 from stochvid.media.plots import plot_curves
 from stochvid.models.pretrained import find_model
@@ -110,17 +108,13 @@ def evaluate(
         fix = count - 1 if count > 1 else "2 or more"
         raise InputError(f"--clips {count} leaves one clip alone, which has no batch statistics. Use {fix}.")
     samples = _samples(forecaster, samples)
-    judges = Judges(
-        rules,
-        LPIPS.from_folder(lpips_weights).to(place) if lpips_weights else None,
-        I3D(fvd_weights, place) if fvd_weights else None,
-    )
+    scorer = Scorer.load(rules, {"lpips": lpips_weights, "fvd": fvd_weights}, place)
     forecaster.name = name or forecaster.name
-    _check_judges(judges, test, task, place)
+    _check_frames(scorer, test, task, place)
     chunk = _chunk(forecaster, test, task, samples, memory, place)
     departures = _departures(rules, test, task, count, samples)
     evaluation = Evaluation(
-        forecaster, test, judges, task, count, samples, seed, place, chunk, departures
+        forecaster, test, scorer, task, count, samples, seed, place, chunk, departures
     )  # fmt: skip
     if resume and not overwrite and (done := _done(Path(out), evaluation.identity())):
         print(f"{out} is done already.\n\n{evaluation_table(done)}")
@@ -240,11 +234,11 @@ def _samples(forecaster: Forecaster, samples: int | None) -> int:
     return held if samples is None else samples
 
 
-def _check_judges(judges: Judges, test: TestClips, task: Task, device: torch.device) -> None:
-    """Tries what scores on a single clip, so that frames that it cannot take are found before anything is drawn."""
+def _check_frames(scorer: Scorer, test: TestClips, task: Task, device: torch.device) -> None:
+    """Scores a single clip, so that frames that a metric cannot take are found before anything is drawn."""
     frames = torch.from_numpy(test.read([0])["frames"][0, : task.context + task.horizon]).to(device)
     known, truth = frames[: task.context], frames[task.context :]
-    ClipScores(judges, known, truth, 0).add(truth[None].float() / 255)
+    ClipScores(scorer, known, truth, 0).add(truth[None].float() / 255)
 
 
 def _chunk(

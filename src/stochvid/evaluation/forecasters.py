@@ -21,7 +21,7 @@ from stochvid.models.svg import SVG
 from stochvid.training.runs import folder_name
 
 BATCH = 100  # clips whose batch-norm statistics are taken together: the batch of the published code
-STRAY = 0.5  # values may stray so far from [0, 1] and are clipped; farther, they are on another scale
+MARGIN = 0.5  # values so little outside [0, 1] are clipped; farther, they are on another scale
 
 
 class Forecaster(ABC):
@@ -32,7 +32,7 @@ class Forecaster(ABC):
         about: its identity, for the record.
         stochastic: whether its samples differ; if not, one is drawn.
         precision: in which it computes.
-        strays: how many values were outside [0, 1] so far, and clipped.
+        clipped: how many values were outside [0, 1] so far, and clipped.
         together: how many clips have to be drawn together; None: as many as is convenient.
     """
 
@@ -40,7 +40,7 @@ class Forecaster(ABC):
     about: dict[str, Any]
     stochastic: bool = True
     precision: str = "fp32"
-    strays: int = 0
+    clipped: int = 0
     together: int | None = None
 
     @abstractmethod
@@ -157,12 +157,12 @@ class Predictions(Forecaster):
             frames = torch.from_numpy(array).to(context.device).float() / 255
         else:
             finite = array[np.isfinite(array)]
-            if len(finite) and (finite.min() < -STRAY or finite.max() > 1 + STRAY):
+            if len(finite) and (finite.min() < -MARGIN or finite.max() > 1 + MARGIN):
                 raise InputError(
                     f"predictions {str(self.path)!r} have float values from {finite.min():.3g} to {finite.max():.3g}; "
                     "expected [0, 1]. Scale them, or save uint8."
                 )
-            self.strays += int(((finite < 0) | (finite > 1)).sum())
+            self.clipped += int(((finite < 0) | (finite > 1)).sum())
             frames = torch.from_numpy(array.astype(np.float32)).to(context.device)
             frames = frames.clamp(0, 1).where(frames.isfinite(), torch.nan)
         return frames.permute(0, 1, 2, 5, 3, 4).contiguous()

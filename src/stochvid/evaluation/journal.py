@@ -10,7 +10,8 @@ from filelock import FileLock, Timeout
 from stochvid.core.errors import InputError
 from stochvid.core.files import check_free, replacing, writable_folder
 from stochvid.core.untrusted import MOST_RECORDS, parse_json, read_json, read_text
-from stochvid.evaluation.results import RESULTS, summarise
+from stochvid.evaluation.protocols import SHOWN_BY
+from stochvid.evaluation.results import RESULTS, is_scored, summarise
 
 WORK = ".evaluating"  # ends the name of the folder in which an evaluation is kept until it is whole
 
@@ -117,9 +118,8 @@ class Journal:
             began, chunk = self._about["identity"], self._about.get("chunk", 1)
             if type(chunk) is not int or chunk < 1:
                 raise ValueError(f"chunk is {chunk!r}")
-            kinds = {frozenset(record) for record in self.records if "psnr" in record}
-            if len(kinds) > 1 or not all(map(_is_whole, self.records)):
-                raise ValueError("its records are not alike")
+            if not all(map(_is_whole, self.records)):
+                raise ValueError("a clip's record is not whole")
             summarise(self.records)  # what cannot be summed up now would fail after hours
         except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
             if self._overwrite:
@@ -137,9 +137,11 @@ class Journal:
 
 def _is_whole(record: dict[str, Any]) -> bool:
     """Whether a clip's record has values of the right kinds where `summarise` does not look at them."""
-    metrics = [value for value in record.values() if isinstance(value, dict) and "best" in value]
-    numbers = [metric[f"{kind}_sample"] for metric in metrics for kind in ("best", "worst")]
+    metrics = {name: value for name, value in record.items() if isinstance(value, dict) and "best" in value}
+    numbers = [metric[f"{which}_sample"] for metric in metrics.values() for which in ("best", "worst")]
     numbers += [record.get("clipped", 0), *record["not_finite"]]
+    if is_scored(record) and SHOWN_BY not in metrics:
+        return False
     return type(record["digest"]) is str and all(type(number) is int and number >= 0 for number in numbers)
 
 

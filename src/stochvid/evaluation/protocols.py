@@ -68,9 +68,8 @@ BASELINES = ("copy-last", "mean-of-context")  # what can be tested without any t
 
 DATA_SETS = {"smmnist": "Stochastic Moving MNIST", "kth": "KTH", "bair": "BAIR robot pushing"}
 
-METRICS = {"psnr": "PSNR (dB)", "ssim": "SSIM", "lpips": "LPIPS"}  # of which the best sample is taken
+SHOWN_BY = "ssim"  # the metric by which the clip and the samples of best.gif are chosen
 PUBLISHED_CLIPS = {"smmnist": 5000, "kth": 1000, "bair": 256}  # of the test sets that the numbers below are of
-HIGHER_IS_BETTER = {"psnr": True, "ssim": True, "lpips": False, "fvd": False}
 
 # Akan et al. (SLAMP), ICCV 2021, tables 4 to 6: best of 100 samples by the protocol srvp2020, mean over the test set
 PUBLISHED: dict[str, dict[str, dict[str, dict[str, float]]]] = {

@@ -13,83 +13,88 @@ import numpy as np
 
 from stochvid.core.errors import InputError
 from stochvid.core.untrusted import MOST_RECORDS, read_json, shown
-from stochvid.evaluation.protocols import METRICS
+from stochvid.evaluation.metrics.pooling import mean
+from stochvid.evaluation.metrics.registry import METRICS, Kind, Metric, of_kind
 
 FORMAT, VERSION = "stochvid evaluation", 1
 RESULTS, CURVES = "results.json", "curves.csv"
-KINDS = ("best", "mean", "worst")
+WHICH = ("best", "mean", "worst")
 LONGEST = 5_000  # letters of a name: paths have up to 4,096
 MOST_COUNTED, LARGEST = 1 << 40, 1e100  # of clips, frames and samples; of any metric: its square is a number still
 
 
-def interval(values: np.ndarray) -> float:
-    """Half the 95 % interval of the mean of N values, 1.96 s / √N, along the first axis; NaN of a single one."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return 1.96 * values.std(axis=0, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else values[0] * np.nan
-
-
-def reliability_index(histogram: np.ndarray) -> float:
-    """How far a rank histogram is from flat: Σ_k |f_k − 1 / n| of its n frequencies (Delle Monache et al. 2006).
-
-    0 is flat; 2 − 2 / n, the most, if all is in one rank.
-    """
-    total = histogram.sum()
-    return float(np.abs(histogram / total - 1 / len(histogram)).sum()) if total else 0.0
-
-
 def summarise(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The metrics, curves, sample statistics and per-clip values of clips' records (`ClipScores.record`)."""
-    scored = [record for record in records if "psnr" in record]
+    scored = [record for record in records if is_scored(record)]
     if not scored:
         return {"metrics": {}, "curves": {}, "samples": {}, "not_finite": _not_finite(records), "clips": []}
-    names = [name for name in METRICS if name in scored[0]]
+    kept = set.intersection(*map(set, scored))  # records of an earlier version may lack a metric
+    present = [metric for metric in METRICS.values() if kept.issuperset(metric.kept)]
+    names = [metric.name for metric in of_kind("frame", among=present)]
     metrics, curves = {}, {}
     for name in names:
         metrics[name], curves[name] = {}, {}
-        for kind in KINDS:
-            values = np.array([record[name][kind] for record in scored])  # (N, T)
-            metrics[name][kind] = _mean(values.mean(1))
-            curves[name][kind] = _mean(values)
-    statistics = {}
-    for name in ("mse", "diversity", "crps"):
-        values = np.array([record[name] for record in scored])
-        statistics[name] = _mean(values.mean(1)) | {"curve": _mean(values)}
-    made, true = (np.array([record[name] for record in scored]) for name in ("gradient", "true_gradient"))
-    statistics["sharpness"] = _ratio(made.mean(1), true.mean(1)) | {"curve": _ratio(made, true)}
-    most = max(len(record["ranks"]) for record in scored)  # clips that lack a sample have fewer ranks
-    statistics["equal_frames"] = float(np.mean([record["equal"] for record in scored]))
-    histogram = np.sum([record["ranks"] for record in scored if len(record["ranks"]) == most], axis=0)
-    statistics["rank_histogram"] = {
-        "counts": histogram.tolist(),
-        "reliability_index": reliability_index(histogram),
-        "pixels_all_alike": int(sum(record["alike"] for record in scored)),
+        for which in WHICH:
+            values = np.array([record[name][which] for record in scored])  # (N, T)
+            metrics[name][which], curves[name][which] = mean(values.mean(1)), mean(values)
+    statistics = {
+        metric.name: metric.pool(*([record[part] for record in scored] for part in metric.kept))
+        for metric in of_kind("average", "samples", among=present)
     }
-    clips = [
-        {"clip": number}
-        | {
-            name: {kind: float(np.mean(record[name][kind])) for kind in KINDS}
-            | {f"{kind}_sample": record[name][f"{kind}_sample"] for kind in ("best", "worst")}
-            for name in names
-            if name in record
-        }
-        for number, record in enumerate(records)
-    ]
     return {
         "metrics": metrics,
         "curves": curves,
-        "samples": statistics,
+        "samples": statistics | {"equal_frames": float(np.mean([record["equal"] for record in scored]))},
         "not_finite": _not_finite(records),
-        "clips": clips,
+        "clips": [{"clip": number} | _clip(record, names) for number, record in enumerate(records)],
+    }
+
+
+def summarise_videos(records: Sequence[dict[str, Any]], metric: Metric, frames: int) -> dict[str, Any]:
+    """The result of a metric of kind clips, and how many clips of so many frames it rests on."""
+    features = [record[metric.name] for record in records if metric.name in record]
+    pooled = metric.pool([f["truth"] for f in features], [f["prediction"] for f in features])
+    return {"clips": len(features), "frames": frames} | pooled
+
+
+def result_of(results: dict[str, Any], metric: Metric) -> dict[str, Any]:
+    """What results say of a metric; nothing if they do not have it."""
+    place = {"frame": results["metrics"], "clips": results}.get(metric.kind, results["samples"])
+    return place.get(metric.name) or {}
+
+
+def numbered(runs: Sequence[dict[str, Any]], *kinds: Kind) -> list[Metric]:
+    """Metrics of these kinds of which any run has a number."""
+    number = {"frame": "best", "clips": "value"}
+    return [
+        metric
+        for metric in of_kind(*kinds)
+        if any(number.get(metric.kind, "mean") in result_of(run, metric) for run in runs)
+    ]
+
+
+def is_scored(record: dict[str, Any]) -> bool:
+    """Whether any sample of a clip was finite."""
+    return "equal" in record
+
+
+def _clip(record: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """A clip's values of metrics of kind frame, and its best and worst samples."""
+    return {
+        name: {which: float(np.mean(record[name][which])) for which in WHICH}
+        | {f"{which}_sample": record[name][f"{which}_sample"] for which in ("best", "worst")}
+        for name in names
+        if name in record
     }
 
 
 def write_curves(path: Path, results: dict[str, Any]) -> None:
     """The curves as CSV, a row for each predicted frame, counted from 1 with the context."""
     columns: dict[str, list[float]] = {}
-    for name, kinds in results["curves"].items():
-        for kind in KINDS:
-            columns[f"{name}_{kind}"] = kinds[kind]["mean"]
-            columns[f"{name}_{kind}_ci95"] = kinds[kind]["ci95"]
+    for name, values in results["curves"].items():
+        for which in WHICH:
+            columns[f"{name}_{which}"] = values[which]["mean"]
+            columns[f"{name}_{which}_ci95"] = values[which]["ci95"]
     for name, statistic in results["samples"].items():
         if isinstance(statistic, dict) and "curve" in statistic:
             columns[name] = statistic["curve"]["mean"]
@@ -151,24 +156,28 @@ def _check_whole(results: dict[str, Any]) -> None:
         raise ValueError("names or counts are of the wrong kind")
     if not all(0 <= count <= MOST_COUNTED for count in counts) or max(map(len, texts)) > LONGEST:
         raise ValueError("a count or a name is out of range")
-    if len(results["clips"]) != setting["clips"] or not results["weights"].keys() >= {"lpips", "fvd"}:
+    if not isinstance(results["weights"], dict):
+        raise ValueError("weights are of the wrong kind")
+    if len(results["clips"]) != setting["clips"]:
         raise ValueError(f"{len(results['clips'])} clips are not the {setting['clips']} of the setting")
     numbers: list[Any] = []
-    for name, kinds in results["metrics"].items():
-        for kind in KINDS:
-            curve = results["curves"][name][kind]
+    for name, values in results["metrics"].items():
+        for which in WHICH:
+            curve = results["curves"][name][which]
             if {len(curve["mean"]), len(curve["ci95"])} != {setting["horizon"]}:
                 raise ValueError(f"the curve of {name} has not {setting['horizon']} steps")
-            numbers += [kinds[kind]["mean"], kinds[kind]["ci95"], *curve["mean"], *curve["ci95"]]
+            numbers += [values[which]["mean"], values[which]["ci95"], *curve["mean"], *curve["ci95"]]
     if results["metrics"]:
-        for name in ("diversity", "mse", "sharpness", "crps"):
-            numbers += [results["samples"][name]["mean"], results["samples"][name]["ci95"]]
+        for statistic in (result_of(results, metric) for metric in of_kind("average", "samples")):
+            numbers += [statistic.get("mean"), statistic.get("ci95")]
+            numbers += [value for value in statistic.values() if not isinstance(value, list | dict)]
+        numbers.append(results["samples"]["equal_frames"])
         bests = [clip[name]["best"] for clip in results["clips"] for name in results["metrics"] if name in clip]
         if None in bests:
             raise ValueError("a clip has no score")
         numbers += bests
-    if results.get("fvd"):
-        numbers.append(results["fvd"]["value"])
+    videos = [result_of(results, metric) for metric in of_kind("clips")]
+    numbers += [result[part] for result in videos if result for part in ("value", "clips", "frames")]
     if not {type(number) for number in numbers} <= {float, int, type(None)}:
         raise ValueError("a number is none")
     if not all(number is None or -LARGEST < number < LARGEST for number in numbers):
@@ -179,28 +188,10 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no number")
 
 
-def _mean(values: np.ndarray) -> dict[str, Any]:
-    """Mean over the first axis and half its 95 % interval, null where there is none."""
-    return {"mean": _plain(values.mean(axis=0)), "ci95": _plain(interval(values))}
-
-
-def _ratio(a: np.ndarray, b: np.ndarray) -> dict[str, Any]:
-    """Ratio of the means of a and b over the first axis, with a linearised 95 % interval."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        ratio = a.mean(axis=0) / b.mean(axis=0)
-        return {"mean": _plain(ratio), "ci95": _plain(interval((a - ratio * b) / b.mean(axis=0)))}
-
-
-def _plain(values: np.ndarray | float) -> Any:
-    """Floats for JSON, null for what is not finite."""
-    values = np.asarray(values, dtype=np.float64)
-    return np.where(np.isfinite(values), values, None).tolist()
-
-
 def _not_finite(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     clips = [number for number, record in enumerate(records) if record["not_finite"]]
     return {
         "samples": sum(len(record["not_finite"]) for record in records),
         "clips": clips,
-        "clips_left_out": [number for number, record in enumerate(records) if "psnr" not in record],
+        "clips_left_out": [number for number, record in enumerate(records) if not is_scored(record)],
     }

@@ -9,7 +9,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,10 +18,10 @@ from stochvid.core.team import Team
 from stochvid.evaluation.clips import TestClips, digest, digest_of
 from stochvid.evaluation.forecasters import Forecaster
 from stochvid.evaluation.journal import Journal
-from stochvid.evaluation.metrics.fvd import LEAST_CLIPS, frechet_distance
-from stochvid.evaluation.protocols import Task
-from stochvid.evaluation.results import FORMAT, VERSION, summarise
-from stochvid.evaluation.scores import ClipScores, Judges
+from stochvid.evaluation.metrics.registry import METRICS, of_kind
+from stochvid.evaluation.protocols import SHOWN_BY, Task
+from stochvid.evaluation.results import FORMAT, VERSION, summarise, summarise_videos
+from stochvid.evaluation.scores import ClipScores, Scorer
 from stochvid.media.pictures import FuturesPicture
 
 RANDOM_SHOWN = 3  # random samples in best.gif
@@ -35,7 +34,7 @@ class Evaluation:
     Attributes:
         forecaster: what is tested.
         clips: what it is tested on.
-        judges: what scores it.
+        scorer: what scores it.
         task: frames to give and to predict.
         count: of the clips.
         samples: of each clip, as asked for.
@@ -47,7 +46,7 @@ class Evaluation:
 
     forecaster: Forecaster
     clips: TestClips
-    judges: Judges
+    scorer: Scorer
     task: Task
     count: int
     samples: int
@@ -59,7 +58,7 @@ class Evaluation:
     def __str__(self) -> str:
         drawn = f"{self.samples} samples" if self.forecaster.stochastic else "1 sample (it draws nothing)"
         return (
-            f"{self.forecaster.name} on {self.clips}\n{self.judges.protocol.name}: {self.count:,} clips, "
+            f"{self.forecaster.name} on {self.clips}\n{self.scorer.protocol.name}: {self.count:,} clips, "
             f"{self.task.context} → {self.task.horizon} frames, {drawn}, {self.chunk:,} at once, on {self.device} in "
             f"{self.forecaster.precision}"
         )
@@ -73,15 +72,12 @@ class Evaluation:
         """Everything that the numbers depend on, but for rounding."""
         return {
             "name": self.forecaster.name,
-            "protocol": dataclasses.asdict(self.judges.protocol),
+            "protocol": dataclasses.asdict(self.scorer.protocol),
             "model": self.forecaster.about,
             "data": self.clips.about,
             "setting": dataclasses.asdict(self.task) | {"clips": self.count, "samples": self.samples},
             "sampling": {"seed": self.seed, "drawn": self.drawn, "precision": self.forecaster.precision},
-            "weights": {
-                "lpips": self.judges.lpips.identity if self.judges.lpips else None,
-                "fvd": self.judges.i3d.identity if self.judges.i3d else None,
-            },
+            "weights": self.scorer.identities(),
         }
 
     def run(self, journal: Journal, team: Team) -> int:
@@ -131,18 +127,16 @@ class Evaluation:
         results["departures"] = self.departures
         results |= summarise(records)
         results["not_finite"]["values_clipped"] = sum(record.get("clipped", 0) for record in records)
-        if self.judges.i3d is not None:
-            results["fvd"] = _fvd(records, self.task)
+        frames = self.task.context + self.task.horizon
+        for metric in of_kind("clips", among=self.scorer.metrics):
+            results[metric.name] = summarise_videos(records, metric, frames)
         return results
 
     def draw_best(self, path: Path, results: dict[str, Any]) -> None:
-        """The clip whose best SSIM is the median: its truth, best, worst and random samples, and their mean."""
-        scored = [clip for clip in results["clips"] if "ssim" in clip]
-        clip = sorted(scored, key=lambda clip: clip["ssim"]["best"])[len(scored) // 2]
-        shown = {
-            f"best of {self.drawn}": clip["ssim"]["best_sample"],
-            f"worst of {self.drawn}": clip["ssim"]["worst_sample"],
-        }
+        """The clip whose best sample is the median: its truth, best, worst and random samples, and the mean of all."""
+        scored = [clip for clip in results["clips"] if SHOWN_BY in clip]
+        clip = sorted(scored, key=lambda clip: clip[SHOWN_BY]["best"])[len(scored) // 2]
+        shown = {f"{which} of {self.drawn}": clip[SHOWN_BY][f"{which}_sample"] for which in ("best", "worst")}
         random = Streams(self.seed, "shown samples").at(clip["clip"])
         for number in sorted(random.choice(self.drawn, min(RANDOM_SHOWN, self.drawn), replace=False)):
             shown[f"sample {number + 1}"] = int(number)
@@ -162,7 +156,7 @@ class Evaluation:
         if self.drawn > 1:
             tiles[f"mean of {self.drawn}"] = total / count
         frames = (torch.stack(list(tiles.values())).nan_to_num() * 255).round().to(torch.uint8)
-        title = f"{self.forecaster.name}, clip {clip['clip']} (median SSIM)"
+        title = f"{self.forecaster.name}, clip {clip['clip']} (median {METRICS[SHOWN_BY].label})"
         picture = FuturesPicture(
             context[place].cpu().numpy(), frames.cpu().numpy(), truth[place].cpu().numpy(), title, list(tiles)
         )
@@ -171,14 +165,14 @@ class Evaluation:
     def _score(self, numbers: Sequence[int]) -> Iterator[dict[str, Any]]:
         context, truth = self._read(numbers)
         chosen = [int(Streams(self.seed, "fvd sample").at(n).integers(self.drawn)) for n in numbers]
-        scores = [ClipScores(self.judges, *clip) for clip in zip(context, truth, chosen, strict=True)]
-        strays = self.forecaster.strays
+        scores = [ClipScores(self.scorer, *clip) for clip in zip(context, truth, chosen, strict=True)]
+        before = self.forecaster.clipped
         for _, drawn in self._draw(numbers, context):
             for score, samples in zip(scores, drawn, strict=True):
                 score.add(samples)
         for i, score in enumerate(scores):
             record = {"digest": digest(torch.cat([score.context, score.truth]).cpu().numpy())} | score.record()
-            yield record | {"clipped": self.forecaster.strays - strays if i == 0 else 0}  # of all clips of this draw
+            yield record | {"clipped": self.forecaster.clipped - before if i == 0 else 0}  # of all clips of this draw
 
     def _read(self, numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Context (B, K, C, H, W) and truth (B, T, C, H, W), uint8."""
@@ -192,15 +186,3 @@ class Evaluation:
         for first in range(0, self.drawn, step):
             count = min(step, self.drawn - first)
             yield first, self.forecaster.draw(numbers, context, self.task.horizon, first, count)
-
-
-def _fvd(records: Sequence[dict[str, Any]], task: Task) -> dict[str, Any]:
-    """FVD of one random sample of each clip, context included, and how much it rests on."""
-    features = [record["fvd"] for record in records if "fvd" in record]
-    fvd = {"clips": len(features), "frames": task.context + task.horizon, "value": None}
-    if len(features) > 1:
-        truth, made = (np.array([f[side] for f in features]) for side in ("truth", "prediction"))
-        fvd["value"] = frechet_distance(truth, made)
-    if len(features) < LEAST_CLIPS:
-        fvd["warning"] = f"FVD of {len(features)} clips is far from that of many; use {LEAST_CLIPS} or more."
-    return fvd

@@ -1,86 +1,102 @@
 """Scores of the samples of clips, as they are drawn: only a piece of the samples is ever in memory.
 
-Axes: `B` clips, `S` samples, `T` predicted frames, `C H W` image.
+Axes: `S` samples, `T` predicted frames, `K` context, `C H W` image.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from stochvid.evaluation.metrics.frames import as_float, mse, ssim
-from stochvid.evaluation.metrics.fvd import I3D
-from stochvid.evaluation.metrics.lpips import LPIPS
-from stochvid.evaluation.metrics.samples import crps, diversity, gradient_energy, ranks
-from stochvid.evaluation.protocols import HIGHER_IS_BETTER, METRICS, Protocol
+from stochvid.evaluation.metrics.forecast import Forecast
+from stochvid.evaluation.metrics.frames import as_float
+from stochvid.evaluation.metrics.registry import METRICS, Metric, of_kind
+from stochvid.evaluation.protocols import Protocol
 
-ENSEMBLE = 100  # diversity and calibration look at so many samples, at most, together
-HIGHEST_PSNR = 100.0  # dB; equal frames have infinitely many, which no mean survives
+ENSEMBLE = 100  # metrics of all samples together look at so many, at most
 
 
-@dataclass
-class Judges:
-    """What scores samples.
+@dataclass(frozen=True)
+class Scorer:
+    """What scores samples: the metrics, as a protocol defines them, of which there are networks.
 
     Attributes:
-        protocol: whose metrics.
-        lpips: or None.
-        i3d: for FVD, or None.
+        protocol: whose definitions count.
+        networks: of the metrics that need one, by the metric's name.
     """
 
     protocol: Protocol
-    lpips: LPIPS | None = None
-    i3d: I3D | None = None
+    networks: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, protocol: Protocol, weights: Mapping[str, Any], device: torch.device) -> Self:
+        """Loads the networks of which weights are given.
+
+        Args:
+            protocol: whose definitions count.
+            weights: a file or folder for each metric that needs one, by the metric's name; None: leave it out.
+            device: where they are to run.
+
+        Raises:
+            InputError: weights are missing, broken, or of another network.
+        """
+        loaders = {metric.name: metric.load for metric in METRICS.values() if metric.load}
+        return cls(protocol, {name: loaders[name](path, device) for name, path in weights.items() if path})
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """Those that can be computed."""
+        return [metric for metric in METRICS.values() if metric.load is None or metric.name in self.networks]
+
+    def identities(self) -> dict[str, str | None]:
+        """The identity of the network of each metric that needs one; None: it is left out."""
+        needed = [metric.name for metric in METRICS.values() if metric.load]
+        return {name: self.networks[name].identity if name in self.networks else None for name in needed}
+
+    def selecting(self, metric: Metric) -> Metric:
+        """The metric by which the best sample is chosen for a metric."""
+        return metric if self.protocol.best_by == "each" else METRICS[self.protocol.best_by]
 
 
 class ClipScores:
     """Scores of one clip, sample after sample.
 
     Args:
-        judges: what scores.
+        scorer: what scores.
         context: (K, C, H, W) uint8.
         truth: (T, C, H, W) uint8.
-        fvd_sample: number of the sample whose video FVD looks at.
+        shown: number of the sample that the metrics of kind clips look at.
     """
 
-    def __init__(self, judges: Judges, context: Tensor, truth: Tensor, fvd_sample: int):
-        self.judges, self.context, self.truth, self.fvd_sample = judges, context, truth, fvd_sample
-        self._curves: dict[str, list[Tensor]] = {}  # (S', T) each
+    def __init__(self, scorer: Scorer, context: Tensor, truth: Tensor, shown: int):
+        self.scorer, self.context, self.truth, self.shown = scorer, context, truth, shown
+        self._frames: dict[str, list[Tensor]] = {}  # (S', T) each
         self._ensemble: list[Tensor] = []
-        self._drawn, self._not_finite, self._features = 0, [], None
+        self._drawn, self._not_finite = 0, []
+        self._features: dict[str, dict[str, Any]] = {}
 
     def add(self, samples: Tensor) -> None:
         """Scores the next samples, (S', T, C, H, W) float in [0, 1]."""
         finite = samples.isfinite().flatten(1).all(1)
         self._not_finite += [self._drawn + int(i) for i in torch.nonzero(~finite)]
-        truth, protocol = as_float(self.truth), self.judges.protocol
-        error = mse(samples[None], truth[None])[0]
-        curves = {
-            "psnr": (-10 * torch.log10(error)).clamp(max=HIGHEST_PSNR).mean(-1),
-            "ssim": ssim(
-                samples[None],
-                truth[None],
-                window=protocol.window,
-                sample_covariance=protocol.sample_covariance,
-                data_range=protocol.data_range,
-            )[0].mean(-1),
-            "mse": error.mean(-1),
-            "gradient": gradient_energy(samples),
-            "equal": (error == 0).float().mean(-1),
-        }
-        if self.judges.lpips is not None:
-            curves["lpips"] = self.judges.lpips(samples[None], truth[None])[0]
-        for name, curve in curves.items():
-            self._curves.setdefault(name, []).append(curve.where(finite[:, None], torch.nan).cpu())
+        forecast = self._forecast(samples)
+        values = {"equal": (forecast.squared_error == 0).float().mean(-1)}
+        for metric in self._metrics("frame", "average"):
+            values |= metric.values(forecast)
+        for name, value in values.items():
+            self._frames.setdefault(name, []).append(value.where(finite[:, None], torch.nan).cpu())
         room = ENSEMBLE - sum(map(len, self._ensemble))
         if room > 0:
             self._ensemble.append(samples[finite][:room])
-        place = self.fvd_sample - self._drawn
-        if self.judges.i3d is not None and 0 <= place < len(samples) and finite[place]:
-            made = (samples[place] * 255).round().to(torch.uint8)
-            videos = torch.stack([torch.cat([self.context, future]) for future in (self.truth, made)])
-            self._features = self.judges.i3d(videos)
+        place = self.shown - self._drawn
+        if 0 <= place < len(samples) and finite[place]:
+            for metric in self._metrics("clips"):
+                of_truth, of_sample = metric.function(self._forecast(samples[place : place + 1])).tolist()
+                features = {"sample": self.shown, "truth": of_truth, "prediction": of_sample}
+                self._features[metric.name] = features
         self._drawn += len(samples)
 
     def record(self) -> dict:
@@ -88,32 +104,34 @@ class ClipScores:
         record = {"not_finite": self._not_finite}
         if len(self._not_finite) == self._drawn:
             return record
-        curves = {name: torch.cat(parts).double().numpy() for name, parts in self._curves.items()}
-        means = {name: curve.mean(1) for name, curve in curves.items()}
-        names = [name for name in METRICS if name in curves]
-        for name in names:
-            better = name if self.judges.protocol.best_by == "each" else "ssim"
-            sign = 1 if HIGHER_IS_BETTER[better] else -1
-            best = int(np.nanargmax(sign * means[better]))
-            worst = int(np.nanargmin(sign * means[better]))
-            record[name] = {
-                "best_sample": best, "best": curves[name][best].tolist(),
-                "worst_sample": worst, "worst": curves[name][worst].tolist(),
-                "mean": np.nanmean(curves[name], axis=0).tolist(),
-            }  # fmt: skip
-        truth, ensemble = as_float(self.truth), torch.cat(self._ensemble)
-        histogram, alike = ranks(ensemble, truth)
-        record |= {
-            "equal": float(np.nanmean(curves["equal"])),
-            "mse": np.nanmean(curves["mse"], axis=0).tolist(),
-            "gradient": np.nanmean(curves["gradient"], axis=0).tolist(),
-            "true_gradient": gradient_energy(truth).double().tolist(),
-            "diversity": diversity(ensemble).double().tolist(),
-            "crps": crps(ensemble, truth).double().tolist(),
-            "ranks": histogram.tolist(),
-            "alike": int(alike),
-        }
-        if self._features is not None:
-            of_truth, of_sample = self._features.tolist()
-            record["fvd"] = {"sample": self.fvd_sample, "truth": of_truth, "prediction": of_sample}
-        return record
+        frames = {name: torch.cat(parts).double().numpy() for name, parts in self._frames.items()}
+        record["equal"] = float(np.nanmean(frames["equal"]))
+        for metric in self._metrics("frame"):
+            record[metric.name] = self._extremes(metric, frames)
+        for metric in self._metrics("average"):
+            record |= {name: np.nanmean(frames[name], axis=0).tolist() for name in metric.kept}
+        ensemble = self._forecast(torch.cat(self._ensemble))
+        for metric in self._metrics("samples"):
+            record |= {name: _plain(value) for name, value in metric.values(ensemble).items()}
+        return record | self._features
+
+    def _extremes(self, metric: Metric, frames: dict[str, np.ndarray]) -> dict[str, Any]:
+        """Values over time of the best, the worst and the mean sample; frames (S, T) of each metric."""
+        by = self.scorer.selecting(metric)
+        quality = frames[by.name].mean(1) * (1 if by.higher_is_better else -1)
+        best, worst, values = int(np.nanargmax(quality)), int(np.nanargmin(quality)), frames[metric.name]
+        return {
+            "best_sample": best, "best": values[best].tolist(),
+            "worst_sample": worst, "worst": values[worst].tolist(),
+            "mean": np.nanmean(values, axis=0).tolist(),
+        }  # fmt: skip
+
+    def _metrics(self, *kinds: str) -> list[Metric]:
+        return of_kind(*kinds, among=self.scorer.metrics)
+
+    def _forecast(self, samples: Tensor) -> Forecast:
+        return Forecast(samples, as_float(self.truth), self.context, self.scorer.protocol, self.scorer.networks)
+
+
+def _plain(values: Tensor) -> Any:
+    return (values.double() if values.is_floating_point() else values).tolist()

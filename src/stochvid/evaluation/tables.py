@@ -1,40 +1,40 @@
 """Results as tables that are read in a terminal. Imports no torch."""
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-from stochvid.evaluation.protocols import DATA_SETS, HIGHER_IS_BETTER, METRICS, PUBLISHED
+from stochvid.evaluation.metrics.registry import METRICS, Metric, of_kind
+from stochvid.evaluation.protocols import DATA_SETS, PUBLISHED
+from stochvid.evaluation.results import numbered, result_of
 
-DIGITS = {"psnr": 2, "ssim": 4, "lpips": 4, "fvd": 1}
+WIDTH = 120  # letters in a line
 
 
 def evaluation_table(results: dict[str, Any]) -> str:
     """One evaluation: best, mean and worst sample, what the samples are worth, and the published numbers."""
     protocol, setting, drawn = results["protocol"], results["setting"], results["sampling"]["drawn"]
-    names = list(results["metrics"])
+    metrics = numbered([results], "frame")
     best = f"best of {drawn} by {_chosen(protocol)}" if drawn > 1 else "one prediction"
     lines = [
         f"{results['name']}: {protocol['name']}, {setting['clips']:,} clips, {setting['context']} → "
         f"{setting['horizon']} frames, {best}; ± is the 95 % interval over clips",
     ]
-    if not names:
+    if not metrics:
         return lines[0] + f"\nNo clip has a sample without NaN or infinity: nothing to score.{_warnings(results)}"
     kinds = {f"best of {drawn}": "best", "mean of samples": "mean", "worst": "worst"} if drawn > 1 else {"": "best"}
-    rows = [["", *(f"{METRICS[name]} {_arrow(name)}" for name in names)]]
+    rows = [["", *(metric.title for metric in metrics)]]
     for label, kind in kinds.items():
-        rows.append([label or results["name"], *(_number(name, results["metrics"][name][kind]) for name in names)])
+        rows.append([label or results["name"], *(_number(m, results["metrics"][m.name][kind]) for m in metrics)])
     data_set = results["data"]["data_set"]
     published = PUBLISHED.get(protocol["name"], {}).get(data_set, {})
     for model, numbers in published.items():
-        rows.append([f"  {model}, published", *(_number(name, {"mean": numbers.get(name)}) for name in names)])
+        rows.append([f"  {model}, published", *(metric.number(numbers.get(metric.name)) for metric in metrics)])
     lines += _aligned(rows)
     lines.append(_sample_line(results["samples"], drawn))
     if results["samples"]["equal_frames"]:
         lines.append(f"{results['samples']['equal_frames']:.1%} of its frames equal the truth, and count as 100 dB")
-    if results.get("fvd"):
-        fvd = results["fvd"]
-        value = "none" if fvd["value"] is None else f"{fvd['value']:.1f}"
-        lines.append(f"FVD ↓ {value} ({fvd['clips']:,} clips of {fvd['frames']} frames, context included)")
+    lines += [_videos_line(metric, result_of(results, metric)) for metric in numbered([results], "clips")]
     if published:
         of = f"Published: best of 100 by each metric on the test set of {DATA_SETS[data_set]} (Akan et al. 2021)."
         differences = "; ".join(results["departures"])
@@ -54,16 +54,15 @@ def comparison_table(runs: Sequence[dict[str, Any]], differences: Sequence[dict[
         differences: of each run, metric → mean and ci95 of its difference from the first.
     """
     protocol, setting = runs[0]["protocol"], runs[0]["setting"]
-    names = [name for name in METRICS if any(name in run["metrics"] for run in runs)]
-    fvd, drawn = any(run.get("fvd") for run in runs), max(run["sampling"]["drawn"] for run in runs)
-    head = ["", *(f"{METRICS[name]} {_arrow(name)}" for name in names), *(["FVD ↓"] if fvd else [])]
-    rows = [[*head, "diversity", "sharpness", "CRPS ↓"]]
+    drawn = max(run["sampling"]["drawn"] for run in runs)
+    frame, clips = numbered(runs, "frame"), numbered(runs, "clips")
+    others = [metric for metric in numbered(runs, "average", "samples") if metric.label]
+    rows = [["", *(metric.title for metric in (*frame, *clips, *others))]]
     for run in runs:
-        best = [_number(name, run["metrics"].get(name, {}).get("best", {})) for name in names]
-        video = [_number("fvd", {"mean": run["fvd"]["value"]} if run.get("fvd") else {})] if fvd else []
-        s = run["samples"]
-        rest = [_plain(s[name]["mean"]) for name in ("diversity", "sharpness", "crps")]
-        rows.append([run["name"], *best, *video, *rest])
+        best = [_number(metric, result_of(run, metric).get("best", {})) for metric in frame]
+        videos = [metric.number(result_of(run, metric).get("value")) for metric in clips]
+        rest = [metric.number(result_of(run, metric).get("mean")) for metric in others]
+        rows.append([run["name"], *best, *videos, *rest])
     lines = [
         f"{protocol['name']}, {setting['clips']:,} clips, {setting['context']} → {setting['horizon']} frames, best of "
         f"{drawn} by {_chosen(protocol)} (or the one, of what draws nothing); ± is the 95 % interval",
@@ -71,22 +70,32 @@ def comparison_table(runs: Sequence[dict[str, Any]], differences: Sequence[dict[
         f"Against {runs[0]['name']}, clip by clip:",
     ]
     paired = [
-        [run["name"], *(_number(name, difference.get(name, {}), sign=True) for name in names)]
+        [run["name"], *(_number(metric, difference.get(metric.name, {}), sign=True) for metric in frame)]
         for run, difference in zip(runs[1:], differences[1:], strict=True)
     ]
     return "\n".join([*lines, *_aligned(paired)])
 
 
 def _sample_line(samples: dict[str, Any], drawn: int) -> str:
-    sharpness = f"sharpness {_plain(samples['sharpness']['mean'])} of the truth's"
-    crps = f"CRPS ↓ {samples['crps']['mean']:.4g}"
-    if drawn == 1:
-        return f"one prediction: {sharpness}, {crps} (its mean absolute error)"
-    diversity, error = (samples[name]["mean"] for name in ("diversity", "mse"))
-    return (
-        f"samples: diversity {diversity:.4g} (their MSE to the truth {error:.4g}; equal if calibrated), {sharpness},\n"
-        f"         {crps}, rank histogram {samples['rank_histogram']['reliability_index']:.2f} from flat (0 to 2)"
+    """What the samples are worth, in phrases that are not broken over lines."""
+    phrases = [_phrase(metric, samples, drawn) for metric in of_kind("average", "samples") if metric.name in samples]
+    head = "samples: " if drawn > 1 else "one prediction: "
+    text = head + ", ".join(phrase.replace(" ", "\0") for phrase in phrases if phrase)
+    wrapped = textwrap.fill(
+        text, WIDTH, subsequent_indent=" " * len(head), break_long_words=False, break_on_hyphens=False
     )
+    return wrapped.replace("\0", " ")
+
+
+def _phrase(metric: Metric, samples: dict[str, Any], drawn: int) -> str | None:
+    if metric.describe:
+        return metric.describe(samples, drawn)
+    return f"{metric.title} {metric.number(samples[metric.name]['mean'])}" if metric.label else None
+
+
+def _videos_line(metric: Metric, result: dict[str, Any]) -> str:
+    value = "none" if result["value"] is None else metric.number(result["value"])
+    return f"{metric.title} {value} ({result['clips']:,} clips of {result['frames']} frames, context included)"
 
 
 def _warnings(results: dict[str, Any]) -> str:
@@ -99,29 +108,20 @@ def _warnings(results: dict[str, Any]) -> str:
         )
     if broken.get("values_clipped"):
         lines.append(f"{broken['values_clipped']:,} values were outside [0, 1], and clipped.")
-    if (results.get("fvd") or {}).get("warning"):
-        lines.append(f"WARNING: {results['fvd']['warning']}")
+    warnings = [result_of(results, metric).get("warning") for metric in of_kind("clips")]
+    lines += [f"WARNING: {warning}" for warning in warnings if warning]
     return "".join("\n" + line for line in lines)
 
 
 def _chosen(protocol: dict[str, Any]) -> str:
-    return "each metric" if protocol["best_by"] == "each" else "SSIM"
+    by = protocol["best_by"]
+    return "each metric" if by == "each" else METRICS[by].label if by in METRICS else by
 
 
-def _arrow(name: str) -> str:
-    return "↑" if HIGHER_IS_BETTER[name] else "↓"
-
-
-def _number(name: str, value: dict[str, float | None], sign: bool = False) -> str:
-    if value.get("mean") is None:
-        return "–"
-    digits = DIGITS[name]
-    text = f"{value['mean']:+.{digits}f}" if sign else f"{value['mean']:.{digits}f}"
-    return text if value.get("ci95") is None else f"{text} ± {value['ci95']:.{digits}f}"
-
-
-def _plain(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4g}"
+def _number(metric: Metric, value: dict[str, float | None], sign: bool = False) -> str:
+    """A mean with its interval, if it has one, or a dash."""
+    text, half = metric.number(value.get("mean"), sign), value.get("ci95")
+    return text if value.get("mean") is None or half is None else f"{text} ± {metric.number(half)}"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from stochvid.core.files import replacing
-from stochvid.evaluation.protocols import HIGHER_IS_BETTER, METRICS
+from stochvid.evaluation.results import numbered
 
 
 def plot_uncertainty(
@@ -53,18 +53,17 @@ def plot_curves(path: Path, runs: Sequence[dict[str, Any]]) -> Path:
         path: PNG to write.
         runs: results of evaluations on the same clips; of a single one, the mean of its samples is shown, too.
     """
-    names = [name for name in METRICS if any(name in run["curves"] for run in runs)]
-    figure = _figure(4.6 * len(names), 3.6)
-    for place, name in enumerate(names):
-        axes = figure.add_subplot(1, len(names), place + 1)
-        for i, run in enumerate(run for run in runs if name in run["curves"]):
-            drawn, kinds = run["sampling"]["drawn"], run["curves"][name]
+    metrics = numbered(runs, "frame")
+    figure = _figure(4.6 * len(metrics), 3.6)
+    for place, metric in enumerate(metrics):
+        axes = figure.add_subplot(1, len(metrics), place + 1)
+        for i, run in enumerate(run for run in runs if metric.name in run["curves"]):
+            drawn, kinds = run["sampling"]["drawn"], run["curves"][metric.name]
             label = _words(f"{run['name']}, best of {drawn}" if drawn > 1 else run["name"])
             _band(axes, run, kinds["best"], f"C{i}", label if place == 0 else None)
             if len(runs) == 1 and drawn > 1:
                 _band(axes, run, kinds["mean"], "0.45", "mean of samples" if place == 0 else None, ls="--")
-        arrow = "↑" if HIGHER_IS_BETTER[name] else "↓"
-        _finish(axes, "frame", f"{METRICS[name]} {arrow}", "")
+        _finish(axes, "frame", metric.title, "")
     protocol, setting = runs[0]["protocol"]["name"], runs[0]["setting"]
     title = f"{protocol}, {setting['clips']:,} clips, {setting['context']} frames given; bands: 95 % of the mean"
     figure.suptitle(title, fontsize=10, x=0.01, ha="left")

@@ -7,7 +7,9 @@ import hashlib
 import re
 import warnings
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -97,6 +99,14 @@ def _check_script(path: Path) -> None:
         for entry in archive.infolist():
             if "/code/" in entry.filename and (found := TOUCHES_FILES.search(archive.read(entry))):
                 raise ValueError(f"its program calls {found[0].decode('ascii', 'replace')!r}, which touches files")
+
+
+def frechet_distance_of_clips(truths: Sequence[Sequence[float]], samples: Sequence[Sequence[float]]) -> dict[str, Any]:
+    """FVD of clips' features, (N, D) each: `value`, None of fewer than two clips, and a `warning` if N is small."""
+    result = {"value": frechet_distance(np.array(truths), np.array(samples)) if len(truths) > 1 else None}
+    if len(truths) < LEAST_CLIPS:
+        result["warning"] = f"FVD of {len(truths)} clips is far from that of many; use {LEAST_CLIPS} or more."
+    return result
 
 
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
