@@ -71,7 +71,9 @@ def _against_predict(name: str, model: SVG, graphs: Graphs, clips: int, samples:
     c = model.config
     generator = torch.Generator().manual_seed(1)
     context = torch.rand(clips, c.context, c.channels, c.image_size, c.image_size, generator=generator)
-    noise = latent_noise(0, content_ids(context), samples, graphs.known + HORIZON, model.z_dim).flatten(0, 1).numpy()
+    noise = (
+        latent_noise(0, content_ids(context), samples, graphs.known + HORIZON, model.latent_shape).flatten(0, 1).numpy()
+    )
     frames = context.repeat_interleave(samples, 0).numpy()
 
     def ours() -> torch.Tensor:

@@ -22,9 +22,11 @@ import torch
 
 from stochvid import SVG, load_config
 from stochvid.config import shipped_configs
+from stochvid.core.clips import Clips
 from stochvid.data.store import Store
 from stochvid.data.stored_clips import StoredClips
 from stochvid.media.clip import fit_frame
+from stochvid.training.objectives import WeightedTerms
 
 LENGTH, BATCH = 20, 100
 
@@ -130,14 +132,14 @@ def read(clips: StoredClips, number: int) -> None:
 def training_step():
     """A step of 4 clips; the paper's 100 take as long for each clip, and a lot of memory."""
     config = load_config(shipped_configs()["kth-fp"]).model
-    model = SVG(config)
+    model, objective = SVG(config), WeightedTerms(config.term_weights)
     adam = torch.optim.Adam(model.parameters(), lr=8e-4)
     frames = torch.randint(0, 256, (4, LENGTH, 1, 64, 64), dtype=torch.uint8)
     noise = torch.randn(4, 1, LENGTH - 1, config.z_dim)
 
     def step() -> None:
         adam.zero_grad()
-        model.loss(frames, noise).total.backward()
+        objective(model, Clips(frames), noise)["loss"].backward()
         adam.step()
 
     return step

@@ -22,9 +22,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from benchmarks.race import finish
 from oracle import OracleSVG, copy_weights
 from stochvid import SVG, SVGConfig
+from stochvid.core.clips import Clips
 from stochvid.core.devices import DTYPES, prefer_speed
 from stochvid.core.memory import GIB, keep_freed_memory
 from stochvid.models.noise import content_ids, latent_noise
+from stochvid.training.objectives import WeightedTerms
 
 WARM_UPS = 3  # runs until memory is where it will be used again
 
@@ -89,7 +91,7 @@ def calibrate(model: SVG) -> None:
     for norm in norms:
         norm.momentum = 1.0
     with torch.no_grad():
-        model.loss(clips[:, : c.frames], noise)
+        total_loss(model, clips[:, : c.frames], noise)
     for norm in norms:
         norm.momentum = 0.1
 
@@ -99,15 +101,14 @@ def inputs(model: SVG, batch: int, device: torch.device) -> tuple[torch.Tensor, 
     c = model.config
     shape = (batch, c.frames, c.channels, c.image_size, c.image_size)
     clips = torch.rand(shape, generator=torch.Generator().manual_seed(1)).to(device)
-    return clips, latent_noise(0, range(batch), 1, c.frames - 1, model.z_dim).to(device)
+    return clips, latent_noise(0, range(batch), 1, c.frames - 1, model.latent_shape).to(device)
 
 
 def training(model: SVG, spec: dict, device: torch.device) -> tuple[Callable[[], list[float]], list[float]]:
     """A step of training; and loss and gradient of two clips in eval mode, where loop and stochvid are one function."""
     bf16 = spec["precision"] == "bf16"
     clips, noise = inputs(model, spec["batch"], device)
-    for part in (model.encoder, model.decoder):
-        part.recompute = spec.get("recompute", False)
+    model.recompute(spec.get("recompute", False))
     if spec["who"] == "loop":
         model = copy_weights(model, OracleSVG(model.config)).to(device)
         plain, noise = model.loss, noise[:, 0]
@@ -141,7 +142,8 @@ def training(model: SVG, spec: dict, device: torch.device) -> tuple[Callable[[],
 
 
 def total_loss(model: SVG, clips: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-    return model.loss(clips, noise).total
+    """What training minimises."""
+    return WeightedTerms(model.config.term_weights)(model, Clips(clips), noise)["loss"]
 
 
 def sampling(model: SVG, spec: dict, device: torch.device) -> tuple[Callable[[], list[float]], list[float]]:
@@ -155,7 +157,7 @@ def sampling(model: SVG, spec: dict, device: torch.device) -> tuple[Callable[[],
         ids = content_ids(context)
 
         def draw(samples: int, horizon: int) -> torch.Tensor:
-            noise = latent_noise(0, ids, samples, known + horizon, model.z_dim).to(device)
+            noise = latent_noise(0, ids, samples, known + horizon, model.latent_shape).to(device)
             with torch.inference_mode():
                 return oracle.rollout(context, horizon, noise)[0]
     else:

@@ -29,7 +29,7 @@ from stochvid.app.actions import FULL_DISK, MOST_FUTURES, Actions, branch_of, wi
 from stochvid.app.clips import ARRAY_BYTES, DIGITS, DRAWING, UPLOAD, UPLOAD_BYTES, choose_clip, open_upload
 from stochvid.app.server import open_port, serve
 from stochvid.app.studio import Futures, Studio, Watched
-from stochvid.cli.commands import main
+from stochvid.cli import main
 from stochvid.media.video import write_gif, write_mp4
 from stochvid.models.noise import Branch
 from stochvid.prepare.preparation import prepare

@@ -8,7 +8,7 @@ import torch
 
 from oracle import OracleSVG, copy_weights
 from stochvid import SVG, Branch, InputError
-from stochvid.cli.commands import main
+from stochvid.cli import main
 from stochvid.models.noise import content_ids, latent_noise, rollout_noise
 from test_svg import PRIORS, SKIPS, close, make_clips, make_model, narrow
 
@@ -21,8 +21,8 @@ def model(request):
 
 
 def test_temperature_1_and_no_branch_are_the_noise_of_before():
-    noise = latent_noise(5, [1, 2], 3, 6, 4, first_sample=2)
-    assert torch.equal(rollout_noise(5, [1, 2], 3, 2, 4, 4, first_sample=2), noise)
+    noise = latent_noise(5, [1, 2], 3, 6, (4,), first_sample=2)
+    assert torch.equal(rollout_noise(5, [1, 2], 3, 2, 4, (4,), first_sample=2), noise)
 
 
 @pytest.mark.parametrize("skip", SKIPS)
@@ -32,9 +32,9 @@ def test_a_branch_under_a_temperature_equals_the_literal_loop(prior, skip):
     model = make_model(config)
     oracle = copy_weights(model, OracleSVG(config).double().eval())
     context, ids = make_clips(config, 3), content_ids(make_clips(config, 3))
-    followed = latent_noise(7, ids, 1, 2 + 2, config.z_dim, first_sample=1)
+    followed = latent_noise(7, ids, 1, 2 + 2, (config.z_dim,), first_sample=1)
     followed[:, :, 2:] *= 0.5
-    noise = latent_noise(9, ids, 2, 2 + 4, config.z_dim, depth=1)
+    noise = latent_noise(9, ids, 2, 2 + 4, (config.z_dim,), depth=1)
     noise[:, :, 2:] *= 1.5
     noise[:, :, :4] = followed
 
@@ -49,7 +49,7 @@ def test_a_branch_under_a_temperature_equals_the_literal_loop(prior, skip):
 def test_latents_are_the_priors_mean_and_spread_with_the_noise_of_the_future(model):
     context = make_clips(model.config, 3)
     drawn = model.predict(context, 4, 2, seed=3)
-    noise = latent_noise(3, content_ids(context), 2, 6, model.z_dim)[:, :, 2:].double()
+    noise = latent_noise(3, content_ids(context), 2, 6, (model.z_dim,))[:, :, 2:].double()
     close(drawn.latents, drawn.prior_mean + drawn.prior_std * noise)
 
 
@@ -87,7 +87,7 @@ def test_temperature_0_takes_the_priors_mean(model):
     context = make_clips(model.config, 3)
     drawn = model.predict(context, 4, 2, temperature=0.0)
     assert torch.equal(drawn.latents, drawn.prior_mean)
-    noise = latent_noise(0, content_ids(context), 2, 6, model.z_dim).double()
+    noise = latent_noise(0, content_ids(context), 2, 6, (model.z_dim,)).double()
     noise[:, :, 2:] = 0
     with torch.no_grad():
         state = model.observe(context, noise[:, :, :2], decode=False).state

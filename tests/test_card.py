@@ -7,7 +7,7 @@ import torch
 from huggingface_hub import ModelCard
 
 from stochvid import SVG, InputError
-from stochvid.cli.commands import main
+from stochvid.cli import main
 from stochvid.evaluation.evaluate import evaluate
 from stochvid.evaluation.model_card import write_card
 from stochvid.training.train import train

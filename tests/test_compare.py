@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from stochvid import InputError
-from stochvid.cli.commands import main
+from stochvid.cli import main
 from stochvid.evaluation.compare import compare
 from stochvid.evaluation.evaluate import evaluate
 from stochvid.evaluation.results import RESULTS, read_results

@@ -10,7 +10,7 @@ from made_data import moving, write_bair, write_frames, write_kth, write_lerobot
 
 from conftest import MNIST, needs_mnist
 from stochvid import InputError, load_config
-from stochvid.cli.commands import main
+from stochvid.cli import main
 from stochvid.config import shipped_configs
 from stochvid.data.clips import open_clips
 from stochvid.data.store import Store

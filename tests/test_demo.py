@@ -21,7 +21,7 @@ import socket, sys
 def refuse(*_):
     raise AssertionError("the demo talks to the network")
 socket.socket.connect = refuse
-from stochvid.cli.commands import main
+from stochvid.cli import main
 sys.exit(main(["demo", *sys.argv[1:]]))
 """
 

@@ -14,7 +14,7 @@ from skimage.metrics import structural_similarity
 
 from conftest import MNIST, STOCHVID, in_terminal, needs_mnist
 from stochvid import SVG, DataConfig, InputError, Store, SVGConfig, TrainConfig
-from stochvid.cli.commands import main
+from stochvid.cli import main
 from stochvid.config import TRAINING
 from stochvid.evaluation.clips import StoredWindows
 from stochvid.evaluation.evaluate import evaluate

@@ -18,7 +18,7 @@ import torch
 import stochvid.interop.export
 from conftest import ROOT, STOCHVID
 from stochvid import SVG, InputError
-from stochvid.cli.commands import main
+from stochvid.cli import main
 from stochvid.interop.export import export_model
 from stochvid.models.noise import content_ids, latent_noise
 from test_svg import BACKBONES, PRIORS, SKIPS, make_clips, narrow
@@ -76,7 +76,7 @@ def given(model: SVG) -> dict:
     to differ after the context."""
     config, known = model.config, model.config.context - 1
     clips = make_clips(config, config.context, batch=CLIPS).float()
-    noise = latent_noise(5, content_ids(clips), SAMPLES, known + HORIZON, model.z_dim).numpy()
+    noise = latent_noise(5, content_ids(clips), SAMPLES, known + HORIZON, (model.z_dim,)).numpy()
     rows, future = noise.reshape(CLIPS * SAMPLES, known + HORIZON, -1), noise[:, :, known:]
     frames, repeat = clips.numpy().repeat(SAMPLES, 0), 1
     if config.context_latent == "mean":

@@ -8,9 +8,10 @@ import sys
 import numpy as np
 import pytest
 import torch
+from tiny import elbo
 from torch import nn
 
-import stochvid.models.svg
+import stochvid.models.base
 from conftest import STOCHVID
 from stochvid import SVG, InputError
 from stochvid.core.memory import SWITCH
@@ -22,7 +23,7 @@ from test_svg import BACKBONES, make_clips, make_model, narrow
 def test_a_copy_for_inference_has_no_batch_norm_and_equals_its_model_in_eval_mode(backbone):
     config = narrow(backbone=backbone, image_size=64)
     model = make_model(config)
-    clips, noise = make_clips(config, 5), latent_noise(0, range(2), 3, 4, config.z_dim).double()
+    clips, noise = make_clips(config, 5), latent_noise(0, range(2), 3, 4, (config.z_dim,)).double()
     frozen = model.for_inference()
     assert not any(isinstance(module, nn.BatchNorm2d) for module in frozen.modules())
     assert sum(isinstance(module, nn.BatchNorm2d) for module in model.modules()) > 5
@@ -66,7 +67,7 @@ def test_little_memory_makes_pieces_of_the_samples_and_the_same_futures(monkeypa
     row, rolled = model.row_bytes + 2 * 4 * 3 * 32 * 32, []
     roll = SVG._roll
     monkeypatch.setattr(SVG, "_roll", lambda self, *a: rolled.append(a[2].shape[1]) or roll(self, *a))
-    monkeypatch.setattr(stochvid.models.svg, "rollout_bytes", lambda device: 2 * 2 * row)  # two samples of two clips
+    monkeypatch.setattr(stochvid.models.base, "rollout_bytes", lambda device: 2 * 2 * row)  # two samples of two clips
     torch.testing.assert_close(model.predict(context, 3, 5).frames, at_once, rtol=1e-12, atol=1e-12)
     assert rolled == [2, 2, 1]
 
@@ -79,7 +80,7 @@ def test_recomputing_activations_changes_neither_gradients_nor_statistics(backbo
         plain = torch.nn.SyncBatchNorm.convert_sync_batchnorm(plain)
     again = copy.deepcopy(plain)
     again.encoder.recompute = again.decoder.recompute = True
-    clips, noise = make_clips(config, config.frames), latent_noise(0, range(2), 1, 5, config.z_dim).double()
+    clips, noise = make_clips(config, config.frames), latent_noise(0, range(2), 1, 5, (config.z_dim,)).double()
     convolved = {id(model): 0 for model in (plain, again)}
     for model in (plain, again):
 
@@ -87,7 +88,7 @@ def test_recomputing_activations_changes_neither_gradients_nor_statistics(backbo
             convolved[id(model)] += 1
 
         model.decoder.stages[1].d.register_forward_hook(count)
-        model.loss(clips, noise).total.backward()
+        elbo(model, clips, noise)["loss"].backward()
     assert list(convolved.values()) == [1, 2]
     for (name, a), b in zip(plain.named_parameters(), again.parameters(), strict=True):
         torch.testing.assert_close(b.grad, a.grad, rtol=1e-12, atol=0, msg=lambda m, n=name: f"{n}: {m}")

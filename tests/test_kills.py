@@ -62,7 +62,7 @@ def outcome(run: Path) -> dict[str, object]:
 
 KILLED_IN_WRITING = """
 import os, signal, sys, torch
-from stochvid.cli.commands import main
+from stochvid.cli import main
 save = torch.save
 def half(checkpoint, path):
     save(checkpoint, path)

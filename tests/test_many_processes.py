@@ -39,7 +39,7 @@ class Loss(nn.Module):
         super().__init__()
         self.model = model
     def forward(self, batch):
-        return self.model.loss(batch["frames"], batch["noise"]).total
+        return elbo(self.model, batch["clips"].frames, batch["noise"])["loss"]
 
 config = TrainConfig(SVGConfig(base_channels=4, g_dim=16, z_dim=4, rnn_size=16), DataConfig(batch_size=8))
 torch.manual_seed(0)
@@ -48,7 +48,7 @@ clips = open_clips(config.data, config.model, "train", config.model.frames, 0)
 with Team() as team:
     loss = Loss(model) if team.size == 1 else DistributedDataParallel(Loss(model))
     (indices,) = _Steps(0, 1, 8 // team.size, team.rank, team.size)
-    batch = _add_noise(clips.__getitems__(indices), 0, config.model.frames - 1, config.model.z_dim)
+    batch = _add_noise(clips.__getitems__(indices), 0, config.model.frames - 1, (config.model.z_dim,))
     loss(batch).backward()
     if team.main:
         torch.save({name: p.grad for name, p in model.named_parameters()}, sys.argv[1])
@@ -86,7 +86,7 @@ def test_two_processes_share_an_evaluation_and_find_the_same_numbers(tmp_path):
 
 KILLED = """
 import os, signal, sys
-from stochvid.cli.commands import main
+from stochvid.cli import main
 from stochvid.training.train import Training
 step = Training.optimizer_step
 def until_killed(self, *args, **kwargs):

@@ -11,7 +11,7 @@ import pytest
 import torch
 from test_lpips_fvd import Network, alexnet, heads
 
-from stochvid.cli.main import main
+from stochvid.cli import main
 from stochvid.evaluation.compare import compare
 from stochvid.evaluation.evaluate import evaluate
 from stochvid.evaluation.metrics.registry import METRICS, Metric

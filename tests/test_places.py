@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stochvid import SVG, DataConfig, InputError, SVGConfig, TrainConfig, TrainerConfig, load_config
-from stochvid.cli.commands import main
+from stochvid.cli import main
 from stochvid.data.digits import MNIST_FILES
 from stochvid.data.places import find_data, remembered_model
 from stochvid.models.pretrained import _without_folders

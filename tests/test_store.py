@@ -247,7 +247,7 @@ def test_a_broken_store_is_refused_when_it_is_opened(tmp_path, what):
 
 
 def test_changed_pixels_are_found_by_verify_alone(tmp_path, capsys):
-    from stochvid.cli.commands import main
+    from stochvid.cli import main
 
     store = make(tmp_path / "s")
     assert main(["prepare", "--verify", str(store.path)]) == 0

@@ -8,9 +8,10 @@ import pytest
 import torch
 from made_data import moving, write_frames, write_video
 from test_evaluate import save
+from tiny import elbo
 
 from stochvid import SVG, DataConfig, InputError, MovingMNIST, SVGConfig
-from stochvid.cli.commands import main
+from stochvid.cli import main
 from stochvid.inference.surprise import SHOWN, STRIP, Film, _peaks, surprise
 from stochvid.models.noise import latent_noise
 
@@ -35,7 +36,7 @@ def trained(tmp_path_factory):
         adam.param_groups[0]["lr"] = 3e-3 * min(1, step / 50, 2.5 * (1 - step / steps))
         frames = torch.from_numpy(clips.__getitems__(numbers)["frames"])
         adam.zero_grad()
-        model.loss(frames, latent_noise(1, numbers, 1, 14, config.z_dim)).total.backward()
+        elbo(model, frames, latent_noise(1, numbers, 1, 14, (config.z_dim,)))["loss"].backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         adam.step()
     folder = tmp_path_factory.mktemp("models") / "trained"

@@ -10,7 +10,7 @@ from test_evaluate import save
 
 from conftest import MNIST, needs_mnist
 from stochvid import SVG, InputError
-from stochvid.cli.commands import main
+from stochvid.cli import main
 from stochvid.evaluation.clips import find_test_clips
 from stochvid.evaluation.uncertainty import _measure, uncertainty
 from stochvid.prepare.moving_mnist_sets import prepare_moving_mnist

@@ -2,7 +2,7 @@
 
 import sys
 
-from stochvid.cli.commands import main
+from stochvid.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

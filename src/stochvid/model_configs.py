@@ -12,11 +12,21 @@ from typing import ClassVar, Literal
 from stochvid.config_checks import bounded, check_fields, require
 
 IMAGE_SIZES = (32, 64, 128, 256)
+PAPER = "https://arxiv.org/abs/1802.07687"
 FIRST_FAMILY = "svg"  # that of a config which names none
 
 # A config from elsewhere shall not ask for a model that no memory holds.
 WIDTH = {"least": 1, "most": 4096}
 LAYERS = {"least": 1, "most": 64}
+
+
+TERMS = {"mse": ("MSE", ""), "kl": ("KL", " nats")}  # how people know the terms of a loss, and in what unit
+
+
+def term_text(name: str, value: float) -> str:
+    """A term of a loss, for people."""
+    label, unit = TERMS.get(name, (name, ""))
+    return f"{label} {value:.4g}{unit}"
 
 
 @dataclass
@@ -71,8 +81,33 @@ class ModelConfig(ABC):
 
     @property
     @abstractmethod
+    def term_weights(self) -> dict[str, float]:
+        """The terms of the family's loss, and what each counts."""
+
+    @property
+    def prior_kind(self) -> Literal["learned", "fixed", "none"]:
+        """Where the future's latents come from: a network, N(0, I), or nowhere, in a deterministic model."""
+        return "none"
+
+    @property
+    @abstractmethod
     def kind(self) -> str:
-        """What kind of model it is, for tables and cards."""
+        """What kind of model it is, in a word or two, for tables."""
+
+    @property
+    @abstractmethod
+    def description(self) -> str:
+        """What kind of model it is and where it comes from, as Markdown, for cards: "the … of …"."""
+
+    @property
+    @abstractmethod
+    def network(self) -> str:
+        """What it is built of, in a word or two."""
+
+    @property
+    @abstractmethod
+    def sizes(self) -> str:
+        """The widths that matter, in a few words."""
 
     @classmethod
     def model_class(cls) -> type:
@@ -134,6 +169,33 @@ class SVGConfig(ModelConfig, home="stochvid.models.svg:SVG"):
         return () if self.prior == "none" else (self.z_dim,)
 
     @property
+    def term_weights(self) -> dict[str, float]:
+        """The negative β-ELBO (eq. 3)."""
+        return {"mse": 1.0, "kl": self.beta}
+
+    @property
+    def prior_kind(self) -> Literal["learned", "fixed", "none"]:
+        """As `prior`."""
+        return self.prior
+
+    @property
     def kind(self) -> str:
         """As the paper calls it."""
         return {"learned": "SVG-LP", "fixed": "SVG-FP", "none": "SVG without latents"}[self.prior]
+
+    @property
+    def description(self) -> str:
+        """With the paper."""
+        kinds = {"learned": "the model with a learned prior (SVG-LP)", "fixed": "the model with a fixed prior (SVG-FP)"}
+        kind = kinds.get(self.prior, "the deterministic baseline")
+        return f"{kind} of Denton & Fergus, [*Stochastic Video Generation with a Learned Prior*]({PAPER}) (ICML 2018)"
+
+    @property
+    def network(self) -> str:
+        """Its backbone."""
+        return self.backbone.upper()
+
+    @property
+    def sizes(self) -> str:
+        """Features, latents and LSTMs."""
+        return f"G {self.g_dim}, Z {self.z_dim}, LSTMs of {self.rnn_size}"

@@ -29,7 +29,7 @@ def serve(
     """Shows the page of a model until it is stopped.
 
     Args:
-        model: as `SVG.from_pretrained` takes it.
+        model: as `stochvid.load` takes it.
         host: address to listen on. Whoever can reach it can use the page: there is no login.
         port: to listen on.
         device: auto, cpu or cuda.

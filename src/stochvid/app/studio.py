@@ -22,10 +22,10 @@ from stochvid.inference.sources import Source, shown_split
 from stochvid.inference.surprise import observe_pieces, surprise_series
 from stochvid.media.clip import Clip, Fit
 from stochvid.media.video import to_bytes
+from stochvid.models.base import VideoModel
 from stochvid.models.noise import Branch
 from stochvid.models.pretrained import find_model
 from stochvid.models.state import Prediction
-from stochvid.models.svg import SVG
 from stochvid.training.runs import folder_name, seen_clips
 
 # Futures that are rolled at once, always so many, even if fewer are wanted: products of another shape are rounded in
@@ -49,7 +49,7 @@ class Studio:
 
     name: str
     folder: Path
-    network: SVG
+    network: VideoModel
     device: torch.device
     seen: dict
     summary: str
@@ -57,13 +57,13 @@ class Studio:
 
     @classmethod
     def open(cls, model: str, device: str = "auto") -> Self:
-        """Loads a model, as `SVG.from_pretrained` takes it.
+        """Loads a model, as `stochvid.load` takes it.
 
         Raises:
             InputError: it cannot be loaded, or there is no such device.
         """
         place, folder = pick_device(device), find_model(model)
-        loaded = SVG.from_pretrained(folder, device=place)
+        loaded = VideoModel.from_pretrained(folder, device=place)
         seen, summary, store = seen_clips(folder), loaded.summary, None
         if (folder / TRAINING).is_file() and (trained := load_config(folder / TRAINING).data.store):
             try:
@@ -85,7 +85,7 @@ class Studio:
     @property
     def least_context(self) -> int:
         """How many frames it must be given."""
-        return 2 if self.network.config.future_skip == "second_last" else 1
+        return self.network.config.least_context
 
 
 @dataclass(frozen=True)
@@ -221,7 +221,7 @@ def watch(studio: Studio, source: Source, frames: Iterator[np.ndarray], smooth: 
     Raises:
         InputError: the model has no latents, or the video a single frame.
     """
-    if not studio.network.z_dim:
+    if not studio.network.stochastic:
         raise InputError("This model has no latents, and so nothing to measure surprise with. Take one with a prior.")
     pieces, seen = [], 0
     for piece in observe_pieces(studio.network, frames, studio.device):

@@ -21,8 +21,8 @@ from stochvid.evaluation.run import Evaluation
 from stochvid.evaluation.scores import ENSEMBLE, ClipScores, Scorer
 from stochvid.evaluation.tables import evaluation_table
 from stochvid.media.plots import plot_curves
+from stochvid.models.base import VideoModel
 from stochvid.models.pretrained import find_model
-from stochvid.models.svg import SVG
 
 GIB = 1 << 30
 MEMORY = {"cpu": 0.5, "cuda": 4.0}  # GiB; more makes nothing faster
@@ -57,7 +57,7 @@ def evaluate(
     Processes that `torchrun` started share the clips; the numbers are those of one process.
 
     Args:
-        model: as `SVG.from_pretrained` takes it, or a baseline: copy-last, mean-of-context. None with `predictions`.
+        model: as `stochvid.load` takes it, or a baseline: copy-last, mean-of-context. None with `predictions`.
         out: folder of the results.
         data: a store, `STORE:SPLIT`, a config or a run; None: what the model was trained on.
         predictions: an `.npy` or `.npz` file with another tool's futures.
@@ -168,7 +168,7 @@ def _open(
     if not Path(model).exists() and (names := alike(model, BASELINES)):
         raise InputError(f"there is no model or baseline {model!r}. Did you mean {' or '.join(names)}?")
     folder = find_model(model)
-    network = SVG.from_pretrained(folder, device=device)
+    network = VideoModel.from_pretrained(folder, device=device)
     return Model(network, folder, model, **drawing), find_clips_for(folder, network.config, data, mnist)
 
 
@@ -196,9 +196,7 @@ def _task(
     if most is not None and task.horizon > most:
         raise InputError(f"the predictions have {most} frames, --horizon asks for {task.horizon}. Use at most {most}.")
     if isinstance(forecaster, Model):
-        least = 2 if forecaster.network.config.future_skip == "second_last" else 1
-        if task.context < least:
-            raise InputError(f"this model needs a --context of at least {least} frames, got {task.context}.")
+        forecaster.network.check_context(task.context, "--context")
     return task
 
 

@@ -16,8 +16,8 @@ from torch import Tensor
 from stochvid.core.devices import DTYPES
 from stochvid.core.errors import InputError
 from stochvid.core.untrusted import check_archive, check_directory, check_frame, check_npy
+from stochvid.models.base import VideoModel
 from stochvid.models.pretrained import WEIGHTS
-from stochvid.models.svg import SVG
 from stochvid.training.runs import folder_name
 
 BATCH = 100  # clips whose batch-norm statistics are taken together: the batch of the published code
@@ -60,7 +60,7 @@ class Forecaster(ABC):
 
 
 class Model(Forecaster):
-    """An SVG model.
+    """A trained model of any family.
 
     Args:
         network: in eval mode.
@@ -74,7 +74,7 @@ class Model(Forecaster):
 
     def __init__(
         self,
-        network: SVG,
+        network: VideoModel,
         folder: Path,
         source: str,
         *,
@@ -87,10 +87,10 @@ class Model(Forecaster):
         self.seed, self.precision = seed, precision
         self.together = BATCH if batch_statistics else None
         self.name = folder_name(source)
-        self.stochastic = network.z_dim > 0
+        self.stochastic = network.stochastic
         with open(folder / WEIGHTS, "rb") as file:
             weights = hashlib.file_digest(file, "sha256").hexdigest()
-        self.about = {"kind": "model", "path": source, "sha256": weights, "prior": network.config.prior}
+        self.about = {"kind": "model", "path": source, "sha256": weights, "prior": network.config.prior_kind}
         if batch_statistics:
             self.about["batch_statistics"] = True
 

@@ -12,9 +12,9 @@ from stochvid.core.errors import InputError
 from stochvid.core.files import replacing
 from stochvid.evaluation.results import read_results
 from stochvid.evaluation.tables import evaluation_table
+from stochvid.models.base import VideoModel
 from stochvid.models.card import put_numbers
 from stochvid.models.pretrained import CARD, WEIGHTS, find_model
-from stochvid.models.svg import SVG
 
 
 def write_card(model: str, evaluations: Sequence[str | Path]) -> Path:
@@ -33,7 +33,7 @@ def write_card(model: str, evaluations: Sequence[str | Path]) -> Path:
     if not Path(model).is_dir():
         raise InputError(f"there is no folder {model!r} here that has a card. Give that of a run or a model.")
     folder = find_model(model)
-    network = SVG.from_pretrained(folder)
+    network = VideoModel.from_pretrained(folder)
     with open(folder / WEIGHTS, "rb") as file:
         weights = hashlib.file_digest(file, "sha256").hexdigest()
     scored = []

@@ -19,8 +19,8 @@ from stochvid.core.philox import Streams
 from stochvid.core.progress import Progress
 from stochvid.evaluation.clips import TestClips, find_clips_for
 from stochvid.media.plots import plot_bounces
+from stochvid.models.base import VideoModel
 from stochvid.models.pretrained import find_model
-from stochvid.models.svg import SVG
 
 RESULT, PLOT = "uncertainty.json", "uncertainty.png"
 CLIPS = 400
@@ -28,8 +28,8 @@ AT_ONCE = 20  # clips
 RESAMPLES = 1000
 AROUND = 5  # steps either side of a bounce
 WHY_NOT = {
-    "fixed": "SVG-FP's prior is N(0, I): its σ is 1 at every step, and there is nothing to measure",
-    "none": "the deterministic baseline has no latents and no prior, and so no σ to measure",
+    "fixed": "its prior is N(0, I): its σ is 1 at every step, and there is nothing to measure",
+    "none": "it is deterministic: it has no latents and no prior, and so no σ to measure",
 }
 
 
@@ -53,7 +53,7 @@ def uncertainty(
     new velocity, may be uncertain still; so the AUROC is told with and without those frames.
 
     Args:
-        model: as `SVG.from_pretrained` takes it, with a learned prior.
+        model: as `stochvid.load` takes it, with a learned prior.
         out: folder for `uncertainty.json` and `uncertainty.png`.
         data: a config, run or store of made clips; None: what the model was trained on.
         mnist: folder of MNIST's files, in place of the config's.
@@ -72,9 +72,9 @@ def uncertainty(
     out, place = Path(out), pick_device(device)
     check_free(out, RESULT, overwrite)
     folder = find_model(model)
-    network = SVG.from_pretrained(folder, device=place).for_inference()
-    if network.config.prior in WHY_NOT:
-        raise InputError(f"model {model!r}: {WHY_NOT[network.config.prior]}. Take one with a learned prior (SVG-LP).")
+    network = VideoModel.from_pretrained(folder, device=place).for_inference()
+    if why_not := WHY_NOT.get(network.config.prior_kind):
+        raise InputError(f"model {model!r}: {why_not}. Take one with a learned prior (SVG-LP).")
     found = find_clips_for(folder, network.config, data, mnist)
     context = network.config.context
     length = context + 2 * network.config.horizon if length is None else length
@@ -110,7 +110,7 @@ def uncertainty(
     return results
 
 
-def _observe(network: SVG, test: TestClips, count: int, device: torch.device) -> tuple[np.ndarray, np.ndarray]:
+def _observe(network: VideoModel, test: TestClips, count: int, device: torch.device) -> tuple[np.ndarray, np.ndarray]:
     """σ of every step (N, T − 1), a mean over latents, and bounces (N, T)."""
     sigma, bounces = [], []
     with torch.inference_mode(), Progress(count, "clips") as progress:

@@ -21,10 +21,10 @@ from stochvid.media.pictures import FPS, FuturesPicture
 from stochvid.media.plots import plot_uncertainty
 from stochvid.media.values import Range, check_range
 from stochvid.media.video import to_bytes, write_png
+from stochvid.models.base import VideoModel
 from stochvid.models.noise import check_temperature
 from stochvid.models.pretrained import find_model
 from stochvid.models.state import Prediction
-from stochvid.models.svg import SVG
 from stochvid.training.runs import seen_clips
 
 PICTURES = ("futures.gif", "futures.mp4", "strip.png")
@@ -76,7 +76,7 @@ def predict_clips(
     Everything that can be wrong with the input is found before anything is written.
 
     Args:
-        model: as `SVG.from_pretrained` takes it.
+        model: as `stochvid.load` takes it.
         clips: as `read_clip` takes them; or `STORE:NUMBER`, a clip that a prepared store holds out; or
             `moving-mnist:SEED`, held-out digits.
         out: folder for the results.
@@ -106,15 +106,15 @@ def predict_clips(
     if compile:
         check_compiler(place, "--compile")
     folder = find_model(model)
-    network = SVG.from_pretrained(folder, device=place)
+    network = VideoModel.from_pretrained(folder, device=place)
     network = network.for_inference(DTYPES[pick_precision(precision, place)], compile, batch_statistics)
     config = network.config
     context = config.context if context is None else context
     horizon = 2 * config.horizon if horizon is None else horizon
-    least = 2 if config.future_skip == "second_last" else 1
-    for name, value, low in (("--context", context, least), ("--horizon", horizon, 1), ("--samples", samples, 1)):
-        if value < low:
-            raise InputError(f"{name} must be at least {low}, got {value}.")
+    network.check_context(context, "--context")
+    for name, value in (("--horizon", horizon), ("--samples", samples)):
+        if value < 1:
+            raise InputError(f"{name} must be at least 1, got {value}.")
     if abs(start) > MOST_FRAMES:
         raise InputError(f"--start must be from -{MOST_FRAMES:,} to {MOST_FRAMES:,}, got {start:,}.")
     check_temperature(temperature)
@@ -142,7 +142,7 @@ def predict_clips(
     together = len(jobs) if batch_statistics else 1
     for job, prediction in _predictions(network, jobs, together, horizon, samples, seed, temperature):
         with replacing_folder(job.folder) as made:
-            for kind in PICTURES + (("uncertainty.png",) if network.z_dim else ()) + (ARRAYS,):
+            for kind in PICTURES + (("uncertainty.png",) if network.stochastic else ()) + (ARRAYS,):
                 write_result(made / kind, job, prediction, seed, temperature)
         print(f"  → {job.folder}: {', '.join(sorted(path.name for path in job.folder.iterdir()))}", flush=True)
     return [job.folder for job in jobs]
@@ -153,7 +153,7 @@ def _knows_digits_alone(model: Path) -> bool:
 
 
 def _prepare(
-    network: SVG,
+    network: VideoModel,
     model: Path,
     clips: Sequence[str],
     out: Path,
@@ -196,7 +196,7 @@ def _prepare(
 
 
 def _predictions(
-    network: SVG, jobs: Sequence[Job], together: int, horizon: int, samples: int, seed: int, temperature: float
+    network: VideoModel, jobs: Sequence[Job], together: int, horizon: int, samples: int, seed: int, temperature: float
 ) -> Iterator[tuple[Job, Prediction]]:
     """Futures of every clip, (1, S, T, C, H, W), of so many clips at a time."""
     device = next(network.parameters()).device

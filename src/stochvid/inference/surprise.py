@@ -24,8 +24,8 @@ from stochvid.media.clip import Fit, fit_frame
 from stochvid.media.plots import plot_surprise
 from stochvid.media.values import Range, check_range
 from stochvid.media.video import to_bytes
+from stochvid.models.base import VideoModel
 from stochvid.models.pretrained import find_model
-from stochvid.models.svg import SVG
 from stochvid.training.runs import seen_clips
 
 TABLE, PLOT = "surprise.csv", "surprise.png"
@@ -57,7 +57,7 @@ def surprise(
     that has seen no motion yet is always surprised.
 
     Args:
-        model: as `SVG.from_pretrained` takes it, with latents.
+        model: as `stochvid.load` takes it, with latents.
         video: as `stochvid predict` takes clips.
         out: folder for `surprise.csv` and `surprise.png`.
         smooth: standard deviation of the Gaussian that smooths, in frames; 0: none.
@@ -85,10 +85,10 @@ def surprise(
     if fps is not None and fps <= 0:
         raise InputError(f"--fps must be above 0, got {fps:g}.")
     folder = find_model(model)
-    network = SVG.from_pretrained(folder, device=where).for_inference()
-    if not network.z_dim:
+    network = VideoModel.from_pretrained(folder, device=where).for_inference()
+    if not network.stochastic:
         raise InputError(
-            f"model {model!r} is the deterministic baseline: it has no latents, and no KL to measure surprise with. "
+            f"model {model!r} is deterministic: it has no latents, and no KL to measure surprise with. "
             "Take one with a learned or a fixed prior."
         )
     seen, config = seen_clips(folder), network.config
@@ -153,7 +153,7 @@ class Piece:
     mse: np.ndarray
 
 
-def observe_pieces(network: SVG, frames: Iterator[np.ndarray], device: torch.device) -> Iterator[Piece]:
+def observe_pieces(network: VideoModel, frames: Iterator[np.ndarray], device: torch.device) -> Iterator[Piece]:
     """Watches frames (C, H, W) uint8, some at once, with the model's state handed on.
 
     Args:
@@ -174,7 +174,7 @@ def observe_pieces(network: SVG, frames: Iterator[np.ndarray], device: torch.dev
 
 
 def _observe(
-    network: SVG, frames: Iterator[np.ndarray], film: Film, device: torch.device
+    network: VideoModel, frames: Iterator[np.ndarray], film: Film, device: torch.device
 ) -> tuple[np.ndarray, np.ndarray]:
     """KL in nats and reconstruction MSE of frames 2 … T, from (C, H, W) uint8 frames."""
     kl, mse, number = [np.empty(0)], [np.empty(0)], 0

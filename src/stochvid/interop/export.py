@@ -75,7 +75,7 @@ def export_model(
     check_free(out, ABOUT, overwrite)
     _check_packages(format)
     loaded = SVG.from_pretrained(model)
-    frames = _checked_context(loaded, context)
+    frames = loaded.check_context(loaded.config.context if context is None else context, "--context")
     first, step = ContextGraph(loaded.for_inference()), StepGraph(loaded.for_inference())
     with replacing_folder(out) as folder, torch.no_grad(), _quiet():
         about = _describe(loaded, format, frames)
@@ -105,16 +105,6 @@ def _check_packages(format: str) -> None:
                 f"--format {format} needs the package {name}, which does not load here ({error}). Install it: "
                 "pip install 'stochvid[export]'; or take --format torch-export."
             ) from None
-
-
-def _checked_context(model: SVG, context: int | None) -> int:
-    config = model.config
-    least = 2 if config.future_skip == "second_last" else 1
-    context = config.context if context is None else context
-    if context < least:
-        why = " for a model whose future_skip is second_last" if least == 2 else ""
-        raise InputError(f"--context must be at least {least}{why}, got {context}. It was trained on {config.context}.")
-    return context
 
 
 # ------------------------------------------------------------------------------------------------------ description
@@ -233,7 +223,7 @@ def _largest_difference(model: SVG, runs: dict[str, Run], about: dict[str, Any])
     worst = torch.zeros(())
     for clips, samples in ((1, 1), (3, 2)):
         frames = torch.rand(clips, known + 1, c.channels, c.image_size, c.image_size, generator=generator)
-        noise = latent_noise(0, range(clips), samples, known + CHECKED_STEPS, model.z_dim)
+        noise = latent_noise(0, range(clips), samples, known + CHECKED_STEPS, model.latent_shape)
         state = model.observe(frames, noise[:, :, :known], decode=False).state
         drawn = model.imagine(state, CHECKED_STEPS, noise[:, :, known:], go_on=False)
         wanted = {"frame": drawn.frames, "prior_mean": drawn.prior.mean, "prior_std": drawn.prior.std}

@@ -40,7 +40,7 @@ class Graph(nn.Module):
         state = {"features": features}
         for part, lstm in (("prior", prior), ("predictor", predictor)):
             if lstm is not None:
-                state |= {_name(part, i): x.transpose(0, 1) for i, x in enumerate(lstm)}
+                state |= {_name(part, i): x for i, x in enumerate(lstm)}
         return state
 
     def _maps(self, skips: list[Tensor]) -> dict[str, Tensor]:
@@ -74,8 +74,8 @@ class ContextGraph(Graph):
         """Inputs for so many frames of so many clips, uniform frames and normal noise, always the same."""
         c, generator = self.model.config, torch.Generator().manual_seed(0)
         inputs = {"frames": torch.rand(batch, context, c.channels, c.image_size, c.image_size, generator=generator)}
-        if self.model.z_dim and context > 1:
-            inputs["noise"] = torch.randn(batch, context - 1, c.z_dim, generator=generator)
+        if self.model.stochastic and context > 1:
+            inputs["noise"] = torch.randn(batch, context - 1, *self.model.latent_shape, generator=generator)
         return inputs
 
 
@@ -112,14 +112,16 @@ class StepGraph(Graph):
         if self.model.config.future_skip == "previous":
             after |= self._maps(skips)
         outputs = {"frame": frame}
-        if self.model.z_dim:
+        if self.model.stochastic:
             outputs |= {"prior_mean": prior.mean, "prior_std": prior.std}
         return outputs | {NEXT + name: x for name, x in after.items()}
 
     def example(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Inputs for a state of `ContextGraph`, with normal noise, always the same."""
-        noise = torch.randn(len(state["features"]), self.model.z_dim, generator=torch.Generator().manual_seed(0))
-        return ({"noise": noise} if self.model.z_dim else {}) | state
+        if not self.model.stochastic:
+            return state
+        generator = torch.Generator().manual_seed(0)
+        return {"noise": torch.randn(len(state["features"]), *self.model.latent_shape, generator=generator)} | state
 
 
 def _name(part: str, i: int) -> str:
@@ -128,4 +130,4 @@ def _name(part: str, i: int) -> str:
 
 def _lstm(inputs: dict[str, Tensor], part: str) -> LSTMState | None:
     names = (_name(part, 0), _name(part, 1))
-    return tuple(inputs[name].transpose(0, 1) for name in names) if names[0] in inputs else None
+    return (inputs[names[0]], inputs[names[1]]) if names[0] in inputs else None

@@ -8,9 +8,8 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from stochvid.config import TrainConfig
-from stochvid.model_configs import ModelConfig
+from stochvid.model_configs import ModelConfig, term_text
 
-PAPER = "https://arxiv.org/abs/1802.07687"
 TASK = "video-to-video"
 TAGS = ["pytorch", "stochvid", "video-prediction", "stochastic-video-generation", "uncertainty"]
 
@@ -22,8 +21,7 @@ TEMPLATE = """\
 # {{ name }}
 
 Given the first {{ config.context }} frames of a clip, this model draws as many different futures as you ask for, and
-says how uncertain every step is. It is {{ kind }} of Denton & Fergus,
-[*Stochastic Video Generation with a Learned Prior*]({{ paper }}) (ICML 2018), made with stochvid.
+says how uncertain every step is. It is {{ config.description }}, made with stochvid.
 
 | | |
 |---|---|
@@ -33,12 +31,12 @@ says how uncertain every step is. It is {{ kind }} of Denton & Fergus,
 ## Use
 
 ```python
-from stochvid import SVG
+import stochvid
 
-model = SVG.from_pretrained("THIS FOLDER OR OWNER/NAME")
+model = stochvid.load("THIS FOLDER OR OWNER/NAME")
 futures = model.predict(context, horizon={{ 2 * config.horizon }}, samples=20)  # context: {{ shape }}, [0, 1] or uint8
 futures.frames     # (1, 20, {{ 2 * config.horizon }}, {{ config.channels }}, {{ size }}, {{ size }}) in (0, 1)
-futures.prior_std  # (1, 20, {{ 2 * config.horizon }}, {{ config.z_dim }}): how uncertain each step is
+futures.prior_std  # (1, 20, {{ 2 * config.horizon }}, {{ latents }}): how uncertain each step is
 ```
 
 ## Numbers
@@ -60,12 +58,6 @@ forecasts that anything should be decided by unseen: compare its uncertainty wit
 `stochvid uncertainty`) on clips of your own first.
 """
 
-KINDS = {
-    "learned": "the model with a learned prior (SVG-LP)",
-    "fixed": "the model with a fixed prior (SVG-FP)",
-    "none": "the deterministic baseline",
-}
-
 
 def model_card(
     config: ModelConfig,
@@ -86,14 +78,13 @@ def model_card(
         validation: row of that run's `metrics.csv` for these weights.
         effort: how long that run took, and on what.
     """
-    name = name or {"learned": "SVG-LP", "fixed": "SVG-FP", "none": "SVG without latents"}[config.prior]
+    name = name or config.kind
     return ModelCard.from_template(
         ModelCardData(library_name="stochvid", pipeline_tag=TASK, tags=[*TAGS], model_name=name),
         template_str=TEMPLATE,
         name=name,
-        kind=KINDS[config.prior],
         config=config,
-        paper=PAPER,
+        latents=", ".join(map(str, config.latent_shape or (0,))),
         size=config.image_size,
         shape=f"(1, {config.context}, {config.channels}, {config.image_size}, {config.image_size})",
         facts=_facts(config, weights, training, validation, effort),
@@ -128,7 +119,7 @@ def _facts(
     facts = [
         ("task", f"video prediction, trained on {c.context} → {c.horizon} frames"),
         ("frames", f"{c.image_size}×{c.image_size}, {colour}"),
-        ("network", f"{c.backbone.upper()}, {weights:,} weights: G {c.g_dim}, Z {c.z_dim}, LSTMs of {c.rnn_size}"),
+        ("network", f"{c.network}, {weights:,} weights: {c.sizes}"),
     ]
     if training is not None:
         d, t = training.data, training.trainer
@@ -140,10 +131,8 @@ def _facts(
     if effort is not None:
         facts.append(("that took", effort))
     if validation is not None:
-        mse, kl = float(validation["mse"]), float(validation["kl"])
-        facts.append(
-            ("held-out clips", f"MSE {mse:.4g} and KL {kl:.3g} nats per step, after {int(validation['step']):,} steps")
-        )
+        terms = " and ".join(term_text(term, float(validation[term])) for term in c.term_weights)
+        facts.append(("held-out clips", f"{terms} per step, after {int(validation['step']):,} steps"))
     return facts
 
 

@@ -1,6 +1,6 @@
 """The noise behind the latents: an input of the model, keyed by what it is for.
 
-Axes: `B` clips, `S` samples, `K` context frames, `T'` steps, `Z` latents.
+Axes: `B` clips, `S` samples, `K` context frames, `T'` steps; the latents of a step have any shape, () for none.
 """
 
 import math
@@ -64,7 +64,7 @@ def rollout_noise(
     samples: int,
     known: int,
     horizon: int,
-    z_dim: int,
+    shape: tuple[int, ...],
     first_sample: int = 0,
     temperature: float = 1.0,
     branch: Branch | None = None,
@@ -79,28 +79,34 @@ def rollout_noise(
         samples: how many samples, S.
         known: steps of the context, K − 1; their noise is never scaled.
         horizon: steps of the future.
-        z_dim: latents per step, Z.
+        shape: of a step's latents; () for none, which gives (…, 0).
         first_sample: number of the first sample.
         temperature: scale of the future's noise.
         branch: the future to follow, or None.
 
     Returns:
-        (B, S, known + horizon, Z) float32 on the CPU.
+        (B, S, known + horizon, *shape) float32 on the CPU.
     """
     depth = branch.depth if branch else 0
-    noise = latent_noise(seed, clip_ids, samples, known + horizon, z_dim, first_sample, depth)
+    noise = latent_noise(seed, clip_ids, samples, known + horizon, shape, first_sample, depth)
     noise[:, :, known:] *= temperature
     if branch:
         b, frames = branch, min(branch.frames, horizon)
         followed = rollout_noise(
-            b.seed, clip_ids, 1, known, frames, z_dim, b.sample, temperature=b.temperature, branch=b.parent
+            b.seed, clip_ids, 1, known, frames, shape, b.sample, temperature=b.temperature, branch=b.parent
         )
         noise[:, :, : known + frames] = followed
     return noise
 
 
 def latent_noise(
-    seed: int, clip_ids: Sequence[int], samples: int, steps: int, z_dim: int, first_sample: int = 0, depth: int = 0
+    seed: int,
+    clip_ids: Sequence[int],
+    samples: int,
+    steps: int,
+    shape: tuple[int, ...],
+    first_sample: int = 0,
+    depth: int = 0,
 ) -> Tensor:
     """Standard normal noise keyed by (seed, clip, sample), never by the place in a batch.
 
@@ -111,15 +117,15 @@ def latent_noise(
         clip_ids: B integers that identify the clips.
         samples: how many samples, S.
         steps: how many steps, T'.
-        z_dim: latents per step, Z.
+        shape: of a step's latents; () for none, which gives (…, 0).
         first_sample: number of the first sample.
         depth: streams of different depths are independent (see `Branch.depth`).
 
     Returns:
-        (B, S, T', Z) float32 on the CPU.
+        (B, S, T', *shape) float32 on the CPU.
     """
     streams = Streams(seed, f"latents of branch {depth}" if depth else "latents")
-    noise = np.empty((len(clip_ids), samples, steps, z_dim), dtype=np.float32)
+    noise = np.empty((len(clip_ids), samples, steps, *(shape or (0,))), dtype=np.float32)
     for b, clip in enumerate(clip_ids):
         for s in range(samples):
             streams.at(int(clip), first_sample + s).standard_normal(out=noise[b, s], dtype=np.float32)

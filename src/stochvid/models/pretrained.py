@@ -15,8 +15,8 @@ from stochvid.config import CLIPS, TRAINING, model_from_dict, shipped_models
 from stochvid.core.errors import InputError, alike
 from stochvid.core.files import replacing, writable_folder
 from stochvid.core.untrusted import MOST_JSON, parse_yaml, read_json, read_text, shown
-from stochvid.model_configs import ModelConfig
-from stochvid.models.card import PAPER, TAGS, TASK, model_card
+from stochvid.model_configs import PAPER, ModelConfig
+from stochvid.models.card import TAGS, TASK, model_card
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 DOCUMENTS = (CARD, TRAINING, CLIPS)  # what may lie beside the two
@@ -83,7 +83,7 @@ class Pretrained(PyTorchModelHubMixin, library_name="stochvid", pipeline_tag=TAS
 
     @classmethod
     def from_pretrained(cls, model: str | Path, *, device: str = "cpu", **hub_options: Any) -> Self:
-        """Loads a model in eval mode.
+        """Loads a model in eval mode, of any family that is a subclass of this class.
 
         Args:
             model: folder of a model, folder of a finished run, a shipped model (one of
@@ -96,10 +96,16 @@ class Pretrained(PyTorchModelHubMixin, library_name="stochvid", pipeline_tag=TAS
         """
         folder = find_model(str(model), **hub_options)
         config = _read_config(folder / CONFIG)
+        kind = config.model_class()
+        if not issubclass(kind, cls):
+            raise InputError(
+                f"model {str(model)!r} is {config.kind}, of the family {config.family!r}, not {cls.__name__}. "
+                "stochvid.load loads models of any family."
+            )
         with torch.device("meta"):  # shapes alone: a config that does not fit its weights shall take no memory
-            expected = cls(config).state_dict()
+            expected = kind(config).state_dict()
         weights = _read_weights(folder / WEIGHTS, expected)
-        loaded = cls(config)
+        loaded = kind(config)
         loaded.load_state_dict(weights)
         loaded.documents = {name: _read_text(folder / name) for name in DOCUMENTS if (folder / name).is_file()}
         return loaded.to(device).eval()

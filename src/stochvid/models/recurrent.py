@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 LSTMState = tuple[Tensor, Tensor]
-"""Hidden and cell state of an LSTM, each (layers, N, hidden)."""
+"""Hidden and cell state of an LSTM, each (N, layers, hidden)."""
 
 
 class Gaussian(NamedTuple):
@@ -31,11 +31,11 @@ class Gaussian(NamedTuple):
         """The same with two axes swapped."""
         return Gaussian(self.mean.transpose(dim0, dim1), self.log_var.transpose(dim0, dim1))
 
-    def kl(self, other: "Gaussian") -> Tensor:
-        """KL(self ‖ other) in nats, summed over Z: (…)."""
+    def kl(self, other: "Gaussian", axes: int = 1) -> Tensor:
+        """KL(self ‖ other) in nats, summed over the last `axes` axes, those of the latents of a step: (…)."""
         ratio = torch.exp(self.log_var - other.log_var)
         distance = (self.mean - other.mean).square() * torch.exp(-other.log_var)
-        return 0.5 * (other.log_var - self.log_var + ratio + distance - 1).sum(-1)
+        return 0.5 * (other.log_var - self.log_var + ratio + distance - 1).flatten(-axes).sum(-1)
 
 
 class Recurrent(nn.Module):
@@ -55,9 +55,16 @@ class Recurrent(nn.Module):
     def run(self, x: Tensor, state: LSTMState | None) -> tuple[Tensor, LSTMState]:
         """Steps through x (T, N, in_features) from `state` (None: zeros): outputs (T, N, hidden) and new state."""
         if x.shape[0] == 0:  # one context frame: nothing to read yet, and nn.LSTM refuses empty sequences
-            zeros = x.new_zeros(self.lstm.num_layers, x.shape[1], self.lstm.hidden_size)
+            zeros = x.new_zeros(x.shape[1], self.lstm.num_layers, self.lstm.hidden_size)
             return x.new_zeros(0, x.shape[1], self.lstm.hidden_size), state or (zeros, zeros)
-        return self.lstm(self.embed(x), state)
+        y, (hidden, cell) = self.lstm(self.embed(x), state and _layers_first(state))
+        return y, (hidden.transpose(0, 1), cell.transpose(0, 1))
+
+
+def _layers_first(state: LSTMState) -> LSTMState:
+    """As nn.LSTM takes it, in one piece."""
+    hidden, cell = state
+    return hidden.transpose(0, 1).contiguous(), cell.transpose(0, 1).contiguous()
 
 
 class FramePredictor(Recurrent):

@@ -1,34 +1,48 @@
-"""What goes into the model's verbs, and comes out of them.
+"""What goes into the verbs of a model of any family, and comes out of them.
 
-Axes: `B` clips, `S` samples, `T` time, `C H W` image, `G` features, `Z` latents.
+Axes: `B` clips, `S` samples, `T` time, `C H W` image; a step's latents have a model's `latent_shape`.
 """
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, fields, replace
+from typing import NamedTuple, Self, TypeVar
 
 from torch import Tensor
 
-from stochvid.models.recurrent import Gaussian, LSTMState
+from stochvid.core.errors import InputError
+from stochvid.models.recurrent import Gaussian
 
 
-class State(NamedTuple):
-    """Everything that carries from one frame to the next. Rows: B clips, or B · S once samples differ.
+class State:
+    """Everything that carries from one frame to the next, of any family: a dataclass of tensors, rows first.
 
-    Attributes:
-        posterior: LSTM state of the posterior (None without latents). `imagine` passes it on unchanged.
-        prior: LSTM state of the learned prior (None without one).
-        predictor: LSTM state of the frame predictor.
-        features: h of the last frame, (rows, G).
-        skips: encoder skips of the last frame, finest first.
-        future_skips: encoder skips that the future uses when the last frame ends the context.
+    A field may be None, a tensor, or a tuple or list of such. Rows are B clips, or B · S once samples differ.
     """
 
-    posterior: LSTMState | None
-    prior: LSTMState | None
-    predictor: LSTMState
-    features: Tensor
-    skips: list[Tensor]
-    future_skips: list[Tensor]
+    def repeat(self, rows: int) -> Self:
+        """The state of `rows` rows, each of its own as often as fits, one after another.
+
+        Raises:
+            InputError: its rows do not divide them.
+        """
+        return replace(self, **{spec.name: repeat_rows(getattr(self, spec.name), rows) for spec in fields(self)})
+
+
+Rows = TypeVar("Rows", None, Tensor, tuple, list)
+
+
+def repeat_rows(x: Rows, rows: int) -> Rows:
+    """Tensors with their rows first, in tuples and lists of any depth, with each row as often as `rows` asks for.
+
+    Raises:
+        InputError: their rows do not divide them.
+    """
+    if isinstance(x, tuple | list):
+        return type(x)(repeat_rows(part, rows) for part in x)
+    if x is None or x.shape[0] == rows:
+        return x
+    if rows % x.shape[0]:
+        raise InputError(f"a state of {x.shape[0]} rows cannot become one of {rows}. Take a multiple.")
+    return x.repeat_interleave(rows // x.shape[0], 0)
 
 
 class Observation(NamedTuple):
@@ -36,8 +50,8 @@ class Observation(NamedTuple):
 
     Attributes:
         frames: reconstructions x̂ of the observed frames, (B, S, T', C, H, W) in (0, 1), or None if not decoded.
-        posterior: q(z_t | x_≤t), (B, T', Z), None without latents.
-        prior: p(z_t | x_<t), (B, T', Z), None without latents.
+        posterior: q(z_t | x_≤t), (B, T', *latent_shape), None without latents.
+        prior: p(z_t | x_<t), (B, T', *latent_shape), None without latents.
         state: to go on from.
     """
 
@@ -52,7 +66,7 @@ class Imagination(NamedTuple):
 
     Attributes:
         frames: (B, S, horizon, C, H, W) in (0, 1).
-        prior: the prior at every step, (B, S, horizon, Z); Z is 0 without latents.
+        prior: the prior at every step, (B, S, horizon, *latent_shape); (…, 0) without latents.
         state: to go on from; None unless asked for.
     """
 
@@ -61,29 +75,15 @@ class Imagination(NamedTuple):
     state: State | None
 
 
-class Loss(NamedTuple):
-    """The negative β-ELBO and its parts.
-
-    Attributes:
-        total: Σ_t MSE + β Σ_t KL over the steps t = 2…T (paper, eq. 3), a scalar to minimise.
-        mse: mean squared error per step (mean over batch and pixels).
-        kl: KL(q ‖ p) in nats per step (sum over Z, mean over the batch).
-    """
-
-    total: Tensor
-    mse: Tensor
-    kl: Tensor
-
-
 @dataclass
 class Prediction:
     """Futures of B clips, and how uncertain the prior was at every step.
 
     Attributes:
         frames: (B, S, horizon, C, H, W), float in (0, 1).
-        prior_mean: μ_ψ, (B, S, horizon, Z); Z is 0 without latents.
-        prior_std: σ_ψ, (B, S, horizon, Z): low while the motion is predictable (paper, fig. 3).
-        latents: z, what was drawn from it, (B, S, horizon, Z).
+        prior_mean: μ_ψ, (B, S, horizon, *latent_shape); (…, 0) without latents.
+        prior_std: σ_ψ, likewise: low while the motion is predictable (SVG paper, fig. 3).
+        latents: z, what was drawn from it, likewise.
     """
 
     frames: Tensor

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
@@ -26,14 +27,15 @@ from stochvid.core.signals import StopSignals
 from stochvid.data.clips import VAL_SEED, open_clips
 from stochvid.media.pictures import FuturesPicture
 from stochvid.media.video import to_bytes, write_png
-from stochvid.models.state import Loss
-from stochvid.training.runs import COLUMNS, METRICS, Run, read_metrics
+from stochvid.model_configs import term_text
+from stochvid.training.objectives import LOSS
+from stochvid.training.runs import FIRST_COLUMNS, LAST_COLUMNS, METRICS, Run, read_metrics
 
 
 class RunLog(Callback):
     """`metrics.csv`, TensorBoard and the progress bar, from the mean losses since the last line.
 
-    Loss, MSE and KL are per step of a clip (divided by T − 1), KL in nats. A checkpoint holds what was added up since
+    The loss and its terms are per step of a clip (divided by T − 1). A checkpoint holds what was added up since
     the last line, so that the lines of a continued run are those of an uninterrupted one.
 
     Attributes:
@@ -44,9 +46,14 @@ class RunLog(Callback):
     def __init__(self, config: TrainConfig, run: Run):
         self.config, self.run = config, run
         self.steps_per_clip = config.model.frames - 1
-        self.train, self.val = _Mean(), _Mean()
+        self.train = self.val = _Mean(())
         self.best, self.validated = (0, math.inf), 0
         self.file = self.writer = self.bar = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Takes the columns from the objective."""
+        if self.train.names == ():
+            self.train, self.val = (_Mean((LOSS, *pl_module.objective.columns)) for _ in range(2))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Opens the logs, now that a checkpoint was accepted, and starts the clock."""
@@ -83,11 +90,11 @@ class RunLog(Callback):
         if self.bar is not None:
             self.bar.update()
 
-    def _first(self, loss: Loss) -> dict[str, float]:
+    def _first(self, last: dict[str, Tensor]) -> dict[str, float]:
         """What a line says, of the first step in this process alone: the others may still be at it."""
-        pace = self.timed / (time.perf_counter() - self.since)
-        per_step = (loss.total.item() / self.steps_per_clip, loss.mse.item(), loss.kl.item())
-        return dict(zip(("loss", "mse", "kl"), per_step, strict=True)) | {"clips_per_s": pace}
+        terms = {name: last[name].item() for name in self.train.names}
+        terms[LOSS] /= self.steps_per_clip
+        return terms | {"clips_per_s": self.timed / (time.perf_counter() - self.since)}
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stops the clock."""
@@ -98,7 +105,7 @@ class RunLog(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
     ) -> None:
         """Adds up the held-out losses."""
-        self.val.add(outputs["loss"], outputs["clips"], self.steps_per_clip)
+        self.val.add(outputs["terms"], outputs["clips"], self.steps_per_clip)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes the line of a validation."""
@@ -111,7 +118,8 @@ class RunLog(Callback):
         here = torch.cat([self.train.sums, self.train.sums.new_tensor([self.train.clips])])
         here = here.to(pl_module.device)  # sums that were just begun are not there yet, and NCCL gathers nothing else
         everywhere = trainer.strategy.all_gather(here).reshape(-1, len(here))
-        checkpoint["log"] = {"sums": everywhere.tolist(), "best": self.best, "validated": self.validated}
+        checkpoint["log"] = {"names": self.train.names, "sums": everywhere.tolist()}
+        checkpoint["log"] |= {"best": self.best, "validated": self.validated}
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Goes on from them; of other processes than there were, the first takes all."""
@@ -121,7 +129,11 @@ class RunLog(Callback):
         if len(sums) != trainer.world_size:
             sums = torch.cat([sums.sum(0, keepdim=True), sums.new_zeros(trainer.world_size - 1, sums.shape[1])])
         *own, clips = sums[trainer.global_rank].tolist()
-        self.train.sums, self.train.clips = torch.tensor(own), int(clips)
+        known = dict(zip(log.get("names", FIRST_NAMES), own, strict=True))
+        self.train.sums, self.train.clips = (
+            torch.tensor([known.get(name, 0.0) for name in self.train.names]),
+            int(clips),
+        )
 
     def close(self) -> None:
         """Closes the logs."""
@@ -134,6 +146,7 @@ class RunLog(Callback):
         if self.file is not None or not trainer.is_global_zero:
             return
         step, path = self.run.step, self.run.folder / METRICS
+        columns = (*FIRST_COLUMNS, *self.train.names[1:], *LAST_COLUMNS)
         ends = {"train": step, "val": step if trainer.max_steps > step else self.validated}  # else it comes again
         rows = read_metrics(path) if self.run.checkpoint else []
         kept = [row for row in rows if int(row["step"]) <= ends[row["split"]]]
@@ -142,20 +155,19 @@ class RunLog(Callback):
                 self.validated = int(row["step"])
                 self.best = min(self.best, (self.validated, float(row["loss"])), key=lambda best: best[1])
         with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS)
+            writer = csv.DictWriter(file, columns, restval="")
             writer.writeheader()
             writer.writerows(kept)
         self.file = open(path, "a", newline="", encoding="utf-8")  # noqa: SIM115  (closed by `close`)
-        self.csv = csv.DictWriter(self.file, COLUMNS)
+        self.csv = csv.DictWriter(self.file, columns)
         self.writer = _open_tensorboard(self.run.folder / "tensorboard", step)
         if sys.stderr.isatty():
             self.bar = tqdm(total=self.config.trainer.max_steps, initial=step, unit="step", dynamic_ncols=True)
 
     def _show(self, step: int, row: dict[str, float]) -> None:
         """The progress bar on a terminal, a line where the output is kept."""
-        text = (
-            f"loss {row['loss']:.4g}, MSE {row['mse']:.3g}, KL {row['kl']:.3g} nats, {row['clips_per_s']:.3g} clips/s"
-        )
+        terms = [term_text(name, row[name]) for name in self.train.names]
+        text = f"{', '.join(terms)}, {row['clips_per_s']:.3g} clips/s"
         if self.bar is not None:
             self.bar.set_postfix_str(text, refresh=False)
         elif self.file:
@@ -270,13 +282,14 @@ class Checkpoints(Callback):
 
 
 class _Mean:
-    """Mean losses over clips, of this process and then of all."""
+    """Means of named terms over clips, of this process and then of all; the first is the loss."""
 
-    def __init__(self):
-        self.sums, self.clips = torch.zeros(3), 0
+    def __init__(self, names: tuple[str, ...]):
+        self.names, self.sums, self.clips = names, torch.zeros(len(names)), 0
 
-    def add(self, loss: Loss, clips: int, steps: int) -> None:
-        values = torch.stack([loss.total / steps, loss.mse, loss.kl]).detach()
+    def add(self, terms: dict[str, Tensor], clips: int, steps: int) -> None:
+        loss, *others = (terms[name] for name in self.names)
+        values = torch.stack([loss / steps, *others]).detach()
         self.sums = self.sums.to(values) + clips * values  # stays on the device: reading it would wait for it
         self.clips += clips
 
@@ -284,15 +297,19 @@ class _Mean:
         """The means over all processes; starts anew."""
         here = torch.cat([self.sums, self.sums.new_tensor([self.clips])])
         *sums, clips = trainer.strategy.reduce(here, reduce_op="sum").tolist()
-        self.__init__()
-        return {name: total / max(clips, 1) for name, total in zip(("loss", "mse", "kl"), sums, strict=True)}
+        self.__init__(self.names)
+        return {name: total / max(clips, 1) for name, total in zip(self.names, sums, strict=True)}
+
+
+FIRST_NAMES = ("loss", "mse", "kl")  # of a log that names none: there were no others
 
 
 def check_log(log: dict[str, Any]) -> None:
     """Checks what `RunLog` put into a checkpoint; raises nearly anything if it is not as it should be."""
     step, loss = log["best"]
-    sums = torch.tensor(log["sums"])
-    if sums.ndim != 2 or sums.shape[1] != 4 or {type(step), type(log["validated"])} != {int} or type(loss) is not float:
+    sums, names = torch.tensor(log["sums"]), log.get("names", FIRST_NAMES)
+    whole = sums.ndim == 2 and sums.shape[1] == len(names) + 1
+    if not whole or {type(step), type(log["validated"])} != {int} or type(loss) is not float:
         raise ValueError(log)
 
 

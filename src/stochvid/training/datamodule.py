@@ -12,6 +12,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from stochvid.config import TrainConfig
+from stochvid.core.clips import FRAMES, INDEX, Clips
 from stochvid.data.clips import VAL_SEED, open_clips
 from stochvid.models.noise import latent_noise
 
@@ -68,8 +69,7 @@ class ClipData(LightningDataModule):
 
     def _collate(self) -> Callable:
         model = self.config.model
-        z_dim = 0 if model.prior == "none" else model.z_dim
-        return partial(_add_noise, seed=self.config.trainer.seed, steps=model.frames - 1, z_dim=z_dim)
+        return partial(_add_noise, seed=self.config.trainer.seed, steps=model.frames - 1, shape=model.latent_shape)
 
     def _workers(self) -> int:
         if self.config.data.workers is not None:
@@ -93,10 +93,11 @@ class _Steps:
             yield list(range(start, start + self.batch))
 
 
-def _add_noise(batch: dict[str, np.ndarray], seed: int, steps: int, z_dim: int) -> dict[str, torch.Tensor]:
-    """Tensors, with the latents' `noise` (B, 1, T − 1, Z), which is the same whenever these clips are."""
+def _add_noise(batch: dict[str, np.ndarray], seed: int, steps: int, shape: tuple[int, ...]) -> dict[str, Any]:
+    """A batch of training: `clips`, their `index`, and the latents' `noise` (B, 1, T − 1, *shape), always the same."""
     tensors = {name: torch.from_numpy(values) for name, values in batch.items()}
-    return tensors | {"noise": latent_noise(seed, batch["index"], 1, steps, z_dim)}
+    frames, index = tensors.pop(FRAMES), tensors.pop(INDEX)
+    return {"clips": Clips(frames, tensors), INDEX: index, "noise": latent_noise(seed, batch[INDEX], 1, steps, shape)}
 
 
 def _start_worker(_: int) -> None:

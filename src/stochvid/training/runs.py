@@ -32,7 +32,8 @@ from stochvid.core.untrusted import MOST_CSV, read_json, read_text, shown
 
 CONFIG, METRICS, CARD, LOCK = "config.yaml", "metrics.csv", "README.md", ".lock"
 CONTENTS = (CONFIG, METRICS, "checkpoints", "samples", "tensorboard", "model", "best")
-COLUMNS = ("step", "split", "loss", "mse", "kl", "lr", "clips_per_s")  # of metrics.csv
+FIRST_COLUMNS = ("step", "split", "loss")  # of metrics.csv; the objective's terms stand between them
+LAST_COLUMNS = ("lr", "clips_per_s")
 CHECKPOINT = re.compile(r"step-(\d{8})\.ckpt")
 
 # Settings of how a run is carried out. All others are of what is learned, and stay as they were when it began.
@@ -252,7 +253,9 @@ def read_metrics(path: Path) -> list[dict[str, str]]:
         rows = list(csv.DictReader(whole.splitlines(), strict=True))
         for row in rows:
             loss, trained = float(row["loss"]), row["split"] == "train"  # a held-out loss may overflow
-            right = tuple(row) == COLUMNS and int(row["step"]) >= 0 and (trained or row["split"] == "val")
+            names = tuple(row)
+            right = names[:3] == FIRST_COLUMNS and names[-2:] == LAST_COLUMNS
+            right = right and int(row["step"]) >= 0 and (trained or row["split"] == "val")
             if not right or (trained and not (math.isfinite(loss) and math.isfinite(float(row["clips_per_s"])))):
                 raise ValueError(row)
     except FileNotFoundError:

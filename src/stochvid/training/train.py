@@ -24,11 +24,11 @@ from stochvid.core.devices import check_compiler, machine, pick_precision, prefe
 from stochvid.core.errors import InputError
 from stochvid.core.signals import Interrupted, StopSignals
 from stochvid.data.places import at_hand, remembered, remembered_model
-from stochvid.models.state import Loss
-from stochvid.models.svg import SVG
+from stochvid.models.base import VideoModel
 from stochvid.training.callbacks import Checkpoints, RunLog, Samples, check_log
 from stochvid.training.checkpoint import AtomicCheckpointIO
 from stochvid.training.datamodule import ClipData
+from stochvid.training.objectives import LOSS, make_objective
 from stochvid.training.runs import Run, changed
 
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
@@ -154,7 +154,7 @@ def make_trainer(config: TrainConfig, run: Run, callbacks: list[Callback]) -> Tr
 
 
 class Training(LightningModule):
-    """The loss, the optimiser and the averaged weights around an SVG model.
+    """The objective, the optimiser and the averaged weights around a model.
 
     Args:
         config: of the run.
@@ -164,47 +164,49 @@ class Training(LightningModule):
     def __init__(self, config: TrainConfig, init: str | Path | None = None):
         super().__init__()
         self.config = config
-        self.model = SVG(config.model)
+        self.model: VideoModel = config.model.model_class()(config.model)
         if init is not None:
             self._start_from(init)
         self.average = None
         if config.optim.ema is not None:
             average = partial(moving_average, decay=config.optim.ema)
             self.average = AveragedModel(self.model, avg_fn=average, use_buffers=True).requires_grad_(False)
-        for part in (self.model.encoder, self.model.decoder):
-            part.recompute = config.trainer.recompute
-        self.loss = torch.compile(self.model.loss) if config.trainer.compile else self.model.loss
-        self.last: Loss | None = None
+        self.model.recompute(config.trainer.recompute)
+        self.objective = make_objective(config)
+        own = [name for name, _ in self.named_parameters() if name.startswith("objective.")]
+        self._ddp_params_and_buffers_to_ignore = own  # their gradients are the objective's affair
+        self.compute = torch.compile(self.objective.forward) if config.trainer.compile else self.objective
+        self.last: dict[str, Tensor] = {}
 
     @property
-    def final(self) -> SVG:
+    def final(self) -> VideoModel:
         """The weights to validate, sample from and save: the averaged ones where there are such."""
         return self.model if self.average is None else self.average.module
 
-    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Loss of one batch."""
-        self.last = self.loss(batch["frames"], batch["noise"])
-        return self.last.total
+        self.last, self.clips = self.compute(self.model, batch["clips"], batch["noise"]), batch["clips"]
+        return self.last[LOSS]
 
-    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Any]:
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
         """Loss of held-out clips under fixed latents and the running batch-norm statistics."""
-        loss = self.final.loss(batch["frames"], batch["noise"])
-        return {"loss": loss, "clips": len(batch["index"])}
+        return {"terms": self.objective(self.final, batch["clips"], batch["noise"]), "clips": len(batch["index"])}
 
     def configure_gradient_clipping(self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None) -> None:
         """Clips, and stops before a step that would spoil the weights."""
         limit = self.config.optim.clip_norm or math.inf
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
-        if not torch.isfinite(norm + self.last.total):
+        if not torch.isfinite(norm + self.last[LOSS]):
             raise Diverged(
-                f"the loss is {self.last.total.item():.4g} and its gradient {norm.item():.4g} at step "
+                f"the loss is {self.last[LOSS].item():.4g} and its gradient {norm.item():.4g} at step "
                 f"{self.global_step + 1}. Start again with a lower --optim.lr or with --optim.clip_norm 1; the "
                 "checkpoints of this run are from before."
             )
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Moves the weights, then their average: both before any callback sees the step as done."""
+        """Moves the weights, the objective's own, and the average: all before any callback sees the step as done."""
         super().optimizer_step(*args, **kwargs)
+        self.objective.after_step(self.model, self.clips)
         if self.average is not None:
             self.average.update_parameters(self.model)
 
@@ -226,6 +228,12 @@ class Training(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what the run is, and what it is trained on."""
         checkpoint["config"], checkpoint["data"] = dataclasses.asdict(self.config), self.trainer.datamodule.digest
+        checkpoint["objective"] = {name: own.state_dict() for name, own in self.objective.optimizers.items()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes up the optimisers of the objective."""
+        for name, own in self.objective.optimizers.items():
+            own.load_state_dict(checkpoint["objective"][name])
 
     def check_checkpoint(self, path: Path, data: str) -> None:
         """Checks that this run may continue from a checkpoint.
@@ -242,10 +250,11 @@ class Training(LightningModule):
             checkpoint["config"]["trainer"].pop("max_steps", None)  # the run's config knows how far it goes
             difference = changed(checkpoint["config"], self.config)
             check_log(checkpoint["log"])
+            lacking = set(self.objective.optimizers) - set(checkpoint.get("objective", {}))
         except (LookupError, AttributeError, TypeError, ValueError):
             raise InputError(f"{what} is damaged, or of another version of stochvid.") from None
-        if difference:
-            raise InputError(f"{what} is of another run: {difference}")
+        if difference or lacking:
+            raise InputError(f"{what} is of another run: {difference or f'it lacks {min(lacking)}'}")
         if checkpoint["data"] != data:
             raise InputError(
                 f"{what} was trained on other clips than --data.* names now. Give those of its run, or use its weights "
@@ -264,7 +273,7 @@ class Training(LightningModule):
         )
 
     def _start_from(self, init: str | Path) -> None:
-        weights = SVG.from_pretrained(init).state_dict()
+        weights = VideoModel.from_pretrained(init).state_dict()
         fix = "Give --model.* as in its config.json."
         self._check_fit(weights, self.model.state_dict(), f"--init {str(init)!r}", fix)
         self.model.load_state_dict(weights)

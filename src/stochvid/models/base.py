@@ -1,0 +1,305 @@
+"""What every family of models is: two verbs, a loss in named terms, and all that is written once for all of them.
+
+Axes: `B` clips, `S` samples, `T` time, `C H W` image; `K` context frames. Frames count from 1: step t makes frame t
+from frame t−1, so T frames have T−1 steps. Tensors in and out are (B, T, C, H, W) or (B, S, T, C, H, W), float in
+[0, 1]; uint8 in [0, 255] is accepted and converted. The latents of a step have the shape `latent_shape`.
+
+Two verbs share one state: `observe` runs known frames under the posterior, `imagine` rolls the future under the prior.
+Training is `observe` alone; prediction is `observe` then `imagine`.
+"""
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from stochvid.core.clips import Clips
+from stochvid.core.errors import InputError
+from stochvid.core.memory import rollout_bytes
+from stochvid.model_configs import ModelConfig
+from stochvid.models.noise import Branch, check_temperature, content_ids, rollout_noise
+from stochvid.models.pretrained import Pretrained
+from stochvid.models.state import Imagination, Observation, Prediction, State
+
+
+class VideoModel(nn.Module, Pretrained, ABC):
+    """A model of one family. `CONTRIBUTING.md` says how to add one.
+
+    Args:
+        config: what to build; it travels with the weights.
+
+    Attributes:
+        config: of the model.
+        frozen: whether this is a copy `for_inference`.
+        batchwise: whether that takes the batch-norm statistics of the batch.
+    """
+
+    frozen = False
+    batchwise = False
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.config, self.documents = config, {}
+
+    # ------------------------------------------------------------------------------------------ what a family decides
+
+    @abstractmethod
+    def observe(
+        self,
+        clips: Clips | Tensor,
+        noise: Tensor | None = None,
+        state: State | None = None,
+        context: int | None = None,
+        decode: bool = True,
+    ) -> Observation:
+        """Runs known frames under the posterior, all steps at once (teacher forcing; but see `for_inference`).
+
+        Args:
+            clips: B clips of T frames, or their frames alone, (B, T, C, H, W), float in [0, 1] or uint8.
+            noise: (B, S, T', *latent_shape) for z = μ_φ + σ_φ · noise, T' = T − 1, or T with a `state`; None takes the
+                posterior's mean (S = 1).
+            state: what an earlier `observe` of the same clips returned, to go on from.
+            context: frames that count as context, as in training; None: all of them.
+            decode: whether to reconstruct the frames.
+
+        Returns:
+            Reconstructions, posterior and prior of every step, and the state after the last frame.
+        """
+
+    @abstractmethod
+    def imagine(
+        self,
+        state: State,
+        horizon: int,
+        noise: Tensor | None = None,
+        tracks: Mapping[str, Tensor] | None = None,
+        go_on: bool = True,
+    ) -> Imagination:
+        """Rolls the future under the prior, every generated frame read back.
+
+        Args:
+            state: what `observe` or an earlier `imagine` returned, rows B or B · S.
+            horizon: frames to generate, at least 1.
+            noise: (B, S, horizon, *latent_shape) for z = μ_ψ + σ_ψ · noise, S a multiple of the state's; None only
+                without latents (then S = 1).
+            tracks: what is known of the future's frames, (B, horizon, …) each; a family takes those that it knows.
+            go_on: whether to compute the state after the last frame, too.
+
+        Returns:
+            The frames, the prior at every step, and the state after the last frame.
+
+        Raises:
+            InputError: the state has other samples than the noise.
+        """
+
+    @abstractmethod
+    def terms(self, clips: Clips | Tensor, noise: Tensor) -> dict[str, Tensor]:
+        """What the loss of clips is made of, by name; an objective weighs the terms (`training/objectives.py`).
+
+        Args:
+            clips: B clips of T frames, or their frames alone; the first `config.context` are the context.
+            noise: (B, 1, T − 1, *latent_shape) for the posterior's samples.
+
+        Returns:
+            Scalars by the names of `config.term_weights`, each per step: a mean over the batch and over the steps.
+        """
+
+    @property
+    @abstractmethod
+    def row_bytes(self) -> int:
+        """About how many bytes a sample takes while it is rolled."""
+
+    @property
+    @abstractmethod
+    def dtype(self) -> torch.dtype:
+        """Of the state and the latents, to which frames are converted as they come in."""
+
+    def recompute(self, on: bool) -> None:
+        """Keeps fewer activations for the gradients, and computes them again.
+
+        Raises:
+            InputError: the family cannot.
+        """
+        if on:
+            raise InputError(f"models of the family {self.config.family!r} keep all activations. Leave out recompute.")
+
+    @abstractmethod
+    def make_fast(self, dtype: torch.dtype | None, compile: bool, batch_statistics: bool) -> None:
+        """Makes this frozen copy fast; arguments as `for_inference`."""
+
+    # ------------------------------------------------------------------------------------------------ the same for all
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """Shape of the latents of a step; () for a deterministic model."""
+        return self.config.latent_shape
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether it has latents, so that its futures differ."""
+        return bool(self.latent_shape)
+
+    @property
+    def summary(self) -> str:
+        """What kind of model it is, in a line."""
+        c, weights = self.config, sum(p.numel() for p in self.parameters())
+        frames = f"{c.image_size}×{c.image_size}×{c.channels}, {c.context} → {c.horizon} frames"
+        return f"{c.kind}, {c.network}, {frames}, {weights:,} weights"
+
+    def check_context(self, frames: int, name: str = "context") -> int:
+        """Checks how many frames the model is to be given; gives the number.
+
+        Args:
+            frames: how many.
+            name: what a user calls it.
+
+        Raises:
+            InputError: too few.
+        """
+        least = self.config.least_context
+        if frames < least:
+            why = f" for a model of {self.config.kind} with these settings" if least > 1 else ""
+            raise InputError(f"{name} must be at least {least}{why}, got {frames}.")
+        return frames
+
+    def for_inference(
+        self, dtype: torch.dtype | None = None, compile: bool = False, batch_statistics: bool = False
+    ) -> Self:
+        """A frozen copy that draws the same futures faster. It can be neither trained nor saved.
+
+        Args:
+            dtype: of encoder and decoder, such as torch.bfloat16; None: this model's. Recurrent parts keep theirs.
+            compile: whether to compile the steps of the future with `torch.compile`, on a GPU into CUDA graphs. It
+                takes a while whenever sizes are new.
+            batch_statistics: take the batch-norm statistics of the batch, one frame and one sample of all its clips at
+                a time, as the published code of SVG-LP does. A future then depends on its batch mates.
+        """
+        frozen = copy.deepcopy(self).eval().requires_grad_(False)
+        frozen.frozen, frozen.batchwise = True, batch_statistics
+        frozen.make_fast(dtype, compile, batch_statistics)
+        for part in frozen.modules():
+            if isinstance(part, nn.LSTM):
+                part.flatten_parameters()  # on a GPU, copies are no longer in one piece, as cuDNN wants them
+        return frozen
+
+    def as_input(self, frames: Tensor) -> Tensor:
+        """Frames as the model computes with them: float in [0, 1] of its `dtype`.
+
+        Raises:
+            InputError: they are neither uint8 nor float.
+        """
+        dtype = self.dtype
+        if frames.dtype != torch.uint8 and not frames.is_floating_point():
+            raise InputError(f"frames must be uint8, or float in [0, 1], got {frames.dtype}.")
+        return frames.to(dtype) / 255 if frames.dtype == torch.uint8 else frames.to(dtype)
+
+    @torch.inference_mode()
+    def predict(
+        self,
+        context: Tensor,
+        horizon: int,
+        samples: int = 1,
+        seed: int = 0,
+        *,
+        clip_ids: Sequence[int] | None = None,
+        first_sample: int = 0,
+        chunk: int | None = None,
+        temperature: float = 1.0,
+        branch: Branch | None = None,
+    ) -> Prediction:
+        """Draws `samples` futures of every clip. Batch-norm uses its running statistics.
+
+        A future depends on the weights, the seed, the clip's context, the sample's number, temperature and branch
+        alone: but for rounding, not on the other clips, on how many samples there are, on `chunk`, or (in its first
+        frames) on the horizon. What samples follow in common is drawn once, and is equal in all of them.
+
+        Args:
+            context: (B, K, C, H, W), float in [0, 1] or uint8.
+            horizon: frames to predict, at least 1.
+            samples: futures per clip, at least 1.
+            seed: of the latents.
+            clip_ids: B integers that identify the clips to the noise; None: digests of the contexts themselves.
+            first_sample: number of the first sample, to draw some of many.
+            chunk: samples per clip to roll at once; None: as many as memory is good for.
+            temperature: z = μ_ψ + temperature · σ_ψ · noise in the future: 0 takes the prior's mean, 1 is the model.
+            branch: a future of this clip to follow for its first frames: its latents first, fresh ones after.
+
+        Returns:
+            Frames, the prior's mean and standard deviation, and the latents drawn from it, on the context's device.
+
+        Raises:
+            InputError: a shape that does not fit the model, a horizon or sample count below 1, or a negative (or
+                infinite) temperature.
+        """
+        self._check_clips(context)
+        check_temperature(temperature)
+        for name, value in (("horizon", horizon), ("samples", samples), ("chunk", chunk or 1)):
+            if value < 1:
+                raise InputError(f"{name} must be at least 1, got {value}.")
+        if clip_ids is None:
+            clip_ids = content_ids(context)
+        drawn = samples if self.stochastic else 1  # without latents all futures are one
+        model = self if self.frozen else self.for_inference()
+        chunk = 1 if self.batchwise else chunk or self._fitting(context, horizon)
+        known, parts = context.shape[1] - 1, []
+        for first in range(0, drawn, chunk):
+            count = min(chunk, drawn - first)
+            noise = rollout_noise(
+                seed, clip_ids, count, known, horizon, self.latent_shape, first_sample + first, temperature, branch
+            )
+            followed = min(branch.frames, horizon) if branch else None
+            parts.append(model._roll(context, horizon, noise.to(context.device), followed))
+        together = (torch.cat(tensors, dim=1) for tensors in zip(*parts, strict=True))
+        return Prediction(*(x if drawn == samples else x.expand(-1, samples, *x.shape[2:]) for x in together))
+
+    # -------------------------------------------------------------------------------------------------------- private
+
+    def _roll(self, context: Tensor, horizon: int, noise: Tensor, followed: int | None) -> tuple[Tensor, ...]:
+        """What a prediction holds, of the samples whose noise this is (B, S, K − 1 + horizon, *latent_shape).
+
+        Samples that follow one future have its frames in common: these are drawn once, and repeated.
+        """
+        known, samples = context.shape[1] - 1, noise.shape[1]
+        sampled = noise[:, :, :known] if self.config.samples_context else None
+        if followed is not None and sampled is not None:
+            sampled = sampled[:, :1]
+        state, future, parts = self.observe(context, sampled, decode=False).state, noise[:, :, known:], []
+        for first, last, rows in ((0, followed or 0, 1), (followed or 0, horizon, samples)):
+            if first < last:
+                drawn = future[:, :rows, first:last]
+                seen = self.imagine(state, last - first, drawn, go_on=last < horizon)
+                prior, state = seen.prior, seen.state
+                values = (seen.frames, prior.mean, prior.std, prior.sample(drawn.to(prior.mean)))
+                parts.append([x.expand(-1, samples, *x.shape[2:]) for x in values])
+        return tuple(torch.cat(values, dim=2) for values in zip(*parts, strict=True))
+
+    def _fitting(self, context: Tensor, horizon: int) -> int:
+        """How many samples per clip may be rolled at once."""
+        frames = 2 * 4 * horizon * context[0, 0].numel()
+        fitting = rollout_bytes(context.device) // (len(context) * (self.row_bytes + frames))
+        return 1 << max(0, fitting.bit_length() - 1)  # a power of two, so that few sizes are ever compiled
+
+    def _check_clips(self, context: Tensor) -> None:
+        size, channels = self.config.image_size, self.config.channels
+        if not isinstance(context, Tensor):
+            raise InputError(f"context must be a torch tensor, got {type(context).__name__}. Use torch.as_tensor.")
+        if context.ndim != 5 or context.shape[2:] != (channels, size, size):
+            raise InputError(
+                f"context must be (B, K, {channels}, {size}, {size}), got {tuple(context.shape)}. "
+                "Resize the frames and convert their channels first."
+            )
+        if not len(context):
+            raise InputError(f"context must hold one clip or more, got shape {tuple(context.shape)}.")
+        self.check_context(context.shape[1], "the number of context frames")
+        if context.is_floating_point():
+            low, high = (edge.item() for edge in context.aminmax())
+            if not 0 <= low <= high <= 1:  # nor is NaN
+                raise InputError(f"context must be in [0, 1], got {low:.4g} to {high:.4g}. Divide it, or give uint8.")
+        if self.batchwise and len(context) < 2:
+            raise InputError(
+                "batch-norm statistics of the batch need two clips or more, got one. Give more, or leave out "
+                "--batch-statistics."
+            )

@@ -1,0 +1,87 @@
+"""What training minimises: the named terms of a model become one loss, and the columns of `metrics.csv`.
+
+A loss of another kind is a subclass of `Objective`; `CONTRIBUTING.md` says how to add one.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.optim import Optimizer
+
+from stochvid.config import TrainConfig
+from stochvid.core.clips import Clips
+from stochvid.models.base import VideoModel
+
+LOSS = "loss"
+
+
+class Objective(nn.Module, ABC):
+    """A loss, which may have networks and optimisers of its own, such as a discriminator's.
+
+    Parameters of its own are saved in checkpoints with it, and so are its `optimizers`. Their gradients are its own
+    affair: between processes, `average_gradients` averages them.
+
+    Attributes:
+        columns: what it is made of, as `metrics.csv` and TensorBoard name it.
+    """
+
+    columns: tuple[str, ...]
+
+    @abstractmethod
+    def forward(self, model: VideoModel, clips: Clips, noise: Tensor) -> dict[str, Tensor]:
+        """The loss of a batch.
+
+        Args:
+            model: that is trained.
+            clips: B clips of T frames.
+            noise: (B, 1, T − 1, *latent_shape).
+
+        Returns:
+            `loss`, the scalar to minimise, a sum over the T − 1 steps; and a scalar for each of `columns`, per step.
+        """
+
+    def after_step(self, model: VideoModel, clips: Clips) -> None:
+        """What happens after each step of the model's optimiser, such as a step of a discriminator."""
+
+    @property
+    def optimizers(self) -> dict[str, Optimizer]:
+        """Optimisers of its own, by name; their states are saved in checkpoints and restored from them."""
+        return {}
+
+
+class WeightedTerms(Objective):
+    """A weighted sum of a model's terms: of SVG's, the negative β-ELBO (Denton & Fergus 2018, eq. 3).
+
+    Args:
+        weights: of every term that the model has, by name.
+    """
+
+    def __init__(self, weights: dict[str, float]):
+        super().__init__()
+        self.weights, self.columns = weights, tuple(weights)
+
+    def forward(self, model: VideoModel, clips: Clips, noise: Tensor) -> dict[str, Tensor]:
+        """As `Objective.forward`."""
+        terms = model.terms(clips, noise)
+        assert set(terms) == set(self.weights), (sorted(terms), sorted(self.weights))
+        steps = clips.frames.shape[1] - 1
+        return {LOSS: steps * sum(weight * terms[name] for name, weight in self.weights.items())} | terms
+
+
+def make_objective(config: TrainConfig) -> Objective:
+    """The objective that a config asks for."""
+    return WeightedTerms(config.model.term_weights)
+
+
+def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Averages gradients over all training processes, in one message; with one process, does nothing."""
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if not gradients or not distributed.is_initialized():
+        return
+    together = torch.cat([gradient.flatten() for gradient in gradients])
+    distributed.all_reduce(together)
+    together /= distributed.get_world_size()
+    for gradient, mean in zip(gradients, together.split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_(mean.view_as(gradient))
