@@ -80,6 +80,11 @@ class ModelConfig(ABC):
         return ()
 
     @property
+    def samples_context(self) -> bool:
+        """Whether the latents of given frames are drawn from the posterior, for prediction; else they are its mean."""
+        return True
+
+    @property
     @abstractmethod
     def term_weights(self) -> dict[str, float]:
         """The terms of the family's loss, and what each counts."""
@@ -90,24 +95,19 @@ class ModelConfig(ABC):
         return "none"
 
     @property
-    @abstractmethod
     def kind(self) -> str:
         """What kind of model it is, in a word or two, for tables."""
+        return self.family
 
     @property
-    @abstractmethod
     def description(self) -> str:
         """What kind of model it is and where it comes from, as Markdown, for cards: "the … of …"."""
+        return f"a model of the family {self.family}"
 
     @property
-    @abstractmethod
     def network(self) -> str:
-        """What it is built of, in a word or two."""
-
-    @property
-    @abstractmethod
-    def sizes(self) -> str:
-        """The widths that matter, in a few words."""
+        """What it is built of, in a few words."""
+        return type(self).model_class().__name__
 
     @classmethod
     def model_class(cls) -> type:
@@ -169,6 +169,11 @@ class SVGConfig(ModelConfig, home="stochvid.models.svg:SVG"):
         return () if self.prior == "none" else (self.z_dim,)
 
     @property
+    def samples_context(self) -> bool:
+        """As `context_latent`."""
+        return self.context_latent == "sample"
+
+    @property
     def term_weights(self) -> dict[str, float]:
         """The negative β-ELBO (eq. 3)."""
         return {"mse": 1.0, "kl": self.beta}
@@ -192,10 +197,5 @@ class SVGConfig(ModelConfig, home="stochvid.models.svg:SVG"):
 
     @property
     def network(self) -> str:
-        """Its backbone."""
-        return self.backbone.upper()
-
-    @property
-    def sizes(self) -> str:
-        """Features, latents and LSTMs."""
-        return f"G {self.g_dim}, Z {self.z_dim}, LSTMs of {self.rnn_size}"
+        """Its backbone, features, latents and LSTMs."""
+        return f"{self.backbone.upper()}: G {self.g_dim}, Z {self.z_dim}, LSTMs of {self.rnn_size}"

@@ -45,7 +45,7 @@ def futures_view(shown: Futures) -> dict[str, Any]:
         "shared": known + (wish.branch.frames if wish.branch else 0),
     }  # fmt: skip
     if drawn.prior_std.shape[-1]:
-        sigma = drawn.prior_std[0].float().mean(-1).numpy()
+        sigma = drawn.prior_std[0].float().flatten(2).mean(-1).numpy()
         view["curve"] = {
             "label": "Uncertainty σ", "from": known + 1, "lines": _rounded(sigma), "mean": _rounded(sigma.mean(0)),
             "marks": _marks(job.clip.bounces, known + horizon, known),

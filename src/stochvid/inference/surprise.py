@@ -166,7 +166,7 @@ def observe_pieces(network: VideoModel, frames: Iterator[np.ndarray], device: to
         with torch.inference_mode():  # not around the yield: it would reach into whoever uses this
             known = torch.from_numpy(np.stack(piece)).to(device)
             seen = network.observe(known[None], state=state)
-            nats = seen.posterior.kl(seen.prior)[0].double().cpu().numpy()
+            nats = seen.posterior.kl(seen.prior, len(network.latent_shape))[0].double().cpu().numpy()
             explained, told = seen.frames[0, 0].float(), known[state is None :]
             error = (explained - told.float() / 255).square().mean((-1, -2, -3)).double().cpu().numpy()
             state = seen.state

@@ -18,7 +18,7 @@ def plot_uncertainty(
 
     Args:
         path: PNG to write.
-        prior_std: σ_ψ, (S, T, Z) with Z ≥ 1.
+        prior_std: σ_ψ, (S, T, …), of latents of any shape.
         context: frames K before the first predicted one.
         bounces: (≥ K + T,) bool, frames of the true clip in which something unpredictable happens, or None.
         title: above the axes.
@@ -26,7 +26,7 @@ def plot_uncertainty(
     Returns:
         `path`.
     """
-    sigma = prior_std.mean(axis=-1)  # (S, T)
+    sigma = prior_std.reshape(*prior_std.shape[:2], -1).mean(axis=-1)  # (S, T)
     frames = np.arange(context + 1, context + 1 + sigma.shape[1])
     figure = _figure(7.5, 3.4)
     axes = figure.add_subplot()

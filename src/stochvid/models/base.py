@@ -107,15 +107,17 @@ class VideoModel(nn.Module, Pretrained, ABC):
             Scalars by the names of `config.term_weights`, each per step: a mean over the batch and over the steps.
         """
 
-    @property
-    @abstractmethod
-    def row_bytes(self) -> int:
-        """About how many bytes a sample takes while it is rolled."""
+    # --------------------------------------------------------------------------------------- what it may decide, too
 
     @property
-    @abstractmethod
+    def row_bytes(self) -> int:
+        """About how many bytes a sample takes while it is rolled."""
+        return 64 * self.config.channels * self.config.image_size**2
+
+    @property
     def dtype(self) -> torch.dtype:
         """Of the state and the latents, to which frames are converted as they come in."""
+        return next(self.parameters()).dtype
 
     def recompute(self, on: bool) -> None:
         """Keeps fewer activations for the gradients, and computes them again.
@@ -126,9 +128,16 @@ class VideoModel(nn.Module, Pretrained, ABC):
         if on:
             raise InputError(f"models of the family {self.config.family!r} keep all activations. Leave out recompute.")
 
-    @abstractmethod
     def make_fast(self, dtype: torch.dtype | None, compile: bool, batch_statistics: bool) -> None:
-        """Makes this frozen copy fast; arguments as `for_inference`."""
+        """Makes this frozen copy fast; arguments as `for_inference`.
+
+        Raises:
+            InputError: the family cannot do what is asked for.
+        """
+        if compile or batch_statistics:
+            what = "compile" if compile else "batch_statistics"
+            raise InputError(f"models of the family {self.config.family!r} do not know {what}. Leave it out.")
+        self.to(dtype or self.dtype)
 
     # ------------------------------------------------------------------------------------------------ the same for all
 
@@ -147,7 +156,7 @@ class VideoModel(nn.Module, Pretrained, ABC):
         """What kind of model it is, in a line."""
         c, weights = self.config, sum(p.numel() for p in self.parameters())
         frames = f"{c.image_size}×{c.image_size}×{c.channels}, {c.context} → {c.horizon} frames"
-        return f"{c.kind}, {c.network}, {frames}, {weights:,} weights"
+        return f"{c.kind}, {c.network.split(':')[0]}, {frames}, {weights:,} weights"
 
     def check_context(self, frames: int, name: str = "context") -> int:
         """Checks how many frames the model is to be given; gives the number.

@@ -119,7 +119,7 @@ def _facts(
     facts = [
         ("task", f"video prediction, trained on {c.context} → {c.horizon} frames"),
         ("frames", f"{c.image_size}×{c.image_size}, {colour}"),
-        ("network", f"{c.network}, {weights:,} weights: {c.sizes}"),
+        ("network", f"{weights:,} weights, {c.network}"),
     ]
     if training is not None:
         d, t = training.data, training.trainer

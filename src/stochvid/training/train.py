@@ -28,7 +28,7 @@ from stochvid.models.base import VideoModel
 from stochvid.training.callbacks import Checkpoints, RunLog, Samples, check_log
 from stochvid.training.checkpoint import AtomicCheckpointIO
 from stochvid.training.datamodule import ClipData
-from stochvid.training.objectives import LOSS, make_objective
+from stochvid.training.objectives import LOSS, Objective, make_objective
 from stochvid.training.runs import Run, changed
 
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
@@ -45,6 +45,7 @@ def train(
     resume: bool = False,
     init: str | Path | None = None,
     overwrite: bool = False,
+    objective: Objective | None = None,
 ) -> Run:
     """Trains a model and leaves it, with everything about it, in a run folder.
 
@@ -54,6 +55,7 @@ def train(
         resume: continue the run that is in `out`, to `config.trainer.max_steps`.
         init: a trained model to start from (fine-tuning).
         overwrite: replace another run in `out`.
+        objective: what to minimise; None: as the config says.
 
     Returns:
         The run. `run.stopped_by` is the signal that ended it early, or None.
@@ -72,7 +74,7 @@ def train(
     prefer_speed(device)
     with _quiet_lightning(), StopSignals() as signals, Run(out) as run:
         seed_everything(config.trainer.seed, verbose=False)
-        module, data, log = Training(config, init), ClipData(config), RunLog(config, run)
+        module, data, log = Training(config, init, objective), ClipData(config), RunLog(config, run)
         trainer = make_trainer(config, run, [log, Samples(config, run, log), Checkpoints(config, run, log, signals)])
         config.data = remembered(config.data)  # for what is written; messages so far name what was given
         run.main = rank_zero_only.rank == 0
@@ -159,9 +161,10 @@ class Training(LightningModule):
     Args:
         config: of the run.
         init: a trained model whose weights to start from.
+        objective: what to minimise; None: as the config says.
     """
 
-    def __init__(self, config: TrainConfig, init: str | Path | None = None):
+    def __init__(self, config: TrainConfig, init: str | Path | None = None, objective: Objective | None = None):
         super().__init__()
         self.config = config
         self.model: VideoModel = config.model.model_class()(config.model)
@@ -172,7 +175,7 @@ class Training(LightningModule):
             average = partial(moving_average, decay=config.optim.ema)
             self.average = AveragedModel(self.model, avg_fn=average, use_buffers=True).requires_grad_(False)
         self.model.recompute(config.trainer.recompute)
-        self.objective = make_objective(config)
+        self.objective = objective or make_objective(config)
         own = [name for name, _ in self.named_parameters() if name.startswith("objective.")]
         self._ddp_params_and_buffers_to_ignore = own  # their gradients are the objective's affair
         self.compute = torch.compile(self.objective.forward) if config.trainer.compile else self.objective
@@ -273,7 +276,13 @@ class Training(LightningModule):
         )
 
     def _start_from(self, init: str | Path) -> None:
-        weights = VideoModel.from_pretrained(init).state_dict()
+        loaded, wanted = VideoModel.from_pretrained(init), self.config.model
+        if loaded.config.family != wanted.family:
+            raise InputError(
+                f"--init {str(init)!r} is of the family {loaded.config.family!r}, the model to train of "
+                f"{wanted.family!r}. Weights of one are no start for the other."
+            )
+        weights = loaded.state_dict()
         fix = "Give --model.* as in its config.json."
         self._check_fit(weights, self.model.state_dict(), f"--init {str(init)!r}", fix)
         self.model.load_state_dict(weights)
