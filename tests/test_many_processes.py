@@ -33,13 +33,14 @@ from stochvid.config import DataConfig
 from stochvid.data.clips import open_clips
 from stochvid.training.datamodule import _Steps, _add_noise
 from stochvid.core.team import Team
+from stochvid.training.objectives import WeightedTerms
 
 class Loss(nn.Module):
     def __init__(self, model):
         super().__init__()
         self.model = model
     def forward(self, batch):
-        return elbo(self.model, batch["clips"].frames, batch["noise"])["loss"]
+        return WeightedTerms(self.model.config.term_weights)(self.model, batch["clips"], batch["noise"])["loss"]
 
 config = TrainConfig(SVGConfig(base_channels=4, g_dim=16, z_dim=4, rnn_size=16), DataConfig(batch_size=8))
 torch.manual_seed(0)
