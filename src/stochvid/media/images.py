@@ -5,6 +5,7 @@ and how many bits a value has.
 """
 
 import io
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -233,7 +234,10 @@ def open_image(path: Path) -> Iterator[Image.Image]:
     with _Bounded(path) as file:
         if file.size > MOST_IMAGE_BYTES and file.peek(2)[:2] not in (b"II", b"MM"):
             raise InputError(f"frame {str(path)!r} has {file.size:,} bytes; at most {MOST_IMAGE_BYTES:,} are read.")
-        with Image.open(file, formats=IMAGE_FORMATS) as image:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of damaged EXIF data, which is no part of the picture
+            image = Image.open(file, formats=IMAGE_FORMATS)
+        with image:
             check_frame(f"frame {str(path)!r}", *image.size)
             yield image
 
@@ -263,8 +267,11 @@ def read_header(path: Path) -> Header:
         pages = 1
         if image.format in STACKS:
             pages = check_pages(path, getattr(image, "tag_v2", {}).get(DESCRIPTION), image.size)
-        turned = image.format != "TIFF" and _orientation(image) in (5, 6, 7, 8)  # of TIFF, Pillow has seen to it
-        return Header(image.size[::-1] if turned else image.size, image.mode in GREY, _full(image), pages)
+        full = _full(image)
+        # of TIFF, Pillow has seen to it; of PNG without EXIF data before the pixels, it would decode them to look on
+        says = image.format == "JPEG" or "exif" in image.info
+        turned = says and image.format != "TIFF" and _orientation(image) in (5, 6, 7, 8)
+        return Header(image.size[::-1] if turned else image.size, image.mode in GREY, full, pages)
 
 
 def image_values(image: Image.Image) -> np.ndarray:
@@ -304,8 +311,10 @@ def _full(image: Image.Image) -> int:
 def _orientation(image: Image.Image) -> int:
     """1 to 8, as EXIF counts; 1 where nothing sensible is said. Of TIFF, what Pillow has not turned yet."""
     try:
-        return int(image.getexif().get(ORIENTATION, 1))
-    except Exception:  # of damaged EXIF data: it is no part of the picture
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return int(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # of damaged EXIF data
         return 1
 
 
