@@ -2,7 +2,7 @@
 
 import pytest
 
-from stochvid.io.order import natural_order, negative_names
+from stochvid.media.order import natural_order, negative_names
 
 
 @pytest.mark.parametrize(
