@@ -6,6 +6,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# Two processes of one thread each: two threads that share two cores with anything else wait for each other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 TORCH := torch==$(shell sed -n 's/^torch==//p' constraints.txt)
 
 .PHONY: demo test test-slow test-all chromium docs bench lint format clean
@@ -23,10 +25,10 @@ demo: .venv/ready
 	$(BIN)/stochvid demo
 
 test: lint
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-slow: .venv/docs chromium
-	$(BIN)/python -m pytest -m slow --durations=25
+	$(PYTEST) -m slow --durations=25
 
 test-all: test test-slow
 

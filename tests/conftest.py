@@ -22,7 +22,7 @@ needs_mnist = pytest.mark.skipif(
     not MNIST.is_dir(), reason="real MNIST is not here (looked in ../shared/data/mnist); the built-in digits are tested"
 )
 
-torch.set_num_threads(2)
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 2)))
 
 
 def in_terminal(words: list[str]) -> str:
