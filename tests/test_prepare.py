@@ -571,10 +571,10 @@ def test_a_stop_while_one_store_replaces_another_loses_neither(tmp_path, monkeyp
 
     monkeypatch.setattr(os, "replace", interrupted)
     with contextlib.suppress(KeyboardInterrupt):
-        prepare(tmp_path / "in", tmp_path / "out", size=32, split="train", workers=0, overwrite=True)
+        prepare(tmp_path / "in", tmp_path / "out", size=64, split="train", workers=0, overwrite=True)
     monkeypatch.undo()
-    assert Store(tmp_path / "out").size == (48 if moment == 3 else 32)
-    assert prepare(tmp_path / "in", tmp_path / "out", size=32, split="train", workers=0, overwrite=True).size == 32
+    assert Store(tmp_path / "out").size == (64 if moment == 3 else 32)
+    assert prepare(tmp_path / "in", tmp_path / "out", size=64, split="train", workers=0, overwrite=True).size == 64
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]
 
 
@@ -617,8 +617,8 @@ def test_interrupted_overwriting_goes_on_too(tmp_path, capsys):
     options = {"split": "train", "workers": 0, "overwrite": True}
     prepare(tmp_path / "in", tmp_path / "out", size=32, skip_bad=True, **options)
     with pytest.raises(InputError, match="one frame"):
-        prepare(tmp_path / "in", tmp_path / "out", size=32, **options)
-    assert prepare(tmp_path / "in", tmp_path / "out", size=32, skip_bad=True, **options).size == 32
+        prepare(tmp_path / "in", tmp_path / "out", size=64, **options)
+    assert prepare(tmp_path / "in", tmp_path / "out", size=64, skip_bad=True, **options).size == 64
     assert "going on after 2 of 3 files" in capsys.readouterr().out
 
 

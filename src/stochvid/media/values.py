@@ -55,8 +55,8 @@ def to_bytes(values: np.ndarray, limits: Limits | None, name: str, number: int) 
             raise InputError(f"clip {name!r} has {kind} ({low:,g} to {high:,g} in frame {number}). {OFFER}")
         limits = (0.0, 1.0)
     black, white = limits
-    # one step of 64-bit floats: exact for 16-bit integers, and no other result for arrays than for images
-    scaled = (values.astype(np.float64) - black) * (255 / (white - black))
+    # in this order, what lies half-way between two bytes is so exactly, for integers of any range
+    scaled = (values.astype(np.float64) - black) * 255 / (white - black)
     return np.round(np.clip(scaled, 0, 255)).astype(np.uint8)
 
 
