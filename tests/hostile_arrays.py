@@ -138,6 +138,37 @@ NPZ = {
 }  # fmt: skip
 
 
+def make_hdf5(folder: Path) -> list[Path]:
+    import h5py
+
+    with h5py.File(folder / "a.h5", "w") as file:
+        file.create_dataset("clips/frames", data=clip_array()[0], chunks=True, compression="gzip")
+    return [folder / "a.h5"]
+
+
+def _hdf5(make):
+    def attack(folder: Path) -> None:
+        import h5py
+
+        with h5py.File(folder / "a.h5", "w") as file:
+            make(file)
+
+    return attack
+
+
+HDF5 = {
+    "vast dataset": _hdf5(lambda f: f.create_dataset("a", (10**6, 1000, 1000), "u1", chunks=(1, 1000, 1000))),
+    "vast chunk": _hdf5(lambda f: f.create_dataset("a", (999, 999, 999), "u1", chunks=(999, 999, 999))),
+    "vast frame": _hdf5(lambda f: f.create_dataset("a", (2, 10**5, 10**5), "u1", chunks=True)),
+    "bomb": _hdf5(lambda f: f.create_dataset("a", data=np.zeros((400, 1000, 1000), np.uint8), compression=9)),
+    "many names": _hdf5(lambda f: [f.create_group(f"g{n}") for n in range(20_000)]),
+    "another file": _hdf5(lambda f: f.create_dataset("a", (4, 32, 32), "u1", external=[("/etc/hosts", 0, 4096)])),
+    "objects": _hdf5(lambda f: f.create_dataset("a", data=[[["a"] * 9] * 9] * 9)),
+    "a pipe": lambda f: pipe(f / "a.h5"),
+    "without an end": lambda f: device(f / "a.h5"),
+}  # fmt: skip
+
+
 def make_predictions(name: str):
     def make(folder: Path) -> list[Path]:
         array = np.random.default_rng(0).integers(0, 256, (2, 3, 4, 8, 8, 1), dtype=np.uint8)

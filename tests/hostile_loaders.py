@@ -2,6 +2,7 @@
 
 from hostile import Loader
 from hostile_arrays import (
+    HDF5,
     NPY,
     NPZ,
     PREDICTIONS_NPY,
@@ -9,6 +10,7 @@ from hostile_arrays import (
     idx_attacks,
     load_idx,
     load_predictions,
+    make_hdf5,
     make_idx,
     make_npy,
     make_npz,
@@ -46,6 +48,7 @@ from hostile_models import (
 )
 from hostile_text import through_crew, yaml_attacks
 from hostile_videos import (
+    APNG,
     AVI,
     BAIR,
     GIF,
@@ -54,12 +57,15 @@ from hostile_videos import (
     MP4,
     PNGS,
     STORE,
+    TIFF,
+    WEBP,
     load_clip,
     load_store,
     make_bair,
     make_kth,
     make_lerobot,
     make_pngs,
+    make_stack,
     make_store,
     make_video,
 )
@@ -98,6 +104,13 @@ LOADERS = {
     "png": Loader(make_pngs, load_clip("clip"), PNGS),
     "videos": Loader(make_video("a.mkv", "libx264"), through_crew("videos")),
     "pictures": Loader(make_pngs, through_crew("videos"), PNGS),
+    "tiff": Loader(make_stack("a.tif"), load_clip("a.tif"), TIFF),
+    "tiff_packed": Loader(make_stack("a.tif", compression="tiff_lzw"), load_clip("a.tif")),
+    "webp": Loader(make_stack("a.webp", duration=40), load_clip("a.webp"), WEBP),
+    "apng": Loader(make_stack("a.png", duration=40), load_clip("a.png"), APNG),
+    "stack": Loader(make_stack("a.tif"), through_crew("videos"), TIFF),
+    "hdf5": Loader(make_hdf5, load_clip("a.h5"), HDF5),
+    "hdf5_set": Loader(make_hdf5, through_crew("arrays"), HDF5),
     "bair": Loader(make_bair, through_crew("bair"), BAIR),
     "kth": Loader(make_kth, through_crew("kth"), KTH),
     "lerobot": Loader(make_lerobot, through_crew("lerobot"), LEROBOT),

@@ -9,6 +9,7 @@ import numpy as np
 from hostile_arrays import sparse_npy
 from hostile_text import Canary, device, json_attacks, pipe, setting, small, writing
 from made_data import example, moving, record, write_bair, write_frames, write_kth, write_lerobot, write_video
+from PIL import Image
 
 
 def make_video(name: str, codec: str, pix_fmt: str = "yuv420p"):
@@ -157,6 +158,69 @@ PNGS = {
     "a pipe": lambda f: pipe(f / "clip" / "frame2.png"),
     "without an end": lambda f: device(f / "clip" / "frame2.png"),
 }  # fmt: skip
+
+
+def make_stack(name: str, **options):
+    """Frames as the pages of one file."""
+
+    def make(folder: Path) -> list[Path]:
+        first, *others = (Image.fromarray(frame) for frame in moving(6))
+        first.save(folder / name, save_all=True, append_images=others, **options)
+        return [folder / name]
+
+    return make
+
+
+def _tiff_chain(folder: Path, count: int, circle: bool = False) -> None:
+    """Empty pages behind the first, one linked to the next."""
+    data = bytearray((folder / "a.tif").read_bytes())
+    first = struct.unpack("<I", data[4:8])[0]
+    link = first + 2 + 12 * struct.unpack("<H", data[first : first + 2])[0]
+    begin = len(data)
+    data[link : link + 4] = struct.pack("<I", first if circle else begin)
+    page = struct.pack("<HHHII", 1, 256, 3, 1, 64)
+    pages = (page + struct.pack("<I", begin + 18 * (number + 1)) for number in range(count))
+    (folder / "a.tif").write_bytes(bytes(data) + b"".join(pages))
+
+
+def _tiff_entry(tag: int, value: int):
+    """Another value for a field of the first page."""
+
+    def attack(folder: Path) -> None:
+        data = bytearray((folder / "a.tif").read_bytes())
+        first = struct.unpack("<I", data[4:8])[0]
+        for place in range(first + 2, first + 2 + 12 * struct.unpack("<H", data[first : first + 2])[0], 12):
+            if struct.unpack("<H", data[place : place + 2])[0] == tag:
+                data[place + 2 : place + 12] = struct.pack("<HII", 4, 1, value)
+        (folder / "a.tif").write_bytes(data)
+
+    return attack
+
+
+def _webp_frames(count: int) -> bytes:
+    """An animation of a vast canvas, with tiny pictures in it that are not there."""
+    frame = b"ANMF" + struct.pack("<I", 16) + bytes(16)
+    body = b"WEBPVP8X" + struct.pack("<II", 10, 2) + b"\xff\x3f\0\xff\x3f\0" + frame * count
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def _apng_count(folder: Path) -> None:
+    data = bytearray((folder / "a.png").read_bytes())
+    place = data.index(b"acTL")
+    data[place + 4 : place + 8] = b"\x7f\xff\xff\xff"
+    data[place + 12 : place + 16] = struct.pack(">I", zlib.crc32(data[place : place + 12]))
+    (folder / "a.png").write_bytes(data)
+
+
+TIFF = {
+    "million pages": lambda f: _tiff_chain(f, 10**6),
+    "pages in a circle": lambda f: _tiff_chain(f, 0, circle=True),
+    "many pages that are none": lambda f: _tiff_chain(f, 50_000),
+    **{f"field {tag} is {value}": _tiff_entry(tag, value) for tag in (256, 257, 258, 259, 273, 277, 278, 279)
+       for value in (0, 65_535, 2**31 - 1, 2**32 - 1)},
+}  # fmt: skip
+WEBP = {"frames that are not there": writing("a.webp", _webp_frames(100_000))}
+APNG = {"more frames than there are": _apng_count}
 
 
 def make_bair(folder: Path) -> list[Path]:

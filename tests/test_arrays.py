@@ -155,7 +155,7 @@ def test_an_array_of_several_is_named(tmp_path):
         assert store.splits["test"].lengths == [7]
 
 
-# --------------------------------------------------------------------------------------------- it goes on after training
+# ------------------------------------------------------------------------------------------- it goes on after training
 
 
 def test_the_range_of_a_store_travels_with_what_is_trained_on_it(tmp_path, capsys):
