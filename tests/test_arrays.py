@@ -8,7 +8,7 @@ from made_data import stored
 
 from stochvid import InputError, read_clip
 from stochvid.data.stored_clips import StoredClips
-from stochvid.io.axes import recognise_axes
+from stochvid.media.axes import recognise_axes
 from stochvid.prepare import prepare
 
 RANDOM = np.random.default_rng(0)
@@ -155,7 +155,11 @@ def test_an_array_of_several_is_named(tmp_path):
         assert store.splits["test"].lengths == [7]
 
 
+<<<<<<< HEAD
 # ------------------------------------------------------------------------------------------- it goes on after training
+=======
+# --------------------------------------------------------------------------------------------- it goes on after training
+>>>>>>> cfcb24c (Test orders of axes, ranges, HDF5 and archives; let overwriting tests use two sizes again)
 
 
 def test_the_range_of_a_store_travels_with_what_is_trained_on_it(tmp_path, capsys):
