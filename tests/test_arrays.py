@@ -155,16 +155,12 @@ def test_an_array_of_several_is_named(tmp_path):
         assert store.splits["test"].lengths == [7]
 
 
-<<<<<<< HEAD
 # ------------------------------------------------------------------------------------------- it goes on after training
-=======
-# --------------------------------------------------------------------------------------------- it goes on after training
->>>>>>> cfcb24c (Test orders of axes, ranges, HDF5 and archives; let overwriting tests use two sizes again)
 
 
 def test_the_range_of_a_store_travels_with_what_is_trained_on_it(tmp_path, capsys):
+    from stochvid.inference.sources import open_source
     from stochvid.runs import seen_clips
-    from stochvid.sources import open_source
 
     np.save(tmp_path / "a.npy", UNITS)
     store = prepare(tmp_path / "a.npy", tmp_path / "out", size=32, range=(-2, 3), split="train", workers=0)
