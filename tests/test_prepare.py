@@ -1,6 +1,7 @@
 """Every kind of source becomes a store that holds exactly its frames, however the work was interrupted."""
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -287,6 +288,28 @@ def test_lerobot_splits_and_cameras(tmp_path):
     store = prepare(root, tmp_path / "out", camera=cameras[1], workers=0)
     assert store.splits["test"].names == ["episode_000003"]
     assert len(store.splits["train"].names) == 3
+
+
+@pytest.mark.parametrize("mark", [{"info": {"video.is_depth_map": True}}, {"video_info": {"video.is_depth_map": True}}])
+def test_depth_maps_of_lerobot_are_named_and_not_taken(tmp_path, capsys, mark):
+    cameras = ("observation.images.top", "observation.images.top_depth")
+    root = write_lerobot(tmp_path / "L", (20, 31), cameras=cameras)
+    info = json.loads((root / "meta" / "info.json").read_text())
+    info["features"][cameras[1]] |= mark
+    (root / "meta" / "info.json").write_text(json.dumps(info))
+    prepare(root, tmp_path / "out", workers=0)  # the only camera of pictures
+    assert "depth maps are not taken: observation.images.top_depth" in capsys.readouterr().out
+    with pytest.raises(InputError, match=r"camera 'observation.images.top_depth' of .* is a depth map"):
+        prepare(root, tmp_path / "other", camera=cameras[1], workers=0)
+
+
+def test_pictures_of_lerobot_in_parquet_are_named(tmp_path):
+    root = write_lerobot(tmp_path / "L", (20, 31))
+    info = json.loads((root / "meta" / "info.json").read_text())
+    info["features"]["observation.images.top"]["dtype"] = "image"
+    (root / "meta" / "info.json").write_text(json.dumps(info))
+    with pytest.raises(InputError, match=r"keeps observation.images.top as images in parquet, which are not read"):
+        prepare(root, tmp_path / "out", workers=0)
 
 
 # ------------------------------------------------------------------------------------------------- splits and options

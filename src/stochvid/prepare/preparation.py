@@ -245,6 +245,9 @@ class Preparation:
         if fps := rate_for_all(rates):
             least, most, one = (shown_rate(rate) for rate in (min(rates), max(rates), fps))
             notes.append(f"{least} to {most} frames/s are mixed; --fps {one} would make them one")
+        if self.source.options.range == "auto" and self.plan.get("range"):
+            low, high = self.plan["range"]
+            notes.append(f"values {low:,.6g} to {high:,.6g} become black to white")
         if listed > len(self.splits):
             where = "fit no pattern of --split" if self.rule.patterns else "are in none of the splits that are shipped"
             notes.append(f"{listed - len(self.splits):,} clip(s) {where}, and are left out")

@@ -108,10 +108,18 @@ class Videos(Source):
 
     def _note_order(self, folders: Collection[Path]) -> None:
         """Says where a dash in the names of frames is taken for a minus."""
-        for folder in folders:
-            if minus := negative_names([path.name for path in frame_paths(folder)]):
-                self.notes.append(f"{self.name(folder)!r}: names as {minus[0]!r} are taken for negative numbers")
+        minus = {folder: names[0] for folder in folders if (names := negative_names(_names(folder)))}
+        if minus:
+            others = f", and so in {len(minus) - 1:,} more" if len(minus) > 1 else ""
+            folder = min(minus)
+            self.notes.append(
+                f"{self.name(folder)!r}: names as {minus[folder]!r} are taken for negative numbers{others}"
+            )
 
     def _task(self, path: Path, frames: int, size: tuple[int, int], channels: int, fps: float | None) -> Task:
         inside = path / "frame" if path.is_dir() else path
         return Task(path, (Item(self.name(path), frames, self.shipped_split(inside)),), size, channels, fps)
+
+
+def _names(folder: Path) -> list[str]:
+    return [path.name for path in frame_paths(folder)]
