@@ -99,7 +99,7 @@ def test_one_grey_picture_in_a_colour_sequence_is_a_frame(tmp_path):
 # ------------------------------------------------------------------------------------------------------------- stacks
 
 
-@pytest.mark.parametrize("options", [{}, {"compression": "tiff_lzw"}, {"big_tiff": True}])
+@pytest.mark.parametrize("options", [{}, {"compression": "tiff_lzw"}, {"compression": "packbits"}, {"big_tiff": True}])
 def test_the_pages_of_a_tiff_are_frames(tmp_path, options):
     frames = shades(12)
     clip = read_clip(write_stack(tmp_path / "a.tif", frames, **options))
@@ -162,6 +162,18 @@ def test_previews_and_masks_of_a_tiff_are_no_frames(tmp_path):
             writer.write(np.full((32, 48), number, np.uint8))
             writer.write(np.full((16, 24), 99, np.uint8), subfiletype=1)
     assert read_clip(tmp_path / "a.tif").frames[:, 0, 0, 0].tolist() == [0, 1, 2, 3]
+    with tifffile.TiffWriter(tmp_path / "b.tif") as writer:
+        writer.write(np.full((16, 24), 99, np.uint8), subfiletype=1)
+        writer.write(np.full((32, 48), 7, np.uint8))
+    assert np.unique(read_clip(tmp_path / "b.tif").frames).tolist() == [7]
+
+
+@pytest.mark.parametrize("options", [{"tile": (16, 16)}, {"compression": "zlib"}, {"byteorder": ">", "bigtiff": True}])
+def test_pages_in_tiles_and_of_any_byte_order_are_read(tmp_path, options):
+    tifffile = pytest.importorskip("tifffile")
+    frames = np.random.default_rng(0).integers(0, 256, (5, 32, 48, 3), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", frames, photometric="rgb", **options)
+    assert np.array_equal(read_clip(tmp_path / "a.tif").frames, frames)
 
 
 @pytest.mark.parametrize(

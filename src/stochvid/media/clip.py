@@ -25,8 +25,9 @@ from stochvid.media.arrays import (
 )
 from stochvid.media.axes import check_axes
 from stochvid.media.frames import as_frames, is_frames
-from stochvid.media.images import COLOURS, IMAGE_SUFFIXES, Pictures, frame_paths
+from stochvid.media.images import COLOURS, IMAGE_SUFFIXES
 from stochvid.media.order import negative_names
+from stochvid.media.sequences import Pictures, frame_paths
 from stochvid.media.times import Pace, Timed
 from stochvid.media.values import Limits, Range, check_range
 from stochvid.media.video import probe_video, timed_video

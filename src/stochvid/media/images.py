@@ -1,4 +1,4 @@
-"""Pictures in files of their own, and stacks of them in one file: TIFF pages, animated WebP and PNG.
+"""Images in files: one of them, or several pages of TIFF, WebP or PNG.
 
 What a picture says about itself is honoured: the orientation of its EXIF data, what is transparent (shown over black),
 and how many bits a value has.
@@ -6,22 +6,20 @@ and how many bits a value has.
 
 import io
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from stochvid.core.errors import InputError
-from stochvid.core.untrusted import MOST_PAGES, check_frame
-from stochvid.media.order import natural_order
-from stochvid.media.pages import check_pages, page_starts
-from stochvid.media.times import Frame, Pace, Timed, watched
-from stochvid.media.values import OFFER, Limits, check_used, frame_limits, joint_limits, to_bytes
-from stochvid.media.video import at_rate
+from stochvid.core.untrusted import check_frame
+from stochvid.media.pages import check_pages
+from stochvid.media.tiff import cut_out, tiff_pages
 
 IMAGE_SUFFIXES = {
     ".png", ".apng", ".jpg", ".jpeg", ".jfif", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".pnm",
@@ -32,9 +30,7 @@ MOST_IMAGE_BYTES = 400 << 20  # of a picture: the most pixels, of 16 bits and 4 
 COLOURS = {1: "grey", 3: "RGB", 4: "RGBA"}
 DEEP = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")  # modes of more than 8 bits
 GREY = ("1", "L", "LA", "La", *DEEP)
-SAMPLED = 8  # frames of a clip that are looked at for the values that it uses
-
-ORIENTATION, SUBFILE, BITS, PHOTOMETRIC, DESCRIPTION, SAMPLE = 274, 254, 258, 262, 270, 339  # tags of TIFF and EXIF
+ORIENTATION, BITS, PHOTOMETRIC, DESCRIPTION, SAMPLE = 274, 258, 262, 270, 339  # tags of TIFF and EXIF
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
     5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
@@ -59,158 +55,6 @@ class Header:
     pages: int
 
 
-class Pictures:
-    """The frames of one clip: pictures of a folder, or the pages of one file.
-
-    Args:
-        paths: of the pictures in order, or of one file.
-
-    Attributes:
-        count: frames; of a folder, files.
-        size: (width, height) of the first.
-        channels: 1, or 3 if any has colour.
-        full: the value that is white, the largest of all pictures; 0: nothing says.
-        deep: whether values have more than 8 bits.
-        times: when each frame is shown, in seconds, and the end of the last; None: nobody says.
-
-    Raises:
-        InputError: the first is no picture; files with several pages are among others; or there is no end of pages.
-    """
-
-    def __init__(self, paths: Sequence[Path]):
-        self.paths = list(paths)
-        self.name = str(self.paths[0] if len(self.paths) == 1 else self.paths[0].parent)
-        headers = list(_headers(self.paths))
-        stacks = [path for path, header in headers if header.pages > 1]
-        if stacks and len(self.paths) > 1:
-            singles = [path for path, header in headers if header.pages == 1]
-            pages = next(header.pages for path, header in headers if path == stacks[0])
-            what = f"and {singles[0].name!r} has one" if singles else "as have others: each is a clip. Name one"
-            raise InputError(
-                f"folder {self.name!r} is no clip: {stacks[0].name!r} has {pages:,} pages, {what} (prepare takes all "
-                "of a folder of stacks)."
-            )
-        self.size = headers[0][1].size
-        self.count = headers[0][1].pages if len(self.paths) == 1 else len(self.paths)
-        self.channels = 1 if all(header.grey for _, header in headers) else 3
-        depths = {header.full for _, header in headers}
-        self.full = 0 if 0 in depths else max(depths)
-        self.deep = self.full != 255
-        self.times = page_starts(self.paths[0], self.count) if stacks else None
-
-    @property
-    def fps(self) -> float | None:
-        """Mean frames per second, None where nobody says."""
-        return None if self.times is None else self.count / self.times[-1]
-
-    def frames(self, limits: Limits | None = None) -> Iterator[np.ndarray]:
-        """The frames, (H, W, C) uint8 each.
-
-        Args:
-            limits: the values that are black and white; None: 0 and the largest that the format can hold.
-
-        Raises:
-            InputError: one is no picture, or they are not alike.
-        """
-        first = None
-        if limits is None:
-            self.check_used()
-        for number, (path, values) in enumerate(self._values(), 1):
-            height, width = values.shape[:2]
-            first = first or (path.name, width, height)
-            if (width, height) != first[1:]:
-                grey = COLOURS[1 if values.ndim == 2 else 3]
-                raise InputError(
-                    f"frames of one clip must be alike: {first[0]!r} is {first[1]}×{first[2]} "
-                    f"{COLOURS[self.channels]}, {str(path)!r} is {width}×{height} {grey}."
-                )
-            pixels = self._bytes(values, limits, str(path), number)
-            pixels = pixels.reshape(height, width, -1)
-            yield pixels if pixels.shape[2] == self.channels else np.repeat(pixels, 3, axis=2)
-
-    def timed(self, limits: Limits | None = None) -> Iterator[Frame]:
-        """As `frames`, with the time of each; `times` must be known."""
-        for pixels, (start, stop) in zip(self.frames(limits), pairwise(self.times), strict=True):
-            yield Frame(pixels, start, stop - start)
-
-    def at(self, fps: float | None, limits: Limits | None = None) -> Timed:
-        """As `frames`, as they come or at a constant rate; `times` must be known."""
-        if fps:
-            ticks = enumerate(at_rate(self.timed(limits), fps, self.paths[0]))
-            return Timed((pixels, tick / fps) for tick, pixels in ticks)
-        pace = Pace()
-        return Timed(watched(self.timed(limits), pace), pace)
-
-    @property
-    def pace(self) -> Pace:
-        """How evenly the frames follow each other; `times` must be known."""
-        pace = Pace()
-        for time in self.times[:-1]:
-            pace.add(time)
-        return pace
-
-    def limits(self) -> Limits | None:
-        """The least and the largest value of all frames."""
-        found = (
-            frame_limits(self._spread(values), str(path), number)
-            for number, (path, values) in enumerate(self._values(), 1)
-        )
-        return joint_limits(found)
-
-    def _bytes(self, values: np.ndarray, limits: Limits | None, name: str, number: int) -> np.ndarray:
-        if limits is not None:
-            if values.ndim == 3 and self.deep:
-                raise InputError(
-                    f"frame {name!r} has colours of 16 bits, of which 8 are read: --range is for grey. Save them as a "
-                    ".npy array to scale them."
-                )
-            return to_bytes(self._spread(values), limits, name, number)
-        if values.dtype == np.uint8:
-            return values
-        low, high = frame_limits(values, name, number)
-        if low < 0 or high > self.full or values.dtype.kind == "f":
-            kind = "it holds floats" if values.dtype.kind == "f" else f"its values are outside 0 … {self.full}"
-            raise InputError(f"frame {name!r} cannot be read as an image: {kind} ({low:,.6g} to {high:,.6g}). {OFFER}")
-        return (values.astype(np.int64) >> (self.full.bit_length() - 8)).astype(np.uint8)
-
-    def _spread(self, values: np.ndarray) -> np.ndarray:
-        """Values of a picture that was saved with 8 bits among deeper ones, as its neighbours have them."""
-        return values * (self.full / 255) if values.dtype == np.uint8 and self.full > 255 else values
-
-    def check_used(self) -> None:
-        """Checks by some frames that values of more than 8 bits are not all in a corner of what they may be.
-
-        Raises:
-            InputError: they are, and would be nearly black; or a frame is no picture.
-        """
-        if not (self.deep and self.full):
-            return
-        step = max(1, -(-self.count // SAMPLED))
-        found = [
-            frame_limits(values.astype(np.float64) * (self.full / 255 if values.dtype == np.uint8 else 1), str(path), n)
-            for n, (path, values) in enumerate(self._values(step), 1)
-        ]
-        if limits := joint_limits(found):
-            check_used(*limits, self.full, self.name)
-
-    def _values(self, step: int = 1) -> Iterator[tuple[Path, np.ndarray]]:
-        """File and values, (H, W) or (H, W, 3), of every so many-th frame."""
-        if len(self.paths) > 1:
-            for path in self.paths[::step]:
-                with _as_ours(path), open_image(path) as image:
-                    values = image_values(image)
-                yield path, values
-            return
-        path, given = self.paths[0], 0
-        with open_image(path) as image:
-            for page in _pages(image, path, self.count):
-                if given % step == 0:
-                    with _as_ours(path, given if self.count > 1 else None):
-                        values = image_values(page)
-                    yield path, values
-                given += 1
-
-
 class _Bounded(io.BufferedReader):
     """A file that is asked for no more than it has: Pillow asks for whatever length a file claims, in advance."""
 
@@ -225,28 +69,64 @@ class _Bounded(io.BufferedReader):
 
 @contextmanager
 def open_image(path: Path) -> Iterator[Image.Image]:
-    """An image whose pixels have not been read yet; raises nearly anything where there is none.
+    """An image whose pixels have not been read yet, of a TIFF the first page; raises nearly anything if there is none.
 
     Raises:
         InputError: it is too large.
     """
-    # what is inside decides on the format, whatever the name says: for some, Pillow would start other programs
     with _Bounded(path) as file:
-        if file.size > MOST_IMAGE_BYTES and file.peek(2)[:2] not in (b"II", b"MM"):
+        if file.peek(2)[:2] in (b"II", b"MM"):
+            places = [page.place for page in islice((p for p in tiff_pages(file, path) if p.shown), 1)]
+            with _tiff_page(file, path, places[0]) if places else _opened(file, path) as image:
+                yield image
+            return
+        if file.size > MOST_IMAGE_BYTES:
             raise InputError(f"frame {str(path)!r} has {file.size:,} bytes; at most {MOST_IMAGE_BYTES:,} are read.")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of damaged EXIF data, which is no part of the picture
-            image = Image.open(file, formats=IMAGE_FORMATS)
-        with image:
+        with _opened(file, path) as image:
+            yield image
+
+
+def open_pages(path: Path, count: int, step: int = 1) -> Iterator[Image.Image]:
+    """Every so many-th of the pages of a file, one after another, each to be used before the next is taken.
+
+    Args:
+        path: of the file.
+        count: how many pages it has, without previews and masks.
+        step: of those that are wanted.
+
+    Raises:
+        InputError: a page is too large, or not there.
+    """
+    with _Bounded(path) as file:
+        if file.peek(2)[:2] in (b"II", b"MM"):
+            places = [page.place for page in tiff_pages(file, path) if page.shown]
+            for place in places[::step]:
+                with _tiff_page(file, path, place) as image:
+                    yield image
+            return
+    with open_image(path) as image:
+        hidden = 1 if getattr(image, "default_image", False) else 0  # of APNG: for those who know no animation
+        for number in range(0, count, step):
+            image.seek(hidden + number)
             check_frame(f"frame {str(path)!r}", *image.size)
             yield image
 
 
-def frame_paths(folder: Path) -> list[Path]:
-    """The images of a folder, in natural order (2 before 10)."""
-    images = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
-    names = [path.name for path in images if path.is_file() and not path.name.startswith(".")]
-    return [folder / name for name in natural_order(names, fold=True)]
+@contextmanager
+def _tiff_page(file: BinaryIO, path: Path, place: int) -> Iterator[Image.Image]:
+    with _opened(io.BytesIO(cut_out(file, place, MOST_IMAGE_BYTES)), path) as image:
+        yield image
+
+
+@contextmanager
+def _opened(file: BinaryIO, path: Path) -> Iterator[Image.Image]:
+    # what is inside decides on the format, whatever the name says: for some, Pillow would start other programs
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of damaged EXIF data, which is no part of the picture
+        image = Image.open(file, formats=IMAGE_FORMATS)
+    with image:
+        check_frame(f"frame {str(path)!r}", *image.size)
+        yield image
 
 
 def is_stack(path: Path) -> bool:
@@ -263,7 +143,7 @@ def read_header(path: Path) -> Header:
     Raises:
         InputError: it is none, or has no end of pages.
     """
-    with _as_ours(path), open_image(path) as image:
+    with as_input_error(path), open_image(path) as image:
         pages = 1
         if image.format in STACKS:
             pages = check_pages(path, getattr(image, "tag_v2", {}).get(DESCRIPTION), image.size)
@@ -322,38 +202,8 @@ def _first(value: object) -> object:
     return value[0] if isinstance(value, tuple) and value else value
 
 
-def _headers(paths: Sequence[Path]) -> Iterator[tuple[Path, Header]]:
-    """The headers of all files; those that cannot be read are told of when their turn comes, but for the first."""
-    yield paths[0], read_header(paths[0])
-    for path in paths[1:]:
-        try:
-            yield path, read_header(path)
-        except InputError:
-            continue
-
-
-def _pages(image: Image.Image, path: Path, count: int) -> Iterator[Image.Image]:
-    """The pages of a file, without previews and masks."""
-    if count == 1:
-        yield image
-        return
-    hidden = 1 if getattr(image, "default_image", False) else 0  # of APNG: for those who know no animation
-    place = given = 0
-    while given < count:
-        with _as_ours(path, given):
-            image.seek(hidden + place)
-            check_frame(f"frame {str(path)!r}", *image.size)
-            is_page = not getattr(image, "tag_v2", {}).get(SUBFILE, 0) & 5
-        place += 1
-        if is_page:
-            given += 1
-            yield image
-        if place > MOST_PAGES:
-            raise InputError(f"clip {str(path)!r} has more than {MOST_PAGES:,} pages.")
-
-
 @contextmanager
-def _as_ours(path: Path, page: int | None = None) -> Iterator[None]:
+def as_input_error(path: Path, page: int | None = None) -> Iterator[None]:
     """Pillow's errors, which are of nearly any kind, in our words."""
     try:
         yield

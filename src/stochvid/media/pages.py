@@ -9,10 +9,10 @@ from typing import BinaryIO
 
 from stochvid.core.errors import InputError
 from stochvid.core.untrusted import MOST_PAGES, parse_json
+from stochvid.media.tiff import tiff_pages
 
 LEAST_DELAY, USUAL_DELAY = 0.011, 0.1  # seconds: shorter delays are not meant, and every browser takes the usual one
 MOST_DESCRIPTION = 1 << 16  # letters that are looked at
-PREVIEW_OR_MASK = 0b101  # bits of a TIFF page's kind
 
 
 def check_pages(path: Path, description: object, size: tuple[int, int]) -> int:
@@ -34,7 +34,7 @@ def check_pages(path: Path, description: object, size: tuple[int, int]) -> int:
         elif begin[:4] == b"RIFF":
             pages = sum(1 for _ in _webp_delays(file))
         elif begin[:2] in (b"II", b"MM"):
-            pages = sum(_tiff_pages(file, path))
+            pages = sum(page.shown for page in tiff_pages(file, path))
             _check_description(path, str(description or "")[:MOST_DESCRIPTION], pages, size)
         else:
             pages = 1
@@ -78,37 +78,6 @@ def _webp_delays(file: BinaryIO) -> Iterator[float]:
             file.seek(length - 16 + length % 2, 1)
         else:
             file.seek(length + length % 2, 1)
-
-
-def _tiff_pages(file: BinaryIO, path: Path) -> Iterator[bool]:
-    """Of each page of a TIFF or BigTIFF, whether it is a picture of its own.
-
-    Raises:
-        InputError: the pages have no end.
-    """
-    file.seek(0)
-    begin = file.read(16)
-    order = "<" if begin[:2] == b"II" else ">"
-    big = struct.unpack(order + "H", begin[2:4])[0] == 43
-    number, entry, link = ("Q", 20, "Q") if big else ("H", 12, "I")
-    place = struct.unpack(order + link, begin[8:16] if big else begin[4:8])[0]
-    seen: set[int] = set()
-    while place:
-        if place in seen or len(seen) > MOST_PAGES:
-            why = "are linked in a circle" if place in seen else f"are more than {MOST_PAGES:,}"
-            raise InputError(f"the pages of {str(path)!r} {why}. Get the file again.")
-        seen.add(place)
-        file.seek(place)
-        try:
-            (entries,) = struct.unpack(order + number, file.read(struct.calcsize(number)))
-            first = file.read(entry)
-            file.seek(place + struct.calcsize(number) + entry * entries)
-            (place,) = struct.unpack(order + link, file.read(struct.calcsize(link)))
-        except (struct.error, OSError, OverflowError, ValueError):
-            raise InputError(f"{str(path)!r} is cut short: it ends before page {len(seen)}. Get it again.") from None
-        tag = struct.unpack(order + "H", first[:2])[0] if entries else 0
-        kind = struct.unpack(order + "I", first[entry - (8 if big else 4) :][:4])[0] if tag == 254 else 0
-        yield not kind & PREVIEW_OR_MASK
 
 
 def _check_description(path: Path, text: str, pages: int, size: tuple[int, int]) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from stochvid.core.errors import InputError
-from stochvid.media.images import IMAGE_SUFFIXES, Pictures, frame_paths, is_stack
+from stochvid.media.images import IMAGE_SUFFIXES, is_stack
 from stochvid.media.order import negative_names
+from stochvid.media.sequences import Pictures, frame_paths
 from stochvid.media.video import as_stored, at_rate, decode_video, probe_video, variable
 from stochvid.prepare.source import Event, Item, Source, Task, Walk, regular
 
