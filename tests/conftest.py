@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -38,3 +39,22 @@ def in_terminal(words: list[str]) -> str:
     os.close(ours)
     assert process.wait(60) == 0, written.decode()
     return written.decode().replace("\r", "\n").strip().splitlines()[-1]
+
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+QUIET = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def browser():
+    path = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    assert path, f"these tests need a browser, one of {', '.join(CHROMIUM)}: apt-get install chromium"
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        opened = play.chromium.launch(executable_path=path, args=list(QUIET))
+        yield opened
+        opened.close()

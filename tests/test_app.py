@@ -27,10 +27,11 @@ from conftest import ROOT, STOCHVID
 from stochvid import SVG, DataConfig, InputError, SVGConfig
 from stochvid.app.actions import FULL_DISK, MOST_FUTURES, Actions, branch_of, with_sentences, write_download
 from stochvid.app.clips import ARRAY_BYTES, DIGITS, DRAWING, UPLOAD, UPLOAD_BYTES, choose_clip, open_upload
+from stochvid.app.page import SESSIONS
 from stochvid.app.server import open_port, serve
 from stochvid.app.studio import Futures, Studio, Watched
 from stochvid.cli import main
-from stochvid.media.video import write_gif, write_mp4
+from stochvid.media.video import decode_video, write_gif, write_mp4
 from stochvid.models.noise import Branch
 from stochvid.prepare.preparation import prepare
 from test_train import tiny, train
@@ -150,8 +151,8 @@ def test_a_model_of_a_store_begins_with_its_held_out_clips(tmp_path, monkeypatch
     Path("in").mkdir()
     for number, clip in enumerate(frames):
         np.save(f"in/{number:02}.npy", clip)
-    store = prepare("in", "data/s", size=32, workers=0)
-    data = DataConfig(store="data/s", stride=2, batch_size=2, val_clips=2)
+    store = prepare("in", "data/held", size=32, workers=0)
+    data = DataConfig(store="data/held", stride=2, batch_size=2, val_clips=2)
     train(tiny(1, data=dataclasses.asdict(data), model={"channels": 1}), "run")
     studio = Studio.open("run", "cpu")
     assert studio.held_out == len(store.splits["test"].names) == 2
@@ -162,11 +163,16 @@ def test_a_model_of_a_store_begins_with_its_held_out_clips(tmp_path, monkeypatch
     build = "from stochvid.app import page; print(page.build_page(page.Studio.open('run', 'cpu')).config)"
     built = subprocess.run([sys.executable, "-c", build], capture_output=True, text=True)  # gradio leaves loops open
     assert "Held-out clip" in built.stdout, built.stderr
+    assert "0 to 1 of held'" in built.stdout
+    told = built.stdout.splitlines()[-1]  # before it, what the log gets
+    assert not any(path in told for path in ("data/held", str(tmp_path)))
+    said = studio.without_paths(f"clip 'data/held:0', {tmp_path}/data/held/test.npy, {studio.folder}/config.json")
+    assert said == f"clip 'held:0', held/test.npy, {studio.folder.name}/config.json"
     shutil.rmtree("data")
-    assert "which are not here" in Studio.open("run", "cpu").summary
+    assert "trained on clips of 'held', which are not here" in Studio.open("run", "cpu").summary
     capsys.readouterr()
     assert main(["predict", "run", "moving-mnist:1", "--samples", "1"]) == 0
-    assert "was trained on clips of 'data/s', not on digits" in capsys.readouterr().out
+    assert "was trained on clips of 'data/held', not on digits" in capsys.readouterr().out
 
 
 def test_surprise_is_that_of_the_command(actions, model, tmp_path):
@@ -321,13 +327,13 @@ def test_uploads_beyond_the_limits_are_refused_by_their_headers(tmp_path):
 
 def test_only_the_frames_that_are_used_are_decoded(actions, tmp_path, monkeypatch):
     decoded = []
-    monkeypatch.setattr("stochvid.media.clip.decode_video", lambda path: decode(path))
-    from stochvid.media.video import decode_video
 
     def decode(path):
         for frame in decode_video(path):
             decoded.append(frame)
             yield frame
+
+    monkeypatch.setattr("stochvid.media.video.decode_video", decode)
 
     last(actions.draw(UPLOAD, None, str(movie(tmp_path / "a.mp4", frames=200)), None, *NUMBERS))
     assert len(decoded) == 9
@@ -377,12 +383,17 @@ class Served:
             words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=limit, env=environment
         )
         self.said = ""
-        while "Ctrl-C" not in self.said:
+        self._wait_for("Loading")
+        self.first = self.get("/")[2]
+        self._wait_for("Ctrl-C")
+        self.listener = threading.Thread(target=self._listen, daemon=True)
+        self.listener.start()
+
+    def _wait_for(self, word: str) -> None:
+        while word not in self.said:
             line = self.process.stdout.readline()
             assert line, f"the server ended: {self.said}"
             self.said += line
-        self.listener = threading.Thread(target=self._listen, daemon=True)
-        self.listener.start()
 
     def _listen(self) -> None:
         for line in self.process.stdout:
@@ -426,6 +437,14 @@ def client(server):
 
 def test_the_server_says_where_it_is(server):
     assert f"Open {server.url} in a browser." in server.said
+
+
+def test_the_page_says_that_the_model_is_being_loaded_until_it_is(server):
+    assert "The model is being loaded." in server.first
+    assert "window.gradio_config" not in server.first
+    text = server.get("/")[2]
+    assert "window.gradio_config" in text
+    assert "being loaded" not in text
 
 
 def test_the_example_of_the_docs_runs(server, tmp_path, monkeypatch):
@@ -473,6 +492,31 @@ def test_two_programs_at_once_get_their_own_futures(server, studio):
     for digits in (1, 2):
         source = choose_clip(studio, DIGITS, digits, None, None, 15)
         assert np.array_equal(found[digits], source.read(3).frames.transpose(0, 3, 1, 2))
+
+
+def event(server: Served, session: str, number: int, data: list, extra: dict | None = None) -> str:
+    """What the server tells of an event of the page, as a browser starts it."""
+    body = {"data": data, "fn_index": number, "session_hash": session, "event_data": extra, "trigger_id": None}
+    status, _, text = server.get("/gradio_api/queue/join", json.dumps(body).encode())
+    assert status == 200, text
+    with urllib.request.urlopen(f"{server.url}/gradio_api/queue/data?session_hash={session}", timeout=60) as answer:
+        for line in answer:
+            text += line.decode()
+            if "process_completed" in text:
+                return text
+    raise AssertionError(text)
+
+
+def test_what_was_dropped_for_other_visitors_is_to_be_drawn_again(server):
+    config = json.loads(server.get("/config")[2])
+    numbers = {part["api_name"]: part["id"] for part in config["dependencies"]}
+    drawn = event(server, "first", numbers["on_draw"], [DIGITS, 7, None, None, 3, 2, 1, 0, 1])
+    (view,) = set(re.findall(r'"id": ?"([\w-]{16})"', drawn))
+    ask = {"view": view, "kind": "npz"}
+    assert "futures.npz is ready" in event(server, "first", numbers["on_download"], [None], ask)
+    for visitor in range(SESSIONS):
+        assert "Draw again" in event(server, f"other{visitor}", numbers["on_download"], [None], ask)
+    assert "Draw again" in event(server, "first", numbers["on_download"], [None], ask)
 
 
 def call(server: Served, clip: dict) -> str:

@@ -1,7 +1,6 @@
 """The web page in a real browser: what people do with it, on a desk and on a phone, two of them at once."""
 
 import json
-import shutil
 import time
 from pathlib import Path
 
@@ -12,11 +11,6 @@ from test_app import Served, movie, save_model
 
 pytestmark = pytest.mark.slow
 
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
-QUIET = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update",
-)  # fmt: skip
 SHIFTS = """() => {
   window.shifted = [];
   new PerformanceObserver((list) => {
@@ -46,18 +40,6 @@ CONTRAST = """() => {
   }
   return low;
 }"""
-
-
-@pytest.fixture(scope="session")
-def browser():
-    path = next(filter(None, map(shutil.which, CHROMIUM)), None)
-    assert path, f"these tests need a browser, one of {', '.join(CHROMIUM)}: apt-get install chromium"
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        opened = play.chromium.launch(executable_path=path, args=list(QUIET))
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")

@@ -135,7 +135,24 @@ def forms(path: str) -> list:
     ]
 
 
-def test_no_event_reads_a_file_of_the_machine(attacked):
+def test_a_private_file_is_read_by_no_event_and_no_named_call(attacked):
+    named = forms(str(attacked.folder / "private.npy"))[0]
+    refused = 0
+    for event in attacked.config["dependencies"]:
+        data = attacked.defaults(event["inputs"])
+        files = [place for place, number in enumerate(event["inputs"]) if attacked.components[number]["type"] == "file"]
+        for place in files or range(len(data)):
+            data[place] = named
+        told = attacked.event(event["id"], data, named)
+        attacked.check(told)
+        refused += "none that was uploaded" in told
+        attacked.check(attacked.call(event["api_name"], data))
+    assert refused == 4  # draw, watch, and the two of the API
+    assert attacked.works()
+
+
+@pytest.mark.slow
+def test_no_event_reads_any_file_of_the_machine(attacked):
     ways = itertools.cycle(range(6))
     for event in attacked.config["dependencies"]:
         for place, path in itertools.product(range(max(1, len(event["inputs"]))), attacked.paths):
@@ -146,7 +163,8 @@ def test_no_event_reads_a_file_of_the_machine(attacked):
     assert attacked.works()
 
 
-def test_no_named_call_reads_a_file_of_the_machine(attacked):
+@pytest.mark.slow
+def test_no_named_call_reads_any_file_of_the_machine(attacked):
     for event in attacked.config["dependencies"]:
         for place, path in itertools.product(range(len(event["inputs"])), attacked.paths):
             data = attacked.defaults(event["inputs"])
@@ -169,18 +187,20 @@ def test_only_files_of_the_page_are_served(attacked):
     assert attacked.server.get(f"/gradio_api/file={half}")[0] == 404
 
 
-def test_no_address_is_fetched(attacked):
+@pytest.mark.parametrize("everywhere", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_no_address_is_fetched(attacked, everywhere):
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         other.settimeout(0.2)
         address = f"http://127.0.0.1:{other.getsockname()[1]}/clip.npy"
-        for event in attacked.config["dependencies"]:
-            for place in range(len(event["inputs"])):
-                for named in (*forms(address), {"path": attacked.upload(b"anything"), "url": address, "meta": FILE}):
+        named = (*forms(address), {"path": attacked.upload(b"anything"), "url": address, "meta": FILE})
+        for event, form in itertools.product(attacked.config["dependencies"], named if everywhere else named[-1:]):
+            for place, number in enumerate(event["inputs"]):
+                if everywhere or attacked.components[number]["type"] == "file":
                     data = attacked.defaults(event["inputs"])
-                    data[place] = named
-                    attacked.check(attacked.event(event["id"], data, named))
+                    data[place] = form
+                    attacked.check(attacked.event(event["id"], data, form))
         for route in ("file=", "proxy=", "file/"):
             assert attacked.server.get(f"/gradio_api/{route}{address}")[0] == 404
         with pytest.raises(TimeoutError):

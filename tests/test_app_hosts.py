@@ -110,7 +110,7 @@ def test_foreign_requests_are_refused_and_the_proxy_of_the_docs_is_served(named)
         ("queue/join", b'{"fn_index": 999}', 404, "no action of the number"),
         ("queue/join", b'{"fn_index": "a"}', 404, "no action of the number"),
         ("queue/join", b'{"fn_index": 2, "session_hash": "s"}', 400, "must have data"),
-        ("queue/join", b'{"fn_index": 2, "data": [1], "session_hash": "s"}', 400, "takes 9 values"),
+        ("queue/join", b'{"fn_index": 2, "data": [1], "session_hash": "s"}', 400, "values; got 1."),
         ("call/futures", b'{"data": [1]}', 400, "takes 9 values: clip, digits, drawing"),
         ("call/futures", b'{"data": {"clip": 1}}', 400, "a list of values"),
         ("call/futures", DEEP, 400, "nested"),
@@ -131,6 +131,14 @@ def test_a_join_without_a_session_gets_a_sentence(named):
     number = next(event["id"] for event in data if event["api_name"] == "surprise")
     got, _, text = named.get("/gradio_api/queue/join", json.dumps({"fn_index": number, "data": [None, 0, 9]}).encode())
     assert (got, "must have session_hash" in text) == (400, True)
+    for path in ("queue/data", "upload_progress"):
+        got, _, text = named.get(f"/gradio_api/{path}")
+        assert (got, "is missing or wrong" in json.loads(text)["detail"]) == (400, True)
+
+
+def test_a_call_is_taken_whatever_kind_it_says_to_be(named):
+    body = json.dumps({"data": [None, 0, [], 3, 2, 1, 0, 1, []]}).encode()
+    assert named.get("/gradio_api/call/futures", body, **{"Content-Type": "text/plain"})[0] == 200
 
 
 def test_stalled_requests_are_closed_with_a_line_each(named):

@@ -59,6 +59,14 @@ def choose_clip(studio: Studio, kind: str, seed: Any, upload: str | None, stroke
         seen = studio.seen
         source = open_upload(Path(upload), seen["fps"], seen["range"])
         return source.every(seen["stride"]) if None in (seen["fps"], source.fps) else source
+    try:
+        return _own_clip(studio, kind, seed, strokes, length)
+    except InputError as error:
+        raise InputError(studio.without_paths(str(error))) from error.__cause__
+
+
+def _own_clip(studio: Studio, kind: str, seed: Any, strokes: Any, length: int) -> Source:
+    """A clip of the model's store, of digits or of a drawing; see `choose_clip`."""
     seed = whole_number("number of the clip" if studio.held_out else "seed of the motion", seed, 0, MOST_SEED)
     if kind == DIGITS and studio.held_out:
         number = seed % studio.held_out

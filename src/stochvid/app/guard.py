@@ -185,7 +185,7 @@ class Checked:
                 body = self.calls.checked(scope["path"], await _read(receive))
             except InputError as error:
                 return await _answer_call(send, 404 if isinstance(error, NoSuchCallError) else 400, str(error))
-            receive = _replay(body, receive)
+            receive, scope = _replay(body, receive), _as_json(scope, len(body))
         await self.app(scope, receive, self._with_head(send) if scope["path"] == "/" else send)
 
     def _with_head(self, send: Send) -> Send:
@@ -228,6 +228,13 @@ def _replay(body: bytes, receive: Receive) -> Receive:
         return messages.pop() if messages else await receive()
 
     return replayed
+
+
+def _as_json(scope: Message, length: int) -> Message:
+    """A request with a body of JSON, whatever it was said to be."""
+    kept = [header for header in scope["headers"] if header[0] not in (b"content-type", b"content-length")]
+    known = [(b"content-type", b"application/json"), (b"content-length", str(length).encode())]
+    return scope | {"headers": kept + known}
 
 
 def _values(scope: Message, name: bytes) -> list[str]:

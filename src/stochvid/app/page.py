@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from html import escape
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -123,7 +124,7 @@ def _clip_controls(studio: Studio, kinds: tuple[str, ...]) -> list[gr.components
         motion = gr.Number(
             example_number(studio),
             label="Number of the clip" if held_out else "Seed of the motion",
-            info=f"0 to {held_out - 1:,} of {studio.store.path}"
+            info=f"0 to {held_out - 1:,} of {Path(studio.store.path).resolve().name}"
             if held_out
             else "Another one, another clip of held-out digits",
             precision=0,

@@ -110,6 +110,7 @@ def make_app(studio: Any, uploads: Uploads) -> tuple[Callable, Any]:
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     import gradio as gr
     from fastapi import FastAPI
+    from fastapi.exceptions import RequestValidationError
 
     from stochvid.app.page import build_page, static
     from stochvid.app.theme import FRAME, make_theme
@@ -122,7 +123,7 @@ def make_app(studio: Any, uploads: Uploads) -> tuple[Callable, Any]:
         path="/",
         footer_links=[],
         run_history=False,
-        app_kwargs={"exception_handlers": {OSError: _full_disk}},
+        app_kwargs={"exception_handlers": {OSError: _full_disk, RequestValidationError: _malformed}},
         max_file_size=UPLOAD_BYTES,
         ssr_mode=False,
         enable_monitoring=False,
@@ -133,6 +134,14 @@ def make_app(studio: Any, uploads: Uploads) -> tuple[Callable, Any]:
     return Checked(app, Calls(page.fns), f"{FRAME}<script>{static('work.js')}</script>"), app.router.lifespan_context(
         app
     )
+
+
+async def _malformed(_: Any, error: Any) -> Any:
+    """What a request lacks, as a sentence."""
+    from fastapi.responses import JSONResponse
+
+    names = ", ".join(str(part["loc"][-1]) for part in error.errors()[:5])
+    return JSONResponse({"detail": f"The request is malformed: {names:.200} is missing or wrong."}, status_code=400)
 
 
 async def _full_disk(_: Any, error: Exception) -> Any:

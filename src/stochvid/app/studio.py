@@ -3,6 +3,7 @@
 Nothing is kept here but the model, so visitors cannot meet. Axes as in `models/svg.py`.
 """
 
+import os
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -12,7 +13,7 @@ from typing import Self
 import numpy as np
 import torch
 
-from stochvid.config import TRAINING, load_config
+from stochvid.config import TRAINING, DataConfig, load_config
 from stochvid.core.devices import pick_device
 from stochvid.core.errors import InputError
 from stochvid.data.places import find_store
@@ -45,6 +46,7 @@ class Studio:
         seen: how its training looked at its clips (`runs.seen_clips`).
         summary: what it is, in a line.
         store: the store that it was trained on, if that is here; None: digits.
+        trained: how its training was set up; None: it does not say.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Studio:
     seen: dict
     summary: str
     store: Store | None = None
+    trained: DataConfig | None = None
 
     @classmethod
     def open(cls, model: str, device: str = "auto") -> Self:
@@ -65,12 +68,24 @@ class Studio:
         place, folder = pick_device(device), find_model(model)
         loaded = VideoModel.from_pretrained(folder, device=place)
         seen, summary, store = seen_clips(folder), loaded.summary, None
-        if (folder / TRAINING).is_file() and (trained := load_config(folder / TRAINING).data.store):
+        trained = load_config(folder / TRAINING).data if (folder / TRAINING).is_file() else None
+        if trained and trained.store:
             try:
-                store = Store(find_store(trained, folder, "--data"))
+                store = Store(find_store(trained.store, folder, "--data"))
             except InputError:
-                summary += f", trained on clips of {trained!r}, which are not here: digits tell nothing of it"
-        return cls(folder_name(model), folder, loaded.for_inference(), place, seen, summary, store)
+                name = Path(trained.store).name
+                summary += f", trained on clips of {name!r}, which are not here: digits tell nothing of it"
+        return cls(folder_name(model), folder, loaded.for_inference(), place, seen, summary, store, trained)
+
+    def without_paths(self, text: str) -> str:
+        """A text for visitors: names in place of where things lie on this machine."""
+        told = {str(self.folder)} | ({str(self.store.path)} if self.store else set())
+        if self.trained:
+            told |= {path for path in (self.trained.store, self.trained.mnist) if path}
+        for path in sorted(told | {str(Path(path).resolve()) for path in told}, key=len, reverse=True):
+            if os.sep in path:
+                text = text.replace(path, Path(path).name)
+        return text
 
     @property
     def fit(self) -> Fit:
