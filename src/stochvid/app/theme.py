@@ -13,6 +13,7 @@ FRAME = """<style>
     outline: 2px solid #1d5fc2 !important; outline-offset: 2px !important;
   }
   .dark .gradio-container.gradio-container.gradio-container *:focus-visible { outline-color: #7db1ff !important; }
+  @media (min-width: 1100px) { .sv-tabs:first-child { margin-top: 66px; } } /* the heading comes later */
   footer { display: none !important; }
 </style>"""
 
@@ -57,6 +58,7 @@ def make_theme() -> gr.themes.Base:
         slider_color="#b4480a",
         slider_color_dark="#f59e42",
         input_background_fill_dark="#101318",
+        input_border_width="1px",
         input_border_color="#8792a3",
         input_border_color_dark="#5b6675",
     )
