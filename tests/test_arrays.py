@@ -160,7 +160,7 @@ def test_an_array_of_several_is_named(tmp_path):
 
 def test_the_range_of_a_store_travels_with_what_is_trained_on_it(tmp_path, capsys):
     from stochvid.inference.sources import open_source
-    from stochvid.runs import seen_clips
+    from stochvid.training.runs import seen_clips
 
     np.save(tmp_path / "a.npy", UNITS)
     store = prepare(tmp_path / "a.npy", tmp_path / "out", size=32, range=(-2, 3), split="train", workers=0)
@@ -180,7 +180,7 @@ def test_the_range_of_a_store_travels_with_what_is_trained_on_it(tmp_path, capsy
 
 @pytest.mark.parametrize("value", ['"auto"', "[1]", "[2, 1]", '["a", "b"]', "[0, 1e999]", "{}", "true"])
 def test_a_range_of_training_that_makes_no_sense_is_refused(tmp_path, value):
-    from stochvid.runs import seen_clips
+    from stochvid.training.runs import seen_clips
 
     (tmp_path / "clips.json").write_text(f'{{"range": {value}}}')
     with pytest.raises(InputError, match=r"clips.json' is not as it should be"):
