@@ -166,7 +166,9 @@ def test_a_model_of_a_store_begins_with_its_held_out_clips(tmp_path, monkeypatch
     assert "0 to 1 of held'" in built.stdout
     told = built.stdout.splitlines()[-1]  # before it, what the log gets
     assert not any(path in told for path in ("data/held", str(tmp_path)))
-    said = studio.without_paths(f"clip 'data/held:0', {tmp_path}/data/held/test.npy, {studio.folder}/config.json")
+    said = studio.without_paths(
+        f"clip '{studio.store.path}:0', {studio.store.path}/test.npy, {studio.folder}/config.json"
+    )
     assert said == f"clip 'held:0', held/test.npy, {studio.folder.name}/config.json"
     shutil.rmtree("data")
     assert "trained on clips of 'held', which are not here" in Studio.open("run", "cpu").summary
