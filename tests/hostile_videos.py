@@ -219,7 +219,11 @@ TIFF = {
     **{f"field {tag} is {value}": _tiff_entry(tag, value) for tag in (256, 257, 258, 259, 273, 277, 278, 279)
        for value in (0, 65_535, 2**31 - 1, 2**32 - 1)},
 }  # fmt: skip
-WEBP = {"frames that are not there": writing("a.webp", _webp_frames(100_000))}
+WEBP = {
+    "frames that are not there": writing("a.webp", _webp_frames(100_000)),
+    "a vast canvas and no frames": writing("a.webp", _webp_frames(0)),
+    "more frames than may be": writing("a.webp", _webp_frames(200_000)),
+}
 APNG = {"more frames than there are": _apng_count}
 
 
