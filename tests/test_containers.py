@@ -132,7 +132,7 @@ def test_demuxers_are_named_as_ffmpeg_names_them():
 OTHERS = {
     "page.mp4": (b"<!DOCTYPE html>\n<html><body>Sign in</body></html>", "it is an HTML page"),
     "pointer.mp4": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "git lfs pull"),
-    "packed.mp4": (b"PK\3\4" + bytes(100), "it is a ZIP archive"),
+    "packed.mp4": (b"PK\3\4" + bytes(100), "is an archive. Unpack it first: unzip"),
     "document.mp4": (b"%PDF-1.7\n", "it is a PDF"),
     "notes.mp4": (b"frames are in the other folder\n", "it is text"),
     "nothing.mp4": (b"", "it is empty"),

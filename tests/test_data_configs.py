@@ -160,7 +160,8 @@ def test_prediction_sees_clips_as_the_model_was_trained_to(tmp_path, monkeypatch
     words = ["train", "--config", "own-videos", *NARROW, "--data.store", "data/s", "--data.stride", "2"]
     size = ["--model.image_size", "32", "--model.channels", "1", "--model.context", "3", "--model.horizon", "2"]
     assert main([*words, *size, "--out", "run"]) == 0
-    assert json.loads(Path("run/model/clips.json").read_text()) == {"fps": 10, "stride": 2, "crop": "centre"}
+    looked = {"fps": 10, "stride": 2, "crop": "centre", "range": None}
+    assert json.loads(Path("run/model/clips.json").read_text()) == looked
     capsys.readouterr()
     assert main(["predict", "run", "data/s:0", "in/a.mp4", "--samples", "1", "--horizon", "4"]) == 0
     said = capsys.readouterr().out

@@ -331,10 +331,10 @@ def test_noise_of_other_samples_than_the_state_is_refused(samples):
         make_clips(model.config, 3), latent_noise(0, range(2), 4, 2, (model.z_dim,)), decode=False
     ).state
     noise = latent_noise(1, range(2), samples, 3, (model.z_dim,))
-    with pytest.raises(InputError, match=rf"2 clips × {samples} samples, but the state has 8 rows"):
+    with pytest.raises(InputError, match=rf"the state has 8 rows, .* {2 * samples}, clips × samples"):
         model.imagine(state, 3, noise)
 
 
 def test_second_last_skip_needs_two_context_frames():
-    with pytest.raises(InputError, match="at least 2 frame"):
+    with pytest.raises(InputError, match="at least 2 for a model of SVG-LP with these settings, got 1"):
         SVG(narrow(future_skip="second_last")).predict(torch.zeros(1, 1, 1, 32, 32), 1)

@@ -64,7 +64,7 @@ def rollout_noise(
     samples: int,
     known: int,
     horizon: int,
-    shape: tuple[int, ...],
+    latent_shape: tuple[int, ...],
     first_sample: int = 0,
     temperature: float = 1.0,
     branch: Branch | None = None,
@@ -79,21 +79,21 @@ def rollout_noise(
         samples: how many samples, S.
         known: steps of the context, K − 1; their noise is never scaled.
         horizon: steps of the future.
-        shape: of a step's latents; () for none, which gives (…, 0).
+        latent_shape: of a step's latents; () for none, which gives (…, 0).
         first_sample: number of the first sample.
         temperature: scale of the future's noise.
         branch: the future to follow, or None.
 
     Returns:
-        (B, S, known + horizon, *shape) float32 on the CPU.
+        (B, S, known + horizon, *latent_shape) float32 on the CPU.
     """
     depth = branch.depth if branch else 0
-    noise = latent_noise(seed, clip_ids, samples, known + horizon, shape, first_sample, depth)
+    noise = latent_noise(seed, clip_ids, samples, known + horizon, latent_shape, first_sample, depth)
     noise[:, :, known:] *= temperature
     if branch:
         b, frames = branch, min(branch.frames, horizon)
         followed = rollout_noise(
-            b.seed, clip_ids, 1, known, frames, shape, b.sample, temperature=b.temperature, branch=b.parent
+            b.seed, clip_ids, 1, known, frames, latent_shape, b.sample, temperature=b.temperature, branch=b.parent
         )
         noise[:, :, : known + frames] = followed
     return noise
@@ -104,7 +104,7 @@ def latent_noise(
     clip_ids: Sequence[int],
     samples: int,
     steps: int,
-    shape: tuple[int, ...],
+    latent_shape: tuple[int, ...],
     first_sample: int = 0,
     depth: int = 0,
 ) -> Tensor:
@@ -117,15 +117,15 @@ def latent_noise(
         clip_ids: B integers that identify the clips.
         samples: how many samples, S.
         steps: how many steps, T'.
-        shape: of a step's latents; () for none, which gives (…, 0).
+        latent_shape: of a step's latents; () for none, which gives (…, 0).
         first_sample: number of the first sample.
         depth: streams of different depths are independent (see `Branch.depth`).
 
     Returns:
-        (B, S, T', *shape) float32 on the CPU.
+        (B, S, T', *latent_shape) float32 on the CPU.
     """
     streams = Streams(seed, f"latents of branch {depth}" if depth else "latents")
-    noise = np.empty((len(clip_ids), samples, steps, *(shape or (0,))), dtype=np.float32)
+    noise = np.empty((len(clip_ids), samples, steps, *(latent_shape or (0,))), dtype=np.float32)
     for b, clip in enumerate(clip_ids):
         for s in range(samples):
             streams.at(int(clip), first_sample + s).standard_normal(out=noise[b, s], dtype=np.float32)

@@ -41,7 +41,10 @@ def repeat_rows(x: Rows, rows: int) -> Rows:
     if x is None or x.shape[0] == rows:
         return x
     if rows % x.shape[0]:
-        raise InputError(f"a state of {x.shape[0]} rows cannot become one of {rows}. Take a multiple.")
+        raise InputError(
+            f"the state has {x.shape[0]} rows, which cannot be shared out to {rows}, clips × samples of the noise. "
+            "Give noise of as many samples as the state has, or of a multiple of them."
+        )
     return x.repeat_interleave(rows // x.shape[0], 0)
 
 
