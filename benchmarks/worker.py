@@ -198,7 +198,7 @@ def alone(model: SVG, spec: dict, device: torch.device) -> Callable[[], float]:
     with torch.no_grad():  # forward says which, how often, and how large
         if train:
             clips, noise = inputs(parts, spec["batch"], device)
-            once = functools.partial(parts.loss, clips, noise)
+            once = functools.partial(total_loss, parts, clips, noise)
         else:
             once, _ = sampling(parts, spec, device)
         hooks = [module.register_forward_hook(note) for module in convolutions]
