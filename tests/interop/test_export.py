@@ -1,0 +1,352 @@
+"""Exported graphs draw what the model draws, without it."""
+
+import itertools
+import json
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from test_svg import BACKBONES, PRIORS, SKIPS, make_clips, narrow
+
+import stochvid.interop.export
+from commands import STOCHVID
+from paths import ROOT
+from stochvid import SVG, InputError
+from stochvid.cli import main
+from stochvid.interop.export import export_model
+from stochvid.models.noise import content_ids, latent_noise
+
+CLIPS, SAMPLES, HORIZON = 3, 4, 20
+DOCS = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
+ALONE = "import sys\nassert not {'stochvid', 'torch'} & set(sys.modules), 'the graphs should run without them'\n"
+
+# what people do who have onnxruntime and numpy, and nothing of ours: clips and noise in, frames and prior out
+ROLLOUT = """
+import sys
+import numpy as np
+import onnxruntime
+
+folder, horizon = sys.argv[1], int(sys.argv[2])
+graphs = {name: onnxruntime.InferenceSession(f"{folder}/{name}.onnx") for name in ("context", "step")}
+given = dict(np.load(f"{folder}/given.npz"))
+
+
+def run(name, values):
+    outputs = [x.name for x in graphs[name].get_outputs()]
+    inputs = {x.name: values[x.name] for x in graphs[name].get_inputs()}
+    return dict(zip(outputs, graphs[name].run(outputs, inputs)))
+
+
+known = given["frames"].shape[1] - 1
+state = run("context", {"frames": given["frames"], "noise": given["noise"][:, :known]})
+state = {name: np.repeat(x, given["repeat"], axis=0) for name, x in state.items()}
+steps = []
+for t in range(horizon):
+    after = run("step", state | {"noise": given["future"][:, t]})
+    state |= {name[5:]: x for name, x in after.items() if name.startswith("next_")}
+    steps.append({name: x for name, x in after.items() if not name.startswith("next_")})
+np.savez(f"{folder}/drawn.npz", **{name: np.stack([step[name] for step in steps], 1) for name in steps[0]})
+"""
+
+
+def lively(config) -> SVG:
+    """A model whose frames depend on everything, but not wildly: float32 rounding stays rounding."""
+    torch.manual_seed(0)
+    model = SVG(config).eval()
+    with torch.no_grad():
+        for name, x in model.state_dict().items():
+            if name.endswith("running_var"):
+                x.uniform_(0.5, 2.0)
+            elif x.ndim > 1:
+                x.normal_(0, ((2 if x.ndim == 4 else 6) / x[0].numel()) ** 0.5)
+            elif x.is_floating_point():
+                x.add_(torch.randn_like(x) * 0.1)
+    return model
+
+
+def given(model: SVG) -> dict:
+    """Clips with the noise that `SVG.predict` draws for them: a row for every sample, or for a clip where they begin
+    to differ after the context."""
+    config, known = model.config, model.config.context - 1
+    clips = make_clips(config, config.context, batch=CLIPS).float()
+    noise = latent_noise(5, content_ids(clips), SAMPLES, known + HORIZON, (model.z_dim,)).numpy()
+    rows, future = noise.reshape(CLIPS * SAMPLES, known + HORIZON, -1), noise[:, :, known:]
+    frames, repeat = clips.numpy().repeat(SAMPLES, 0), 1
+    if config.context_latent == "mean":
+        frames, rows, repeat = clips.numpy(), 0 * noise[:, 0], SAMPLES
+    return {
+        "clips": clips,
+        "frames": frames,
+        "noise": rows,
+        "future": future.reshape(CLIPS * SAMPLES, HORIZON, -1),
+        "repeat": repeat,
+    }
+
+
+def check_equal(model: SVG, clips: torch.Tensor, drawn: dict) -> None:
+    wanted = model.predict(clips, HORIZON, SAMPLES, seed=5)
+    expected = {"frame": wanted.frames}
+    if model.z_dim:
+        expected |= {"prior_mean": wanted.prior_mean, "prior_std": wanted.prior_std}
+    assert set(drawn) == set(expected)
+    for name, x in expected.items():
+        found = torch.as_tensor(np.asarray(drawn[name])).reshape(x.shape)
+        torch.testing.assert_close(found, x, rtol=0, atol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
+    differing = wanted.frames[:, 0] - wanted.frames[:, 1] if model.z_dim else torch.ones(1)
+    for seen in (wanted.frames[0, 0, 0].std(), wanted.frames[:, :, 0] - wanted.frames[:, :, -1], differing):
+        assert seen.abs().max() > 0.01  # there is something to see, it moves, and samples differ
+
+
+def check_onnx(model: SVG, folder: Path) -> None:
+    inputs = given(model)
+    clips = inputs.pop("clips")
+    np.savez(folder / "given.npz", **inputs)
+    words = [sys.executable, "-c", ROLLOUT + ALONE, str(folder), str(HORIZON)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    with np.load(folder / "drawn.npz") as drawn:
+        check_equal(model, clips, dict(drawn))
+
+
+def check_torch(model: SVG, folder: Path) -> None:
+    inputs = {name: torch.as_tensor(x) for name, x in given(model).items()}
+    graphs = {name: torch.export.load(folder / f"{name}.pt2").module() for name in ("context", "step")}
+    frames, known = inputs["frames"], model.config.context - 1
+    latent = model.z_dim > 0
+    state = graphs["context"]({"frames": frames} | ({"noise": inputs["noise"][:, :known]} if latent and known else {}))
+    state = {name: x.repeat_interleave(int(inputs["repeat"]), 0) for name, x in state.items()}
+    steps = []
+    for t in range(HORIZON):
+        after = graphs["step"](({"noise": inputs["future"][:, t]} if latent else {}) | state)
+        state |= {name[5:]: x for name, x in after.items() if name.startswith("next_")}
+        steps.append({name: x for name, x in after.items() if not name.startswith("next_")})
+    drawn = {name: torch.stack([step[name] for step in steps], 1) for name in steps[0]}
+    check_equal(model, inputs["clips"], drawn)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return lively(narrow(future_skip="previous"))
+
+
+@pytest.fixture(scope="module")
+def other():
+    """A model with other rules."""
+    return lively(narrow(prior="fixed", context_latent="mean"))
+
+
+@pytest.fixture(scope="module")
+def folder(model, tmp_path_factory):
+    """A model and its exported graphs, as a user makes them."""
+    folder = tmp_path_factory.mktemp("export")
+    model.save_pretrained(folder / "model")
+    done = subprocess.run(
+        [*STOCHVID, "export", "model", "exported"], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    (folder / "said").write_text(done.stdout)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def programs(other, tmp_path_factory):
+    """The other model for torch, in place of an earlier export."""
+    folder = tmp_path_factory.mktemp("programs")
+    other.save_pretrained(folder / "model")
+    out = folder / "exported"
+    out.mkdir()
+    (out / "export.json").write_text("{}")
+    (out / "step.onnx").write_text("")
+    assert main(["export", str(folder / "model"), str(out), "--format", "torch-export", "--overwrite"]) == 0
+    return out
+
+
+# ------------------------------------------------------------------------------------------------ they draw the same
+
+
+def test_a_rollout_in_onnxruntime_alone_equals_predict(model, folder):
+    check_onnx(model, folder / "exported")
+
+
+def test_any_number_of_clips_and_rows_can_be_given_and_none_depends_on_the_others(folder):
+    about = json.loads((folder / "exported" / "export.json").read_text())
+    rng = np.random.default_rng(0)
+    for name in ("context", "step"):
+        session = onnxruntime.InferenceSession(folder / "exported" / f"{name}.onnx")
+        shapes = {x["name"]: x["shape"][1:] for x in about["graphs"][name]["inputs"]}
+        inputs = {key: rng.random((5, *shape), dtype=np.float32) for key, shape in shapes.items()}
+        five = session.run(None, inputs)
+        for i in range(5):
+            one = session.run(None, {key: x[i : i + 1] for key, x in inputs.items()})
+            for a, b in zip(one, five, strict=True):
+                np.testing.assert_allclose(a, b[i : i + 1], atol=1e-5)
+
+
+def check(tmp_path: Path, format: str, context: int | None = None, **changes) -> None:
+    model = lively(narrow(**changes))
+    model.save_pretrained(tmp_path / "model")
+    export_model(str(tmp_path / "model"), tmp_path / "out", format, context=context)
+    if context is not None:
+        model.config.context = context
+    (check_onnx if format == "onnx" else check_torch)(model, tmp_path / "out")
+
+
+def test_programs_of_torch_export_equal_predict(other, programs):
+    check_torch(other, programs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", ["onnx", "torch-export"])
+@pytest.mark.parametrize(("prior", "backbone", "skip"), list(itertools.product(PRIORS, BACKBONES, SKIPS)))
+def test_every_kind_of_model_can_be_exported(tmp_path, format, prior, backbone, skip):
+    latent = "mean" if prior == "fixed" else "sample"
+    check(tmp_path, format, prior=prior, backbone=backbone, future_skip=skip, context_latent=latent, channels=3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", ["onnx", "torch-export"])
+@pytest.mark.parametrize(
+    ("context", "changes"),
+    [
+        (1, {}),
+        (1, {"prior": "fixed", "future_skip": "previous"}),
+        (1, {"prior": "none"}),
+        (5, {"future_skip": "second_last", "predictor_layers": 3, "prior_layers": 2, "posterior_layers": 2}),
+        (2, {"image_size": 64, "backbone": "vgg", "future_skip": "second_last"}),
+    ],
+    ids=str,
+)
+def test_other_contexts_and_sizes_can_be_exported(tmp_path, format, context, changes):
+    check(tmp_path, format, context=context, **changes)
+
+
+# ------------------------------------------------------------------------------------------------- what is written
+
+
+def test_the_command_says_what_it_wrote_and_how_far_it_is_from_the_model(folder):
+    said = (folder / "said").read_text()
+    assert "model → exported: SVG-LP, DCGAN, 32×32×1, 3 → 3 frames" in said
+    for path in (folder / "exported").glob("*.onnx"):
+        assert re.search(rf"{path.name} +{path.stat().st_size / 1e6:.2f} MB", said)
+    difference = float(re.search(r"differ from the model by (\S+) at most", said)[1])
+    about = json.loads((folder / "exported" / "export.json").read_text())
+    assert difference == pytest.approx(about["largest_difference"], rel=0.1)
+    assert difference < 1e-5
+
+
+def test_export_json_and_onnx_say_what_goes_in_and_comes_out(model, folder):
+    about = json.loads((folder / "exported" / "export.json").read_text())
+    assert about["config"] == json.loads((folder / "model" / "config.json").read_text())
+    assert (about["format_version"], about["context"], about["image_range"]) == (1, 3, [0, 1])
+    frames, noise = about["graphs"]["context"]["inputs"]
+    assert frames == {"name": "frames", "shape": ["B", 3, 1, 32, 32], "dtype": "float32"}
+    assert noise == {"name": "noise", "shape": ["B", 2, 3], "dtype": "float32"}
+    for name, graph in about["graphs"].items():
+        session = onnxruntime.InferenceSession(folder / "exported" / graph["file"])
+        for found, said in ((session.get_inputs(), graph["inputs"]), (session.get_outputs(), graph["outputs"])):
+            assert [(x.name, x.shape, x.type) for x in found] == [
+                (x["name"], x["shape"], "tensor(float)") for x in said
+            ]
+        notes = session.get_modelmeta().custom_metadata_map
+        assert json.loads(notes["stochvid.config"]) == about["config"]
+        assert notes["stochvid.context"] == "3"
+        assert session.get_modelmeta().graph_name == f"stochvid_{name}"
+        described = [x["name"].removeprefix("next_") for x in graph["inputs"] + graph["outputs"]]
+        assert all(f"`{re.sub(r'^skip_[0-9]+$', 'skip_SIZE', x)}`" in DOCS for x in described)
+
+
+def test_the_graphs_are_plain_and_each_holds_only_the_weights_that_it_uses(model, folder):
+    convolutions = {"context": (4, 3), "step": (4, 4 + 3)}  # encoder; decoder's head and stages, and those of skips
+    for name, counts in convolutions.items():
+        graph = onnx.load(folder / "exported" / f"{name}.onnx").graph
+        kinds = [node.op_type for node in graph.node]
+        assert (kinds.count("Conv"), kinds.count("ConvTranspose")) == counts
+        assert not {"ScatterND", "Loop", "If"} & set(kinds)
+        used = {x for node in graph.node for x in node.input}
+        assert {x.name for x in graph.initializer} <= used
+    weights = sum(p.numel() for p in model.parameters()) * 4
+    sizes = [path.stat().st_size for path in (folder / "exported").glob("*.onnx")]
+    assert all(size < weights + 20_000 for size in sizes)
+
+
+def test_files_do_not_name_the_folders_of_the_machine_that_made_them(folder, programs):
+    written = [path.read_bytes() for path in (folder / "exported").iterdir()]
+    for path in programs.glob("*.pt2"):
+        with zipfile.ZipFile(path) as archive:
+            written += [archive.read(name) for name in archive.namelist()]
+    homes = [folder, programs.parent, *(Path(package.__file__).parent for package in (stochvid, torch))]
+    assert not any(str(home).encode() in data for home in homes for data in written)
+
+
+# --------------------------------------------------------------------------------------------------------- the page
+
+
+def test_the_examples_of_the_docs_run(folder, programs, tmp_path):
+    alone, with_torch = re.findall(r"```python\n(.*?)```", DOCS, flags=re.DOTALL)
+    clips = np.random.default_rng(0).integers(0, 256, (2, 7, 1, 32, 32), dtype=np.uint8)
+    np.save(tmp_path / "clips.npy", clips)
+    for code, exported in ((alone + ALONE, folder / "exported"), (with_torch, programs)):
+        shutil.copytree(exported, tmp_path / "exported", dirs_exist_ok=True)
+        done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        futures = np.load(tmp_path / "futures.npy")
+        assert (futures.shape, futures.dtype) == ((2, 4, 20, 1, 32, 32), np.uint8)
+        assert (futures[:, 0] != futures[:, 1]).any()
+        (tmp_path / "futures.npy").unlink()
+
+
+# -------------------------------------------------------------------------------------------------------- bad input
+
+
+def refused(capsys, tmp_path: Path, *words: str) -> str:
+    """What a command says that is refused and leaves nothing."""
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["export", *words]) == 2
+    assert sorted(tmp_path.rglob("*")) == before
+    return capsys.readouterr().err
+
+
+def test_what_cannot_be_exported_is_refused_and_leaves_nothing(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lively(narrow(future_skip="second_last")).save_pretrained("model")
+    assert "model 'missing' is neither a folder here" in refused(capsys, tmp_path, "missing", "out")
+    assert "--format: invalid choice: 'tflite'" in refused(capsys, tmp_path, "model", "out", "--format", "tflite")
+    said = refused(capsys, tmp_path, "model", "out", "--context", "1")
+    assert "--context must be at least 2 for a model of SVG-LP with these settings, got 1" in said
+    assert "--context must be at least 2" in refused(capsys, tmp_path, "model", "out", "--context", "-3")
+    with pytest.raises(InputError, match=r"no export format 'onxx'. Did you mean onnx"):
+        export_model("model", "out", "onxx")
+
+
+def test_an_earlier_export_is_replaced_only_when_asked_and_other_folders_never(capsys, tmp_path, programs):
+    model = str(programs.parent / "model")
+    assert "--overwrite" in refused(capsys, programs, model, str(programs))
+    assert sorted(path.name for path in programs.iterdir()) == ["context.pt2", "export.json", "step.pt2"]
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "me.jpg").write_text("")
+    assert "no earlier result" in refused(capsys, tmp_path, model, str(tmp_path / "photos"), "--overwrite")
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxscript", "onnxruntime"])
+def test_a_missing_package_is_named_before_any_work_is_done(capsys, tmp_path, monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)  # its import fails then
+    said = refused(capsys, tmp_path, "missing", str(tmp_path / "out"))  # not even the model was looked for
+    assert f"needs the package {package}, which" in said
+    assert "pip install 'stochvid[export]'" in said
+
+
+def test_graphs_that_draw_something_else_do_not_appear(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(stochvid.interop.export, "TOLERANCE", 0.0)
+    lively(narrow(prior="none")).save_pretrained(tmp_path / "model")
+    words = [str(tmp_path / "model"), str(tmp_path / "out"), "--format", "torch-export", "--context", "1"]
+    assert "nothing was written" in refused(capsys, tmp_path, *words)
