@@ -6,19 +6,18 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
-from test_evaluate import save
 
 from made_data import moving, write_frames, write_video
 from stochvid import SVG, DataConfig, InputError, MovingMNIST, SVGConfig
 from stochvid.cli import main
 from stochvid.inference.surprise import SHOWN, STRIP, Film, _peaks, surprise
 from stochvid.models.noise import latent_noise
-from tiny import elbo
+from tiny import elbo, save_digit_model
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return save(tmp_path_factory.mktemp("models") / "lp")
+    return save_digit_model(tmp_path_factory.mktemp("models") / "lp")
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +97,7 @@ def test_peaks_stand_out_and_are_not_among_the_first_frames():
 def test_a_video_is_told_in_seconds_and_a_prior_may_be_fixed(tmp_path):
     video = write_video(tmp_path / "v.mp4", moving(40), rate=20)
     out = tmp_path / "out"
-    series = surprise(save(tmp_path / "fp", prior="fixed"), str(video), out, length=30)
+    series = surprise(save_digit_model(tmp_path / "fp", prior="fixed"), str(video), out, length=30)
     assert len(series["kl"]) == 29
     assert series["seconds"][[0, -1]] == pytest.approx([0.05, 1.45])
     assert (series["kl"] > 0).all()
@@ -140,4 +139,4 @@ def test_bad_input_is_named_and_leaves_nothing(model, tmp_path, monkeypatch, cap
 
 def test_the_deterministic_baseline_has_no_kl(tmp_path):
     with pytest.raises(InputError, match="has no latents"):
-        surprise(save(tmp_path / "det", prior="none"), "moving-mnist:1", tmp_path / "out")
+        surprise(save_digit_model(tmp_path / "det", prior="none"), "moving-mnist:1", tmp_path / "out")
