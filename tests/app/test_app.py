@@ -3,9 +3,7 @@
 import dataclasses
 import io
 import json
-import os
 import re
-import resource
 import shutil
 import signal
 import socket
@@ -22,33 +20,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_train import tiny, train
 
-from commands import STOCHVID
 from paths import ROOT
-from stochvid import SVG, DataConfig, InputError, SVGConfig
+from runs import tiny
+from served import Served, as_form, free_port
+from stochvid import DataConfig, InputError
 from stochvid.app.actions import FULL_DISK, MOST_FUTURES, Actions, branch_of, with_sentences, write_download
 from stochvid.app.clips import ARRAY_BYTES, DIGITS, DRAWING, UPLOAD, UPLOAD_BYTES, choose_clip, open_upload
 from stochvid.app.page import SESSIONS
 from stochvid.app.server import open_port, serve
 from stochvid.app.studio import Futures, Studio, Watched
 from stochvid.cli import main
-from stochvid.media.video import decode_video, write_gif, write_mp4
+from stochvid.media.video import decode_video, write_gif
 from stochvid.models.noise import Branch
 from stochvid.prepare.preparation import prepare
+from stochvid.training.train import train
+from tiny import movie, save_model
 
 SEVEN = [[[0.2, 0.2], [0.8, 0.2], [0.4, 0.9]]]
 NUMBERS = (3, 6, 4, 0, 1.0)  # context, horizon, futures, seed, temperature
-
-
-def save_model(folder: Path, **changes) -> Path:
-    torch.manual_seed(0)
-    sizes = {"image_size": 32, "base_channels": 2, "g_dim": 6, "z_dim": 2, "rnn_size": 6, "context": 3, "horizon": 2}
-    model = SVG(SVGConfig(**sizes | changes))
-    for weights in model.parameters():
-        torch.nn.init.normal_(weights, 0, 0.3)
-    model.save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="session")
@@ -281,11 +271,6 @@ def endless_directory(path: Path, zip64: bool = False) -> Path:
     return path
 
 
-def movie(path: Path, size: tuple[int, int] = (48, 64), frames: int = 12, fps: float = 10) -> Path:
-    rng = np.random.default_rng(0)
-    return write_mp4(path, (rng.integers(0, 256, (*size, 3), dtype=np.uint8) for _ in range(frames)), fps)
-
-
 def test_good_uploads_are_taken(actions, tmp_path):
     np.save(tmp_path / "array.npy", np.zeros((12, 20, 30, 3), np.uint8))
     np.savez(tmp_path / "array.npz", clip=np.zeros((12, 20, 30), np.float32))
@@ -360,67 +345,6 @@ def test_a_model_without_latents_draws_one_future_and_says_so(tmp_path):
 
 
 # -------------------------------------------------------------------------------------------------------- the server
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-class Served:
-    """`stochvid app` in a process of its own."""
-
-    def __init__(self, model: Path, most_bytes: int | None = None, folder: Path | None = None, port: int = 0, more=()):
-        self.port = port or free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        words = [*STOCHVID, "app", str(model), "--port", str(self.port), "--device", "cpu", *more]
-        limit = None
-        if most_bytes:  # a limit on the size of files stands for the full disk
-
-            def limit():
-                resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
-
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "TMPDIR": str(folder or "/tmp")}
-        self.process = subprocess.Popen(
-            words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=limit, env=environment
-        )
-        self.said = ""
-        self._wait_for("Loading")
-        self.first = self.get("/")[2]
-        self._wait_for("Ctrl-C")
-        self.listener = threading.Thread(target=self._listen, daemon=True)
-        self.listener.start()
-
-    def _wait_for(self, word: str) -> None:
-        while word not in self.said:
-            line = self.process.stdout.readline()
-            assert line, f"the server ended: {self.said}"
-            self.said += line
-
-    def _listen(self) -> None:
-        for line in self.process.stdout:
-            self.said += line
-
-    def stop(self, number: int = signal.SIGINT) -> int:
-        self.process.send_signal(number)
-        code = self.process.wait(30)
-        self.listener.join(30)
-        self.process.stdout.close()
-        return code
-
-    def get(self, path: str, data: bytes | None = None, **headers: str):
-        request = urllib.request.Request(self.url + path, data, headers)
-        try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                return answer.status, answer.headers, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.headers, error.read().decode()
-
-
-def as_form(content: bytes, name: str = "clip.npy") -> tuple[bytes, str]:
-    head = f'--edge\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n'.encode()
-    return head + content + b"\r\n--edge--\r\n", "multipart/form-data; boundary=edge"
 
 
 @pytest.fixture(scope="session")

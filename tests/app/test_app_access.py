@@ -5,8 +5,9 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from test_app import Served, save_model
-from test_app_browser import Page
+
+from served import Page, Served
+from tiny import save_model
 
 pytestmark = pytest.mark.slow
 

@@ -2,20 +2,15 @@
 
 import json
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
-from test_app import Served, movie, save_model
+
+from served import Page, Served
+from tiny import movie, save_model
 
 pytestmark = pytest.mark.slow
 
-SHIFTS = """
-  window.shifted = [];
-  new PerformanceObserver((list) => {
-    for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shifted.push(entry.value);
-  }).observe({ type: 'layout-shift', buffered: true });
-"""
 CONTRAST = """() => {
   const light = (colour) => {
     const [r, g, b] = colour.map((c) => c / 255).map((c) => (c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
@@ -47,53 +42,6 @@ def server(tmp_path_factory):
     served = Served(model, folder=tmp_path_factory.mktemp("temporary"))
     yield served
     assert served.stop() == 130
-
-
-class Page:
-    """The page as somebody sees it."""
-
-    def __init__(self, browser, url: str, **options):
-        options = {"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce"} | options
-        self.context = browser.new_context(**options)
-        self.page = self.context.new_page()
-        self.asked, self.errors = [], []
-        self.page.on("request", lambda request: self.asked.append(request.url))
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.add_init_script(SHIFTS)
-        self.page.goto(url)
-        self.page.wait_for_selector(".sv-player.full", timeout=60_000)
-
-    def press(self, name: str) -> None:
-        self.page.get_by_role("button", name=name, exact=True).first.click()
-
-    def said(self) -> str:
-        return self.page.locator(".sv-status .sv-say:visible").first.inner_text()
-
-    def wait_for(self, words: str, seconds: float = 60) -> str:
-        end = time.monotonic() + seconds
-        while words not in self.said():
-            assert time.monotonic() < end, f"waited for {words!r}, the page says {self.said()!r}"
-            time.sleep(0.02)
-        return self.said()
-
-    def number(self, label: str, value: int) -> None:
-        self.page.get_by_label(f"number input for {label}").fill(str(value))
-        self.page.keyboard.press("Tab")
-
-    def upload(self, path: Path) -> None:
-        self.page.get_by_label("Your clip").first.check()
-        clear = self.page.locator(".sv-upload:visible [aria-label=Clear]")
-        if clear.count():
-            clear.first.click()
-        self.page.locator(".sv-upload input[type=file]").first.set_input_files(str(path))
-        self.page.wait_for_timeout(1000)
-
-    def frame(self) -> int:
-        return int(self.page.locator(".sv-where b").first.inner_text())
-
-    def pixels(self, tile: int) -> list[int]:
-        script = "(c) => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]"
-        return self.page.locator(".sv-tile canvas").nth(tile).evaluate(script)
 
 
 @pytest.fixture

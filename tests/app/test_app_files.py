@@ -15,7 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_app import Served, as_form, save_model
+
+from served import Served, as_form
+from tiny import save_model
 
 SECRET = b"the secret of this machine"
 JSON = {"Content-Type": "application/json"}

@@ -5,10 +5,11 @@ import socket
 import time
 
 import pytest
-from test_app import Served, save_model
 
+from served import Served
 from stochvid import InputError
 from stochvid.app.hosts import Hosts
+from tiny import save_model
 
 BEHIND = {"Host": "futures.example.org", "X-Forwarded-Proto": "https"}  # as nginx sends them, after docs/app.md
 DEEP = json.dumps({"data": [json.loads("[" * 30 + "]" * 30)] + [0] * 8}).encode()

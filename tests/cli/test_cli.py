@@ -12,14 +12,14 @@ import av
 import imageio.v3 as iio
 import numpy as np
 import pytest
-import torch
 import yaml
 
 from commands import STOCHVID, in_terminal
-from stochvid import SVG, SVGConfig, load_config
+from stochvid import SVG, load_config
 from stochvid.cli.commands import COMMANDS, main
 from stochvid.config import shipped_configs
 from stochvid.media.video import write_mp4
+from tiny import save_model
 
 SIZES = [
     *("--model.image_size", "32", "--model.base_channels", "2", "--model.g_dim", "6", "--model.z_dim", "2"),
@@ -91,13 +91,7 @@ def test_tensorboard_has_curves_strips_and_animations(trained):
 
 @pytest.fixture
 def model(tmp_path) -> Path:
-    """A model whose weights are random, but not so small that nothing depends on anything."""
-    torch.manual_seed(0)
-    svg = SVG(SVGConfig(image_size=32, base_channels=2, g_dim=6, z_dim=2, rnn_size=6, context=3, horizon=2))
-    for weights in svg.parameters():
-        torch.nn.init.normal_(weights, 0, 0.3)
-    svg.save_pretrained(tmp_path / "model")
-    return tmp_path / "model"
+    return save_model(tmp_path / "model")
 
 
 def test_prediction_writes_every_picture_and_array(trained, tmp_path):

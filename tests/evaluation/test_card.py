@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 from huggingface_hub import ModelCard
-from test_train import tiny
 
+from runs import tiny
 from stochvid import SVG, InputError
 from stochvid.cli import main
 from stochvid.evaluation.evaluate import evaluate

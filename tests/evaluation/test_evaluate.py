@@ -13,10 +13,10 @@ import torch
 from skimage.metrics import structural_similarity
 
 from commands import STOCHVID, in_terminal
+from metric_networks import Network, alexnet, heads
 from paths import MNIST, needs_mnist
-from stochvid import SVG, DataConfig, InputError, Store, SVGConfig, TrainConfig
+from stochvid import SVG, InputError, Store, SVGConfig
 from stochvid.cli import main
-from stochvid.config import TRAINING
 from stochvid.evaluation.clips import StoredWindows
 from stochvid.evaluation.evaluate import evaluate
 from stochvid.evaluation.forecasters import Model
@@ -24,6 +24,7 @@ from stochvid.evaluation.metrics.fvd import frechet_distance
 from stochvid.evaluation.results import read_results
 from stochvid.prepare.moving_mnist_sets import prepare_moving_mnist
 from stochvid.prepare.store_writer import StoreWriter
+from tiny import made_store, save_digit_model
 
 CONTEXT, HORIZON, CLIPS = 3, 4, 5
 SETTING = {"context": CONTEXT, "horizon": HORIZON, "clips": CLIPS}
@@ -31,26 +32,9 @@ SVG2018 = {"win_size": 7, "data_range": 2.0, "use_sample_covariance": True}
 SRVP2020 = {"gaussian_weights": True, "sigma": 1.5, "data_range": 1.0, "use_sample_covariance": False}
 
 
-def save(folder, prior="learned", **options):
-    """A small untrained model whose samples do differ, as a model folder that says what it was trained on."""
-    torch.manual_seed(0)
-    config = SVGConfig(
-        image_size=32, base_channels=2, g_dim=6, z_dim=4, rnn_size=8, context=CONTEXT, horizon=2, prior=prior, **options
-    )
-    model = SVG(config)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "head" in name or "lstm" in name or "decoder" in name:
-                parameter.mul_(6)
-    model.save_pretrained(folder)
-    data = DataConfig(num_digits=1, digit_size=16, batch_size=4, val_clips=4)
-    (folder / TRAINING).write_text(TrainConfig(model=config, data=data).to_yaml())
-    return str(folder)
-
-
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return save(tmp_path_factory.mktemp("models") / "lp")
+    return save_digit_model(tmp_path_factory.mktemp("models") / "lp")
 
 
 @pytest.fixture(scope="module")
@@ -223,7 +207,9 @@ def test_numbers_do_not_depend_on_how_many_samples_are_drawn_at_once(model, stor
 
 
 def test_a_deterministic_model_is_drawn_once(store, tmp_path, capsys):
-    results = evaluate(save(tmp_path / "det", prior="none"), tmp_path / "out", data=store, samples=9, **SETTING)
+    results = evaluate(
+        save_digit_model(tmp_path / "det", prior="none"), tmp_path / "out", data=store, samples=9, **SETTING
+    )
     assert results["sampling"]["drawn"] == 1
     assert results["samples"]["diversity"]["mean"] == 0
     assert "1 sample (it draws nothing)" in capsys.readouterr().out
@@ -412,8 +398,6 @@ def test_nan_is_counted_and_left_out_and_never_averaged_in(model, store, tmp_pat
 
 
 def test_lpips_and_fvd_come_with_their_weights(model, tmp_path, capsys):
-    from test_lpips_fvd import Network, alexnet, heads
-
     torch.save(alexnet(), tmp_path / "a.pth")
     torch.save(heads(), tmp_path / "b.pth")
     with pytest.warns(DeprecationWarning, match="torch.jit"):
@@ -442,18 +426,6 @@ def test_lpips_and_fvd_come_with_their_weights(model, tmp_path, capsys):
 
 
 # -------------------------------------------------------------------------------------------------------------- clips
-
-
-def made_store(path, lengths, size=32):
-    """A store whose frame t of clip n is filled with 16 n + t."""
-    path.mkdir()
-    with StoreWriter(path, size, 1) as writer:
-        for n, length in enumerate(lengths):
-            values = 16 * n + np.arange(length, dtype=np.uint8)
-            frames = np.broadcast_to(values[:, None, None, None], (length, 1, size, size))
-            writer.add("test", f"{n}", frames, length, bounces=[2, 7] if n == 0 else None)
-        writer.finish({"plan": {"format": "videos"}, "source": "made", "left_out": []})
-    return Store(path)
 
 
 def test_pieces_of_stored_clips_do_not_overlap_and_first_ones_come_first(tmp_path):

@@ -8,8 +8,8 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
-from test_lpips_fvd import Network, alexnet, heads
 
+from metric_networks import Network, alexnet, heads
 from paths import EARLIER
 from stochvid.cli import main
 from stochvid.evaluation.compare import compare

@@ -6,7 +6,6 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
-from test_evaluate import save
 
 from paths import MNIST, needs_mnist
 from stochvid import SVG, InputError
@@ -14,6 +13,7 @@ from stochvid.cli import main
 from stochvid.evaluation.clips import find_test_clips
 from stochvid.evaluation.uncertainty import _measure, uncertainty
 from stochvid.prepare.moving_mnist_sets import prepare_moving_mnist
+from tiny import made_store, save_digit_model
 
 
 def made(noise: float, clips: int = 60, steps: int = 20) -> tuple[np.ndarray, np.ndarray]:
@@ -66,7 +66,7 @@ def test_nothing_to_tell_apart_is_an_error(share):
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return save(tmp_path_factory.mktemp("models") / "lp")
+    return save_digit_model(tmp_path_factory.mktemp("models") / "lp")
 
 
 def test_the_command_measures_the_prior_on_the_clips_of_its_training(model, tmp_path, capsys):
@@ -109,8 +109,6 @@ def test_bad_numbers_are_named(model, tmp_path, options, message):
 
 
 def test_clips_without_known_bounces_are_refused(model, tmp_path):
-    from test_evaluate import made_store
-
     store = made_store(tmp_path / "s", [16, 16])  # the second clip says nothing of bounces
     with pytest.raises(InputError, match="nothing says when something unpredictable happens"):
         uncertainty(model, tmp_path / "u", data=str(store.path), length=8)
@@ -129,14 +127,14 @@ def test_deterministic_motion_has_nothing_to_measure(model, tmp_path):
 @pytest.mark.parametrize(("prior", "why"), [("fixed", r"prior is N\(0, I\)"), ("none", "no latents and no prior")])
 def test_models_without_a_learned_prior_say_why_there_is_nothing_to_measure(tmp_path, prior, why):
     with pytest.raises(InputError, match=why):
-        uncertainty(save(tmp_path / "m", prior=prior), tmp_path / "u")
+        uncertainty(save_digit_model(tmp_path / "m", prior=prior), tmp_path / "u")
     assert not (tmp_path / "u").exists()
 
 
 @needs_mnist
 def test_the_folder_of_mnist_can_be_given(tmp_path):
     torch.manual_seed(0)
-    model = save(tmp_path / "m")
+    model = save_digit_model(tmp_path / "m")
     config = tmp_path / "config.yaml"
     config.write_text("model: {image_size: 32}\ndata: {digits: mnist, mnist: /nowhere}\n")
     with pytest.raises(InputError, match="nowhere"):

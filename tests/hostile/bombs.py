@@ -233,7 +233,7 @@ def official_attacks() -> dict[str, Attack]:
 
 def tied_cell(folder: Path, width: int = 1280, layers: int = 64) -> None:
     """A whole checkpoint whose predictor is one LSTM cell of 52 MB, named in 64 layers."""
-    from test_svg import narrow
+    from tiny import narrow
 
     config = narrow(image_size=64, predictor_layers=1, rnn_size=width, future_skip="second_last", prior="fixed")
     with published_modules(64) as classes:

@@ -11,21 +11,22 @@ from pathlib import Path
 
 import torch
 
-from hostile.text import BILLION, Canary, device, json_attacks, pipe, small, writing, yaml_attacks
+from hostile.text import BILLION, Canary, device, json_attacks, pipe, writing, yaml_attacks
 from official_files import make_checkpoint, published_modules, save_checkpoint
 from stochvid.config import TrainConfig, load_config
+from tiny import narrow
 
 
 def make_config(folder: Path) -> list[Path]:
-    (folder / "c.yaml").write_text(TrainConfig(model=small()).to_yaml())
+    (folder / "c.yaml").write_text(TrainConfig(model=narrow()).to_yaml())
     return [folder / "c.yaml"]
 
 
 def make_model(folder: Path) -> list[Path]:
     from stochvid import SVG
 
-    SVG(small()).save_pretrained(folder)
-    (folder / "training.yaml").write_text(TrainConfig(model=small()).to_yaml())
+    SVG(narrow()).save_pretrained(folder)
+    (folder / "training.yaml").write_text(TrainConfig(model=narrow()).to_yaml())
     (folder / "clips.json").write_text('{"fps": 25.0, "stride": 2, "crop": "centre"}')
     return [folder / name for name in ("config.json", "model.safetensors", "training.yaml", "clips.json")]
 
@@ -74,7 +75,7 @@ def make_ckpt(folder: Path) -> list[Path]:
     from stochvid.training.checkpoint import AtomicCheckpointIO
     from stochvid.training.train import Training
 
-    config = TrainConfig(model=small())
+    config = TrainConfig(model=narrow())
     model = Training(config)
     adam = torch.optim.Adam(model.parameters(), fused=True)
     for weights in model.parameters():
@@ -97,13 +98,13 @@ def load_checkpoint(folder: Path) -> None:
     from stochvid.training.train import Training
 
     path = folder / "step-00000001.ckpt"
-    Training(TrainConfig(model=small())).check_checkpoint(path, "digits")  # as before a run continues
+    Training(TrainConfig(model=narrow())).check_checkpoint(path, "digits")  # as before a run continues
     assert isinstance(AtomicCheckpointIO().load_checkpoint(path)["optimizer_states"][0]["param_groups"], list)
 
 
 def make_official(old: bool):
     def make(folder: Path) -> list[Path]:
-        config = small(image_size=64, predictor_layers=2, future_skip="second_last")
+        config = narrow(image_size=64, predictor_layers=2, future_skip="second_last")
         with published_modules(64) as classes:
             save_checkpoint(make_checkpoint(classes, config), folder / "svg.pth", old)
         return [folder / "svg.pth"]
@@ -253,7 +254,7 @@ def _traversing() -> bytes:
 
 
 def make_lpips(folder: Path) -> list[Path]:
-    from test_lpips_fvd import alexnet, heads
+    from metric_networks import alexnet, heads
 
     torch.save(alexnet(), folder / "alexnet.pth")
     torch.save(heads(), folder / "alex.pth")

@@ -29,7 +29,10 @@ PREFIX = b"".join(pickle.dumps(part, 2) for part in (0x1950A86A20F9469CFC6C, 100
 FAST = {
     "config": None,
     "model": ("config.json is", "predictor_layers is", "base_channels is", "clips: ", "weights: "),
-    "ckpt": ("zip: ", "bomb", "overlapping", "names outside", "a pipe"),
+    "ckpt": (
+        "zip: doubled", "zip: long", "zip: memo", "zip: absurd", "zip: runs", "bomb", "overlapping", "names outside",
+        "a pipe",
+    ),
     "official_old": ("stream: ", "a pipe"),
     "official_zip": (
         "holds", "shares", "names of a mega", "tensor: ", "text as", "a doubled", "beta", "zip: sizes", "zip: names of",
@@ -51,13 +54,13 @@ FAST = {
     "bair": ("record of", "absurd", "endless", "nested", "groups"),
     "lerobot": ("path ", "camera ", "fps is", "ten million", "absurd", "texts", "lists", "a pipe"),
     "store": ("size is", "splits.train.lengths", "splits.train.bounces", "split outside", "array of vast", "objects"),
-    "results": ("name ", "setting.context is", "metrics.psnr.best.mean is"),
+    "results": ("name ", "setting.context is 1", "metrics.psnr.best.mean is n", "metrics.psnr.best.mean is 1e"),
     "journal": ("about: chunk", "psnr is", "best is"),
     "metrics": None,
 }  # fmt: skip
 
 
-LONG = ("bomb", "bomb as storage", "long float clip")  # to make, or to read
+LONG = ("bomb", "bomb as storage", "long float clip", "weights: many tensors")  # to make, or to read
 
 
 def attacks(loader: str, names: tuple[str, ...] | None = None) -> list[tuple[str, str]]:

@@ -5,15 +5,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from stochvid.model_configs import SVGConfig
-
 BILLION = 10**9
-
-
-def small(**changes) -> SVGConfig:
-    """A model that is made in no time."""
-    sizes = {"image_size": 32, "base_channels": 2, "g_dim": 6, "z_dim": 3, "rnn_size": 5, "context": 3, "horizon": 3}
-    return SVGConfig(**sizes | changes)
 
 
 class Canary:

@@ -9,8 +9,9 @@ import numpy as np
 from PIL import Image
 
 from hostile.arrays import sparse_npy
-from hostile.text import Canary, device, json_attacks, pipe, setting, small, writing
+from hostile.text import Canary, device, json_attacks, pipe, setting, writing
 from made_data import example, moving, record, write_bair, write_frames, write_kth, write_lerobot, write_video
+from tiny import narrow
 
 
 def make_video(name: str, codec: str, pix_fmt: str = "yuv420p"):
@@ -369,7 +370,7 @@ def load_store(folder: Path) -> None:
     for split in store.splits:
         store.clip(split, 0)
         StoredClips(store, split, 4).__getitems__([0, 1])
-    open_source(f"{folder}:0", folder, small(), 3, 6, None, 1).read(6)
+    open_source(f"{folder}:0", folder, narrow(), 3, 6, None, 1).read(6)
 
 
 STORE = json_attacks(

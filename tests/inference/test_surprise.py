@@ -6,59 +6,36 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
-from test_evaluate import save
 
 from made_data import moving, write_frames, write_video
-from stochvid import SVG, DataConfig, InputError, MovingMNIST, SVGConfig
+from stochvid import SVG, DataConfig, InputError, MovingMNIST, SVGConfig, load_config
 from stochvid.cli import main
+from stochvid.config import shipped_models
 from stochvid.inference.surprise import SHOWN, STRIP, Film, _peaks, surprise
-from stochvid.models.noise import latent_noise
-from tiny import elbo
+from tiny import save_digit_model
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return save(tmp_path_factory.mktemp("models") / "lp")
+    return save_digit_model(tmp_path_factory.mktemp("models") / "lp")
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A model that has seen a digit move and bounce for a minute, and the motion that it has seen."""
-    torch.manual_seed(0)
-    config = SVGConfig(
-        image_size=32, base_channels=8, g_dim=32, z_dim=4, rnn_size=64, predictor_layers=1, future_skip="previous"
-    )
-    data, steps, batch = DataConfig(num_digits=1, digit_size=20, max_speed=2), 600, 16
-    clips, model = MovingMNIST.from_config(data, config, "train", 15, seed=0), SVG(config)
-    adam = torch.optim.Adam(model.parameters(), lr=3e-3)
-    for step in range(steps):
-        numbers = range(step * batch, (step + 1) * batch)
-        adam.param_groups[0]["lr"] = 3e-3 * min(1, step / 50, 2.5 * (1 - step / steps))
-        frames = torch.from_numpy(clips.__getitems__(numbers)["frames"])
-        adam.zero_grad()
-        elbo(model, frames, latent_noise(1, numbers, 1, 14, (config.z_dim,)))["loss"].backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        adam.step()
-    folder = tmp_path_factory.mktemp("models") / "trained"
-    model.save_pretrained(folder)
-    return str(folder), lambda length, seed: MovingMNIST.from_config(data, config, "test", length, seed)
-
-
-def test_a_digit_that_teleports_is_found(trained, tmp_path, capsys):
-    model, motion = trained
-    found = 0
-    for number, clip in enumerate(motion(60, seed=7).__getitems__(range(6))["frames"]):
-        clip[30:] = np.roll(clip[30:], 16, axis=-1)  # from frame 31 on, half a picture away
+def test_a_digit_that_teleports_is_found(tmp_path, capsys):
+    """By the shipped model, which has seen a digit move and bounce for an hour."""
+    config = load_config(shipped_models()["one-digit"] / "training.yaml")
+    motion, found = MovingMNIST.from_config(config.data, config.model, "test", 40, seed=7), 0
+    for number, clip in enumerate(motion.__getitems__(range(6))["frames"]):
+        clip[20:] = np.roll(clip[20:], 32, axis=-1)  # from frame 21 on, half a picture away
         np.save(tmp_path / "clip.npy", clip)
         out = tmp_path / f"{number}"
-        assert main(["surprise", model, str(tmp_path / "clip.npy"), "--out", str(out)]) == 0
+        assert main(["surprise", "one-digit", str(tmp_path / "clip.npy"), "--out", str(out)]) == 0
         with open(out / "surprise.csv", newline="") as file:
             rows = list(csv.DictReader(file))
-        assert max(rows[4:], key=lambda row: float(row["mse"]))["frame"] == "31"
+        assert max(rows[4:], key=lambda row: float(row["mse"]))["frame"] == "21"
         marked = {int(row["frame"]): float(row["kl"]) for row in rows if row["peak"] == "1"}
-        found += 31 in marked and marked[31] >= sorted(marked.values())[-2:][0]
+        found += 21 in marked and marked[21] >= sorted(marked.values())[-2:][0]
         said = capsys.readouterr().out
-        assert ("frame 31: " in said) == (31 in marked)
+        assert ("frame 21: " in said) == (21 in marked)
     assert found >= 4
 
 
@@ -98,7 +75,7 @@ def test_peaks_stand_out_and_are_not_among_the_first_frames():
 def test_a_video_is_told_in_seconds_and_a_prior_may_be_fixed(tmp_path):
     video = write_video(tmp_path / "v.mp4", moving(40), rate=20)
     out = tmp_path / "out"
-    series = surprise(save(tmp_path / "fp", prior="fixed"), str(video), out, length=30)
+    series = surprise(save_digit_model(tmp_path / "fp", prior="fixed"), str(video), out, length=30)
     assert len(series["kl"]) == 29
     assert series["seconds"][[0, -1]] == pytest.approx([0.05, 1.45])
     assert (series["kl"] > 0).all()
@@ -140,4 +117,4 @@ def test_bad_input_is_named_and_leaves_nothing(model, tmp_path, monkeypatch, cap
 
 def test_the_deterministic_baseline_has_no_kl(tmp_path):
     with pytest.raises(InputError, match="has no latents"):
-        surprise(save(tmp_path / "det", prior="none"), "moving-mnist:1", tmp_path / "out")
+        surprise(save_digit_model(tmp_path / "det", prior="none"), "moving-mnist:1", tmp_path / "out")

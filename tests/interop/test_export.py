@@ -14,7 +14,6 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from test_svg import BACKBONES, PRIORS, SKIPS, make_clips, narrow
 
 import stochvid.interop.export
 from commands import STOCHVID
@@ -23,6 +22,7 @@ from stochvid import SVG, InputError
 from stochvid.cli import main
 from stochvid.interop.export import export_model
 from stochvid.models.noise import content_ids, latent_noise
+from tiny import BACKBONES, PRIORS, SKIPS, make_clips, narrow
 
 CLIPS, SAMPLES, HORIZON = 3, 4, 20
 DOCS = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")

@@ -10,7 +10,6 @@ from contextlib import suppress
 
 import pytest
 import torch
-from test_svg import make_clips, make_model, narrow
 from torch import nn
 
 from commands import STOCHVID
@@ -20,7 +19,7 @@ from stochvid import SVG, InputError
 from stochvid.evaluation.evaluate import evaluate
 from stochvid.interop.official import read_official
 from stochvid.models.noise import content_ids, latent_noise
-from tiny import elbo
+from tiny import elbo, make_clips, make_model, narrow
 
 KINDS = (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d, nn.Linear, nn.LSTMCell)
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from test_svg import PRIORS, SKIPS, close, make_clips, make_model, narrow
 
 from oracle import OracleSVG, copy_weights
 from stochvid import SVG, Branch, InputError
 from stochvid.cli import main
 from stochvid.models.noise import content_ids, latent_noise, rollout_noise
+from tiny import PRIORS, SKIPS, close, make_clips, make_model, narrow
 
 LATENTS = [prior for prior in PRIORS if prior != "none"]
 

@@ -8,7 +8,6 @@ import sys
 import numpy as np
 import pytest
 import torch
-from test_svg import BACKBONES, make_clips, make_model, narrow
 from torch import nn
 
 import stochvid.models.base
@@ -16,7 +15,7 @@ from commands import STOCHVID
 from stochvid import SVG, InputError
 from stochvid.core.memory import SWITCH
 from stochvid.models.noise import latent_noise
-from tiny import elbo
+from tiny import BACKBONES, elbo, make_clips, make_model, narrow
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)

@@ -9,36 +9,9 @@ import torch
 from oracle import OracleSVG, copy_weights, pairs
 from stochvid import SVG, InputError, SVGConfig
 from stochvid.models.noise import content_ids, latent_noise
-from tiny import elbo
+from tiny import BACKBONES, PRIORS, SKIPS, close, elbo, make_clips, make_model, narrow
 
-PRIORS, BACKBONES, SKIPS, CHANNELS = (
-    ("learned", "fixed", "none"), ("dcgan", "vgg"), ("last", "second_last", "previous"), (1, 3),
-)  # fmt: skip
-COMBINATIONS = list(itertools.product(PRIORS, BACKBONES, SKIPS, CHANNELS))
-
-
-def narrow(**changes) -> SVGConfig:
-    sizes = {"image_size": 32, "base_channels": 2, "g_dim": 6, "z_dim": 3, "rnn_size": 5}
-    return SVGConfig(**sizes | {"context": 3, "horizon": 3, "beta": 0.1} | changes)
-
-
-def make_model(config: SVGConfig, seed: int = 0) -> SVG:
-    """A float64 model in eval mode whose weights, biases and statistics are all far from trivial."""
-    torch.manual_seed(seed)
-    model = SVG(config).double().eval()
-    with torch.no_grad():
-        for name, value in model.state_dict().items():
-            if name.endswith("running_var"):
-                value.uniform_(0.3, 2.0)
-            elif value.is_floating_point():
-                value.add_(torch.randn_like(value) * 0.3)
-    return model
-
-
-def make_clips(config: SVGConfig, length: int, batch: int = 2, seed: int = 1) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    shape = (batch, length, config.channels, config.image_size, config.image_size)
-    return torch.rand(shape, generator=generator, dtype=torch.float64)
+COMBINATIONS = list(itertools.product(PRIORS, BACKBONES, SKIPS, (1, 3)))
 
 
 @pytest.mark.parametrize(("prior", "backbone", "skip", "channels"), COMBINATIONS)
@@ -158,10 +131,6 @@ def _count_by_hand(backbone: str, part: str) -> int:
 def model(request):
     prior, skip = request.param
     return make_model(narrow(prior=prior, future_skip=skip))
-
-
-def close(a, b):
-    torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
 
 
 def test_a_future_does_not_change_with_batch_mates(model):

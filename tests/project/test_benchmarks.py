@@ -1,5 +1,9 @@
-"""Every part of the benchmarks runs, at tiny shapes; what it finds is looked at, not how long it took."""
+"""Every part of the benchmarks runs, at tiny shapes; what it finds is looked at, not how long it took.
 
+A contender is a process of its own, which takes seconds to begin: the parts of many contenders are slow.
+"""
+
+import functools
 import json
 import os
 import re
@@ -13,19 +17,26 @@ from benchmarks.race import Contender, Row, race
 from paths import ROOT
 
 COMPILER = shutil.which(os.environ.get("CXX", "g++"))
-HERE = [part for part in PARTS if part != "compiling"]
+FEW = ("sampling", "metrics", "moving-mnist")
+MARKED = [pytest.param(part, marks=[] if part in FEW else pytest.mark.slow) for part in PARTS if part != "compiling"]
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
+def find(tmp_path_factory):
+    """What a part finds, once."""
     path = tmp_path_factory.mktemp("benchmarks") / "results.json"
-    main([*HERE, "--tiny", "--results", str(path)])
-    return json.loads(path.read_text(encoding="utf-8"))
+
+    @functools.cache
+    def run(part: str) -> list[dict]:
+        main([part, "--tiny", "--results", str(path)])
+        return json.loads(path.read_text(encoding="utf-8"))[f"cpu: {part}"]["rows"]
+
+    return run
 
 
-@pytest.mark.parametrize("part", HERE)
-def test_every_part_finds_rates_and_ratios(found, part):
-    rows = found[f"cpu: {part}"]["rows"]
+@pytest.mark.parametrize("part", MARKED)
+def test_every_part_finds_rates_and_ratios(find, part):
+    rows = find(part)
     assert len(rows) >= 2
     assert all(row["rate"] > 0 for row in rows)
     cases = {row["case"]: row["name"] for row in reversed(rows)}
@@ -40,15 +51,15 @@ def test_compiling_finds_rates_and_ratios(tmp_path):
     assert [row.ratio is None for row in rows] == [True, False] * (len(rows) // 2)
 
 
-def test_ours_and_the_loop_are_counted_in_the_same_work(found):
-    for part in ("training", "sampling"):
-        rows = found[f"cpu: {part}"]["rows"]
-        names = [row["name"] for row in rows if row["case"] == rows[0]["case"]]
-        assert names[0] == "loop"
-        assert names[1:] == precisions("cpu")
-        assert all(row["more"]["of_ceiling"] > 0 for row in rows if row["name"] != "loop")
-        per_work = [row["more"]["tflops"] / row["rate"] for row in rows[:2]]
-        assert per_work[0] > 1.2 * per_work[1]  # the loop encodes twice, and convolves every skip anew
+@pytest.mark.parametrize("part", [pytest.param("training", marks=pytest.mark.slow), "sampling"])
+def test_ours_and_the_loop_are_counted_in_the_same_work(find, part):
+    rows = find(part)
+    names = [row["name"] for row in rows if row["case"] == rows[0]["case"]]
+    assert names[0] == "loop"
+    assert names[1:] == precisions("cpu")
+    assert all(row["more"]["of_ceiling"] > 0 for row in rows if row["name"] != "loop")
+    per_work = [row["more"]["tflops"] / row["rate"] for row in rows[:2]]
+    assert per_work[0] > 1.2 * per_work[1]  # the loop encodes twice, and convolves every skip anew
 
 
 def test_what_is_wrong_is_not_timed():

@@ -7,8 +7,9 @@ import sys
 
 import pytest
 import torch
-from test_kills import outcome, write_config
-from test_train import tiny, train
+
+from runs import outcome, tiny, write_config
+from stochvid.training.train import train
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 # torchrun shares a store between restarts, whose old addresses a new process may read (pytorch issue 135712)

@@ -8,17 +8,16 @@ import sys
 import pytest
 import torch
 
-from paths import ROOT
-from stochvid import DataConfig, InputError, SVGConfig, TrainConfig, TrainerConfig
+from paths import TESTS
+from runs import tiny
+from stochvid import InputError, TrainConfig
 from stochvid.training.train import train
 from toy_objective import Critic
 
 
-def tiny(steps: int, **trainer) -> TrainConfig:
-    model = SVGConfig(image_size=32, base_channels=2, g_dim=6, z_dim=2, rnn_size=6, context=2, horizon=2)
-    every = {"log_every": 1, "validate_every": 4, "checkpoint_every": 1, "keep_checkpoints": 9, "sample_clips": 0}
-    trainer = TrainerConfig(max_steps=steps, device="cpu", precision="fp32", **every | trainer)
-    return TrainConfig(model, DataConfig(num_digits=1, batch_size=4, val_clips=4), trainer=trainer)
+def short(steps: int) -> TrainConfig:
+    each = {"checkpoint_every": 1, "keep_checkpoints": 9, "sample_clips": 0, "precision": "fp32"}
+    return tiny(steps, data={"val_clips": 4}, trainer=each)
 
 
 def critic(config: TrainConfig) -> Critic:
@@ -42,7 +41,7 @@ def state(run, step: int) -> dict[str, torch.Tensor]:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("objective") / "whole"
-    train(tiny(4), folder, objective=critic(tiny(4)))
+    train(short(4), folder, objective=critic(short(4)))
     return folder
 
 
@@ -61,39 +60,44 @@ def test_its_own_network_learns_and_is_no_part_of_the_model(whole):
 
 
 def test_a_run_that_was_killed_goes_on_with_it_exactly(whole, tmp_path):
-    train(tiny(2), tmp_path / "run", objective=critic(tiny(2)))
-    other = Critic(tiny(4).model.term_weights)  # begins elsewhere: all that counts is in the checkpoint
-    train(tiny(4), tmp_path / "run", resume=True, objective=other)
+    train(short(2), tmp_path / "run", objective=critic(short(2)))
+    other = Critic(short(4).model.term_weights)  # begins elsewhere: all that counts is in the checkpoint
+    train(short(4), tmp_path / "run", resume=True, objective=other)
     one, two = state(whole, 4), state(tmp_path / "run", 4)
     assert one.keys() == two.keys()
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
 def test_a_run_without_it_is_no_run_of_it(tmp_path):
-    train(tiny(1), tmp_path / "run")
+    train(short(1), tmp_path / "run")
     with pytest.raises(InputError, match="no checkpoint to continue from"):
-        train(tiny(2), tmp_path / "run", resume=True, objective=critic(tiny(2)))
+        train(short(2), tmp_path / "run", resume=True, objective=critic(short(2)))
 
 
 TWO = """
 import sys
-from test_objectives import critic, tiny
+import torch
+from stochvid import load_config
 from stochvid.training.train import train
-config = tiny(3, devices=int(sys.argv[2]))
-train(config, sys.argv[1], objective=critic(config))
+from toy_objective import Critic
+config = load_config(sys.argv[2])
+config.trainer.devices = int(sys.argv[3])
+torch.manual_seed(1)
+train(config, sys.argv[1], objective=Critic(config.model.term_weights))
 """
 
 
 @pytest.mark.slow
 def test_two_processes_agree_on_its_weights_and_learn_what_one_does(tmp_path):
     (tmp_path / "two.py").write_text(TWO, encoding="utf-8")
+    (tmp_path / "config.yaml").write_text(short(3).to_yaml(), encoding="utf-8")
     environment = os.environ | {
         "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": f"{ROOT / 'tests'}:{ROOT / 'tests' / 'training'}:{os.environ.get('PYTHONPATH', '')}",
+        "PYTHONPATH": f"{TESTS}:{os.environ.get('PYTHONPATH', '')}",
     }
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
     for count in ("1", "2"):
-        words = [*launch, count, str(tmp_path / "two.py"), str(tmp_path / count), count]
+        words = [*launch, count, str(tmp_path / "two.py"), str(tmp_path / count), str(tmp_path / "config.yaml"), count]
         done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=500, check=False)
         assert done.returncode == 0, done.stderr
     one, two = state(tmp_path / "1", 1), state(tmp_path / "2", 1)

@@ -1,6 +1,5 @@
 """Training learns, resumes exactly, refuses what does not fit, and stops when it must."""
 
-import csv
 import math
 import re
 import shutil
@@ -18,7 +17,8 @@ from filelock import FileLock
 from safetensors.torch import load_file
 
 from commands import STOCHVID
-from stochvid import SVG, DataConfig, InputError, OptimConfig, SVGConfig, TrainConfig, TrainerConfig, load_config
+from runs import rows, same_weights, tiny
+from stochvid import SVG, InputError, OptimConfig, SVGConfig, TrainerConfig, load_config
 from stochvid.config import shipped_configs
 from stochvid.data.digits import MNIST_FILES
 from stochvid.training.callbacks import RunLog
@@ -26,28 +26,6 @@ from stochvid.training.checkpoint import AtomicCheckpointIO
 from stochvid.training.objectives import LOSS, WeightedTerms
 from stochvid.training.runs import Run, folder_name
 from stochvid.training.train import Diverged, learning_rate_scale, moving_average, train
-
-
-def tiny(steps=6, seed=0, **groups) -> TrainConfig:
-    """A run of a second or two."""
-    model = {"image_size": 32, "base_channels": 2, "g_dim": 6, "z_dim": 2, "rnn_size": 6, "context": 2, "horizon": 2}
-    trainer = {"max_steps": steps, "seed": seed, "log_every": 1, "validate_every": 4, "checkpoint_every": 2}
-    return TrainConfig(
-        SVGConfig(**model | groups.get("model", {})),
-        DataConfig(**{"num_digits": 1, "batch_size": 4, "val_clips": 6} | groups.get("data", {})),
-        OptimConfig(**groups.get("optim", {})),
-        TrainerConfig(**trainer | {"device": "cpu", "sample_clips": 1} | groups.get("trainer", {})),
-    )
-
-
-def rows(folder: Path, split: str) -> list[dict[str, str]]:
-    with open(folder / "metrics.csv", newline="") as file:
-        return [row for row in csv.DictReader(file) if row["split"] == split]
-
-
-def same_weights(a: Path, b: Path) -> bool:
-    one, two = (load_file(folder / "model" / "model.safetensors") for folder in (a, b))
-    return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
 
 
 def test_a_tiny_model_learns(tmp_path):
