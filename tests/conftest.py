@@ -10,11 +10,17 @@ import sys
 import termios
 from pathlib import Path
 
+import jaxtyping
 import pytest
 import torch
 
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT)]  # for `oracle` and `benchmarks`
+
+# Shapes and dtypes that annotations promise are checked in these, in this process: see `core/shapes.py`.
+CHECKED = ("stochvid.models", "stochvid.evaluation.metrics")
+assert "stochvid" not in sys.modules
+jaxtyping.install_import_hook(CHECKED, "beartyped.checked")
 
 STOCHVID = [str(Path(sys.executable).parent / "stochvid")]  # the real entry point
 

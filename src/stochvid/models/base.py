@@ -197,7 +197,7 @@ class VideoModel(Pretrained, Generic[StateT], ABC):
                 part.flatten_parameters()  # on a GPU, copies are no longer in one piece, as cuDNN wants them
         return frozen
 
-    def as_input(self, frames: Frames[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    def as_input(self, frames: Frames[Tensor, "B T C H W"]) -> Float[Tensor, "B T C H W"]:
         """Frames as the model computes with them: float in [0, 1] of its `dtype`.
 
         Raises:

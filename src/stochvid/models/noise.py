@@ -7,7 +7,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Self
 
 import numpy as np
 import torch
@@ -45,7 +44,7 @@ class Branch:
     sample: int
     frames: int
     temperature: float = 1.0
-    parent: Self | None = None
+    parent: "Branch | None" = None
 
     def __post_init__(self) -> None:
         check_temperature(self.temperature)
