@@ -15,6 +15,7 @@ if TYPE_CHECKING or "jaxtyping" not in sys.modules:
     from typing import Annotated as Float
     from typing import Annotated as Frames
     from typing import Annotated as Int
+    from typing import Annotated as UInt8
 else:
     from jaxtyping import AbstractDtype, Bool, Float, Int, UInt8
 
@@ -24,4 +25,4 @@ else:
         dtypes = (*Float.dtypes, *UInt8.dtypes)
 
 
-__all__ = ["Bool", "Float", "Frames", "Int"]
+__all__ = ["Bool", "Float", "Frames", "Int", "UInt8"]

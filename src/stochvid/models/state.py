@@ -4,7 +4,7 @@ Axes: `B` clips, `S` samples, `T` time, `C H W` image; a step's latents have a m
 """
 
 from dataclasses import dataclass, fields, replace
-from typing import Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from torch import Tensor
 
@@ -29,7 +29,12 @@ class State:
         return replace(self, **{spec.name: repeat_rows(getattr(self, spec.name), rows) for spec in fields(self)})
 
 
-StateT = TypeVar("StateT", bound=State)  # that of a family
+if TYPE_CHECKING:  # defaults of type variables are of Python 3.13
+    from typing_extensions import TypeVar as Defaulted
+
+    StateT = Defaulted("StateT", bound=State, default=Any)
+else:
+    StateT = TypeVar("StateT", bound=State)  # that of a family
 Rows = TypeVar("Rows", None, Tensor, tuple, list)
 
 

@@ -283,8 +283,7 @@ class Training(LightningModule):
         )
 
     def _start_from(self, init: str | Path) -> None:
-        loaded: VideoModel = VideoModel.from_pretrained(init)
-        wanted = self.config.model
+        loaded, wanted = VideoModel.from_pretrained(init), self.config.model
         if loaded.config.family != wanted.family:
             raise InputError(
                 f"--init {str(init)!r} is of the family {loaded.config.family!r}, the model to train of "

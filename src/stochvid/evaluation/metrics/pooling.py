@@ -55,7 +55,9 @@ def reliability_index(histogram: np.ndarray) -> float:
 def plain(values: np.ndarray | float) -> Any:
     """Floats for JSON, null for what is not finite."""
     values = np.asarray(values, dtype=np.float64)
-    return np.where(np.isfinite(values), values, None).tolist()
+    finite = values.astype(object)
+    finite[~np.isfinite(values)] = None
+    return finite.tolist()
 
 
 def _ratio(a: np.ndarray, b: np.ndarray) -> dict[str, Any]:
