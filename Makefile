@@ -50,6 +50,7 @@ bench: .venv/ready
 lint: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/mypy
 
 format: .venv/ready
 	$(BIN)/ruff format .

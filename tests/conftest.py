@@ -2,9 +2,16 @@
 
 import os
 import shutil
+import sys
 
+import jaxtyping
 import pytest
 import torch
+
+# Shapes and dtypes that annotations promise are checked in these, in this process: see `core/shapes.py`.
+CHECKED = ("stochvid.models", "stochvid.evaluation.metrics")
+assert "stochvid" not in sys.modules
+jaxtyping.install_import_hook(CHECKED, "beartyped.checked")
 
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 2)))
 

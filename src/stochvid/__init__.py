@@ -9,8 +9,24 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from stochvid.models.base import VideoModel
+if TYPE_CHECKING:  # for type checkers and editors, which do not run `__getattr__`
+    from stochvid.config import DataConfig as DataConfig
+    from stochvid.config import OptimConfig as OptimConfig
+    from stochvid.config import TrainConfig as TrainConfig
+    from stochvid.config import TrainerConfig as TrainerConfig
+    from stochvid.config import load_config as load_config
+    from stochvid.core.errors import InputError as InputError
+    from stochvid.data.moving_mnist import MovingMNIST as MovingMNIST
+    from stochvid.data.store import Store as Store
+    from stochvid.media.clip import Clip as Clip
+    from stochvid.media.clip import fit_frames as fit_frames
+    from stochvid.media.clip import read_clip as read_clip
+    from stochvid.model_configs import ModelConfig as ModelConfig
+    from stochvid.model_configs import SVGConfig as SVGConfig
+    from stochvid.models.base import VideoModel as VideoModel
+    from stochvid.models.noise import Branch as Branch
+    from stochvid.models.state import Prediction as Prediction
+    from stochvid.models.svg import SVG as SVG
 
 __version__ = version("stochvid")
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
 import yaml
 
@@ -180,7 +180,8 @@ def group_types(family: str) -> dict[str, type]:
     Raises:
         InputError: there is no such family.
     """
-    return {spec.name: spec.type for spec in dataclasses.fields(TrainConfig)} | {"model": model_config(family)}
+    groups = get_type_hints(TrainConfig)
+    return {spec.name: groups[spec.name] for spec in dataclasses.fields(TrainConfig)} | {"model": model_config(family)}
 
 
 def model_config(family: Any) -> type[ModelConfig]:

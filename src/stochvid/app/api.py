@@ -13,7 +13,7 @@ from stochvid.app.clips import DIGITS, DRAWING, UPLOAD, choose_clip
 from stochvid.app.studio import Wish
 from stochvid.app.uploads import Uploads
 
-PUBLIC = {"concurrency_limit": 1, "concurrency_id": "model"}
+PUBLIC: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model"}
 
 
 def add_api(actions: Actions, uploads: Uploads, wish: Wish) -> None:
@@ -70,7 +70,7 @@ def add_api(actions: Actions, uploads: Uploads, wish: Wish) -> None:
 
 def _file(steps: Callable[[], Iterator[Step]], kind: str) -> Iterator[str | None]:
     """The file of what the last of some steps shows; between them the work can be stopped."""
-    shown = None
+    shown: Any = None
     try:
         for step in steps():
             shown = step[1]

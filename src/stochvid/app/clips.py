@@ -68,7 +68,7 @@ def choose_clip(studio: Studio, kind: str, seed: Any, upload: str | None, stroke
 def _own_clip(studio: Studio, kind: str, seed: Any, strokes: Any, length: int) -> Source:
     """A clip of the model's store, of digits or of a drawing; see `choose_clip`."""
     seed = whole_number("number of the clip" if studio.held_out else "seed of the motion", seed, 0, MOST_SEED)
-    if kind == DIGITS and studio.held_out:
+    if kind == DIGITS and studio.held_out and studio.store:
         number = seed % studio.held_out
         return stored_source(studio.store, number, studio.least_context, length, studio.seen["stride"])
     if kind == DIGITS:

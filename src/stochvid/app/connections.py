@@ -9,7 +9,7 @@ def make_protocol() -> type:
     """uvicorn's protocol, which closes a connection whose next request has not begun in time."""
     from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-    class Timed(AutoHTTPProtocol):
+    class Timed(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # httptools or h11, whichever is installed
         timer: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: asyncio.Transport) -> None:

@@ -41,7 +41,8 @@ ASKED = ("/gradio_api/info", "/gradio_api/queue/data", "/gradio_api/upload_progr
 CLOSE = (b"connection", b"close")
 
 Message = dict[str, Any]
-Receive, Send = Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
 
 
 class Guard:

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 LOADING = b"""<!doctype html><html lang="en"><meta charset="utf-8"><title>stochvid</title>
@@ -34,7 +35,7 @@ class Opening:
         self.build, self.on_ready, self.on_failure = build, ready, failed
         self.app: Callable | None = None
         self.error: BaseException | None = None
-        self.done = self.over = None
+        self.done, self.over = asyncio.Event(), asyncio.Event()  # they belong to no loop before they are waited for
 
     async def __call__(self, scope: dict[str, Any], receive: Callable, send: Callable) -> None:
         """As ASGI has it."""
@@ -52,7 +53,6 @@ class Opening:
 
     async def _live(self, receive: Callable, send: Callable) -> None:
         await receive()
-        self.done, self.over = asyncio.Event(), asyncio.Event()
         built = asyncio.get_running_loop().create_future()
         thread = threading.Thread(target=self._build, args=(built,), daemon=True)  # a signal need not wait for it
         thread.start()
@@ -69,11 +69,11 @@ class Opening:
 
     def _build(self, built: asyncio.Future) -> None:
         try:
-            answer, set_answer = self.build(), built.set_result
+            answer = partial(built.set_result, self.build())
         except BaseException as error:
-            answer, set_answer = error, built.set_exception
+            answer = partial(built.set_exception, error)
         with suppress(RuntimeError):  # the server has ended
-            built.get_loop().call_soon_threadsafe(lambda: built.done() or set_answer(answer))
+            built.get_loop().call_soon_threadsafe(lambda: built.done() or answer())
 
     async def _hold(self, built: asyncio.Future) -> None:
         try:

@@ -36,11 +36,11 @@ from stochvid.core.errors import InputError
 from stochvid.inference.sources import shown_split
 
 QUEUE = 16  # visitors who may wait
-COMPUTING = {
+COMPUTING: dict[str, Any] = {
     "concurrency_limit": 1, "concurrency_id": "model", "api_visibility": "private", "show_progress": "hidden",
     "trigger_mode": "multiple",
 }  # fmt: skip
-AT_ONCE = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
+AT_ONCE: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
 KEPT = 3600  # seconds that files and what visitors look at are kept for
 SESSIONS = 100  # visitors whose futures are kept
 EXAMPLE_SEED = 4
@@ -125,7 +125,7 @@ def _clip_controls(studio: Studio, kinds: tuple[str, ...]) -> list[gr.components
             example_number(studio),
             label="Number of the clip" if held_out else "Seed of the motion",
             info=f"0 to {held_out - 1:,} of {Path(studio.store.path).resolve().name}"
-            if held_out
+            if studio.store and held_out
             else "Another one, another clip of held-out digits",
             precision=0,
             minimum=0,
@@ -165,8 +165,8 @@ def _buttons(words: str, sentence: str) -> tuple[gr.Button, gr.HTML]:
 
 def _futures_tab(studio: Studio, actions: Actions, uploads: Uploads) -> None:
     config, wish = studio.network.config, default_wish(studio)
-    clip = choose_clip(studio, DIGITS, example_number(studio), None, None, 100)
-    *_, (example, shown, sentence) = actions.futures(wish, clip)
+    first = choose_clip(studio, DIGITS, example_number(studio), None, None, 100)
+    *_, (example, shown, sentence) = actions.futures(wish, first)
     with gr.Row(elem_classes="sv-columns"):
         with gr.Column(scale=1, min_width=300, elem_classes="sv-controls"):
             clip = _clip_controls(studio, (DIGITS, UPLOAD) if studio.held_out else KINDS)

@@ -26,7 +26,7 @@ def futures_view(shown: Futures) -> dict[str, Any]:
     frames = np.concatenate([job.context, truth, drawn.frames[0].numpy().reshape(-1, *job.context.shape[1:])])
     given = list(range(known))
     after = known + len(truth)
-    tracks = []
+    tracks: list[dict[str, Any]] = []
     if len(truth):
         tracks.append({"label": "What happened", "tone": "truth", "frames": list(range(after))})
     for s in range(wish.futures):

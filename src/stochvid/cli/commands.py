@@ -110,6 +110,7 @@ def train(options: Namespace) -> int:
 def _first_clip(config: TrainConfig) -> int:
     from stochvid.data.store import Store
 
+    assert config.data.store is not None
     store, model = Store(config.data.store), config.model
     return store.first(store.held_out, (model.context + 2 * model.horizon - 1) * config.data.stride + 1)
 

@@ -5,7 +5,7 @@ they stand, an unknown command or option is answered with the nearest valid ones
 """
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import yaml
@@ -43,7 +43,7 @@ def join_range(words: list[str]) -> list[str]:
     return joined
 
 
-def check_names(words: list[str], commands: dict[str, Collection[str]]) -> None:
+def check_names(words: list[str], commands: Mapping[str, Collection[str]]) -> None:
     """Checks the command and the names of its options.
 
     Args:
@@ -118,7 +118,7 @@ def ready_to_train(words: list[str], family: str) -> list[str]:
     out = Path(outs[-1]) if outs else Path("runs") / (paths[-1].stem if paths else "run")
     resume = resumes[-1] if resumes else None
     if resume == "auto":
-        resume = out if Run(out).checkpoints() else None
+        resume = str(out) if Run(out).checkpoints() else None
         if Run(out).only_begun():
             words.append("--overwrite")  # it was killed before its first checkpoint: begin again
     if resume is not None:

@@ -32,25 +32,27 @@ DATA = (
 class ConfigFile(ActionConfigFile):
     """A config that we read, as UTF-8: jsonargparse would read it as the locale says."""
 
-    def __call__(self, parser: ArgumentParser, cfg: Any, values: str, option_string: str | None = None) -> None:
+    def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
         """Hands on what it holds, spelt in ASCII; `ready_to_train` has checked it."""
         self.apply_config(parser, cfg, self.dest, yaml.safe_dump(parse_yaml(read_text(Path(values), MOST_YAML))))
 
 
 def make_parser(family: str = FIRST_FAMILY) -> tuple[ArgumentParser, dict[str, set[str]]]:
     """The parser, and the options of every command; those of `train` are for models of one family."""
-    style = {"exit_on_error": False, "print_config": None, "formatter_class": Formatter}
+    style: dict[str, Any] = {"exit_on_error": False, "print_config": None, "formatter_class": Formatter}
     parser = ArgumentParser(prog="stochvid", description=descriptions.DESCRIPTION, **style)
     parser.add_argument(
         "--version", action="version", version=f"stochvid {version('stochvid')}", help="print the version and exit"
     )
     commands = parser.add_subcommands(dest="cmd", metavar="COMMAND")
-    makers = (_demo_parser, _prepare_parser, _predict_parser, _evaluate_parser, _compare_parser, _uncertainty_parser)
-    makers += (_surprise_parser, _app_parser, _import_parser, _export_parser, _card_parser)
+    makers = (
+        _demo_parser, _prepare_parser, _predict_parser, _evaluate_parser, _compare_parser, _uncertainty_parser,
+        _surprise_parser, _app_parser, _import_parser, _export_parser, _card_parser,
+    )  # fmt: skip
     parts = {make.__name__.split("_")[1]: make(style) for make in makers} | {"train": _train_parser(style, family)}
     for name in COMMANDS:
         part = parts[name]
-        commands.add_subcommand(name, part, help=part.description.splitlines()[0])
+        commands.add_subcommand(name, part, help=(part.description or "").split("\n")[0])
         if name != "train":
             part.formatter_class = PlainFormatter
     return parser, {name: set(part._option_string_actions) for name, part in parts.items()}

@@ -1,7 +1,7 @@
 """What a batch of clips is, everywhere: frames, and whatever else is known of each of them. Imports no torch."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple, Self, Union
+from typing import TYPE_CHECKING, NamedTuple, Union
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,7 +20,7 @@ class Clips(NamedTuple):
     frames: "Tensor"
     tracks: Mapping[str, "Tensor"] = {}
 
-    @classmethod
-    def of(cls, clips: Union["Clips", "Tensor"]) -> Self:
+    @staticmethod
+    def of(clips: Union["Clips", "Tensor"]) -> "Clips":
         """Clips as they are; frames alone as clips without tracks."""
-        return clips if isinstance(clips, Clips) else cls(clips)
+        return clips if isinstance(clips, Clips) else Clips(clips)

@@ -6,7 +6,10 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 PLAIN = "stochvid.plain"  # the error handler below
 SPELLED = {
@@ -16,7 +19,7 @@ SPELLED = {
 }  # fmt: skip
 
 
-def spell_plainly(error: UnicodeError) -> tuple[str, int]:
+def spell_plainly(error: UnicodeError) -> tuple[str | bytes, int]:
     """An error handler of codecs: spells out the signs that we print, and escapes every other letter."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
@@ -36,7 +39,7 @@ class _Lasting(io.FileIO):
         super().__init__(number, "wb", closefd=False)
         self.was_terminal = os.isatty(number)
 
-    def write(self, data) -> int:
+    def write(self, data: "ReadableBuffer") -> int:
         """Writes, or drops what nobody can read any more."""
         try:
             return super().write(data)
@@ -48,7 +51,7 @@ class _Lasting(io.FileIO):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self.fileno())
         os.close(nowhere)
-        return len(data)
+        return memoryview(data).nbytes
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import reprlib
 import stat
 import zipfile
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import yaml
 
@@ -114,7 +114,7 @@ def check_frame(name: str, width: int, height: int) -> None:
         )
 
 
-def check_npy(file: BinaryIO) -> None:
+def check_npy(file: IO[bytes]) -> None:
     """Checks that the header of an .npy file is as short as headers are: NumPy takes memory for what it claims.
 
     Raises:
@@ -136,8 +136,8 @@ def check_directory(path: Path) -> None:
         OSError: the file cannot be read.
     """
     with open(path, "rb") as file:
-        end = zipfile._EndRecData(file)  # as `zipfile.ZipFile` finds it
-    size = end[zipfile._ECD_SIZE] if end else 0
+        end = zipfile._EndRecData(file)  # type: ignore[attr-defined]  # as `zipfile.ZipFile` finds it
+    size = end[zipfile._ECD_SIZE] if end else 0  # type: ignore[attr-defined]
     if size > MOST_DIRECTORY:
         raise ValueError(f"its directory has {size:,} bytes; at most {MOST_DIRECTORY:,} are read")
 

@@ -159,11 +159,11 @@ class MovingMNIST:
 
     def __getitems__(self, indices: Sequence[int]) -> dict[str, np.ndarray]:
         """A batch at once: `frames` (B, T, C, H, W) uint8, `bounces` (B, T) bool, `index` (B,) int64."""
-        indices = np.asarray(indices, dtype=np.int64)
-        which, motion = self.trajectories(indices)
+        numbers = np.asarray(indices, dtype=np.int64)
+        which, motion = self.trajectories(numbers)
         frames = draw_digits(self.digits[which], motion.positions, self.image_size)
         frames = np.repeat(frames[:, :, None], self.channels, axis=2) if self.channels > 1 else frames[:, :, None]
-        return {"frames": frames, "bounces": motion.bounces.any(axis=1), "index": indices}
+        return {"frames": frames, "bounces": np.any(motion.bounces, axis=1), "index": numbers}
 
     def trajectories(self, indices: np.ndarray) -> tuple[np.ndarray, Motion]:
         """Which digits the clips show (B, D), and their motion: positions (B, D, T, 2), bounces (B, D, T)."""

@@ -27,8 +27,9 @@ def remembered(data: DataConfig) -> DataConfig:
 
 def remembered_model(model: str | Path | None) -> str | Path | None:
     """The same model: a folder by its absolute path, one that is shipped or on the Hub by its name."""
-    is_folder = model is not None and str(model) not in shipped_models() and Path(model).is_dir()
-    return os.path.abspath(model) if is_folder else model
+    if model is None or str(model) in shipped_models() or not Path(model).is_dir():
+        return model
+    return os.path.abspath(model)
 
 
 def at_hand(config: TrainConfig, run: Path, resume: bool) -> TrainConfig:

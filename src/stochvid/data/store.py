@@ -99,8 +99,8 @@ class Store:
             raise InputError(f"store {str(self.path)!r} has no clip {number} in {split!r}; it has {held}.")
         start, length = index.offsets[number], min(index.lengths[number], limit or index.lengths[number])
         clip = {"frames": np.array(self.array(split)[start : start + length])}
-        if index.bounces[number] is not None:
-            clip["bounces"] = np.isin(np.arange(length), index.bounces[number])
+        if (bounces := index.bounces[number]) is not None:
+            clip["bounces"] = np.isin(np.arange(length), bounces)
         return clip
 
     def first(self, split: str, frames: int) -> int:
@@ -141,7 +141,7 @@ class Store:
         return {"path": self.path}  # a pickled memory map would be a copy of everything
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["path"])
+        vars(self).update(vars(Store(state["path"])))
 
     def _map(self, name: str) -> np.ndarray:
         file = self.path / f"{name}.npy"

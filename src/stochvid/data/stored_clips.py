@@ -75,19 +75,19 @@ class StoredClips:
 
     def __getitems__(self, indices: Sequence[int]) -> dict[str, np.ndarray]:
         """A batch: `frames` (B, T, C, H, W) uint8, `index` (B,) int64; `bounces` (B, T) bool if known of all clips."""
-        indices = np.asarray(indices, dtype=np.int64)
+        numbers = np.asarray(indices, dtype=np.int64)
         array = self.store.array(self.split)
-        frames = np.empty((len(indices), self.length, *array.shape[1:]), dtype=np.uint8)
-        bounces = np.zeros((len(indices), self.length), dtype=bool)
-        for row, index in enumerate(indices):
+        frames = np.empty((len(numbers), self.length, *array.shape[1:]), dtype=np.uint8)
+        bounces = np.zeros((len(numbers), self.length), dtype=bool)
+        for row, index in enumerate(numbers):
             clip, start, mirrored = self._place(int(index))
             first = self._offsets[clip] + start
             frames[row] = array[first : first + self.span : self.stride]
             if mirrored:
                 frames[row] = frames[row, ..., ::-1].copy()
-            if self._bounces[clip] is not None:
-                bounces[row] = bounces_at(self._bounces[clip], start, self.length, self.stride)
-        batch = {"frames": frames, "index": indices}
+            if (known := self._bounces[clip]) is not None:
+                bounces[row] = bounces_at(known, start, self.length, self.stride)
+        batch = {"frames": frames, "index": numbers}
         return batch | {"bounces": bounces} if None not in self._bounces else batch
 
     def _place(self, index: int) -> tuple[int, int, bool]:

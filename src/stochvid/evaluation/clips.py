@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -34,7 +34,7 @@ class TestClips(Protocol):
         count: how many there are, None if without end.
     """
 
-    __test__ = False  # for pytest: no tests in here
+    __test__: ClassVar[bool] = False  # for pytest: no tests in here
 
     about: dict[str, Any]
     data_set: str | None
@@ -45,7 +45,7 @@ class TestClips(Protocol):
         """`frames` (B, T, C, H, W) uint8; `bounces` (B, T) bool where they are known."""
 
 
-class MadeClips:
+class MadeClips(TestClips):
     """Moving MNIST with held-out digits.
 
     Args:
@@ -75,7 +75,7 @@ class MadeClips:
         return self._clips.__getitems__(numbers)
 
 
-class StoredWindows:
+class StoredWindows(TestClips):
     """Pieces of the clips of a store: the first of every clip, then the second of every clip that has one, and so on.
 
     Pieces do not overlap, and the first begins with the clip.
@@ -133,8 +133,8 @@ class StoredWindows:
             first = k * self._span
             start = index.offsets[clip] + first
             frames.append(array[start : start + self._span : self.stride])
-            if index.bounces[clip] is not None:
-                bounces.append(bounces_at(index.bounces[clip], first, self.length, self.stride))
+            if (known := index.bounces[clip]) is not None:
+                bounces.append(bounces_at(known, first, self.length, self.stride))
         batch = {"frames": np.stack(frames)}
         return batch | {"bounces": np.stack(bounces)} if len(bounces) == len(frames) else batch
 
@@ -160,6 +160,7 @@ class Found:
         """Size and channels of the frames."""
         if isinstance(self.source, Store):
             return self.source.size, self.source.channels
+        assert self.config is not None  # it named them
         return self.config.image_size, self.config.channels
 
     @property
@@ -171,6 +172,7 @@ class Found:
         """The clips, of so many frames each."""
         if isinstance(self.source, Store):
             return StoredWindows(self.source, self.split, length, self.stride)
+        assert self.config is not None
         return MadeClips(self.source, self.config, length)
 
     def check_fit(self, model: ModelConfig) -> None:
@@ -215,11 +217,13 @@ def find_test_clips(
             "--data is needed: a store, STORE:SPLIT, or a config such as laptop or smmnist-srvp-lp. There is no model "
             "that says what it was trained on."
         )
-    config = trained
     if data is not None:
         path = _config_of(data, model)
         config = load_config(path)
         config.data = find_data(config.data, path.parent, "--data STORE")
+    else:
+        assert trained is not None
+        config = trained
     if config.data.store:
         return Found(Store(config.data.store), None, config.data.stride, config.model)
     made = dataclasses.replace(config.data, mnist=mnist or config.data.mnist)

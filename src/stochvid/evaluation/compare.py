@@ -48,7 +48,7 @@ def _check_alike(first: str | Path, a: dict[str, Any], other: str | Path, b: dic
     """Checks that two results are of the same protocol, setting and clips, and judged by the same networks."""
     fields = [("protocol", a["protocol"], b["protocol"]), ("setting", a["setting"], b["setting"])]
     if a["protocol"]["name"] != b["protocol"]["name"]:  # all of its fields differ, then
-        fields = [("protocol", *({"name": results["protocol"]["name"]} for results in (a, b)))]
+        fields = [("protocol", {"name": a["protocol"]["name"]}, {"name": b["protocol"]["name"]})]
     one_drawn = 1 in (a["sampling"]["drawn"], b["sampling"]["drawn"])  # of what draws nothing, one sample is all
     different = [
         f"{group}.{name} is {one.get(name)!r} in {str(first)!r} and {two.get(name)!r} in {str(other)!r}"

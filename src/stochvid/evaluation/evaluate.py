@@ -4,16 +4,16 @@ import json
 import math
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
-from stochvid.core.devices import check_compiler, pick_device, pick_precision
+from stochvid.core.devices import Precision, check_compiler, pick_device, pick_precision
 from stochvid.core.errors import InputError, alike
 from stochvid.core.files import replacing_folder
 from stochvid.core.team import Team
 from stochvid.evaluation.clips import Found, TestClips, find_clips_for, find_test_clips
-from stochvid.evaluation.forecasters import Baseline, Forecaster, Model, Predictions
+from stochvid.evaluation.forecasters import Baseline, FileClips, Forecaster, Model, Predictions
 from stochvid.evaluation.journal import Journal
 from stochvid.evaluation.protocols import BASELINES, CLIPS, PUBLISHED_CLIPS, SAMPLES, Protocol, Task, find_protocol
 from stochvid.evaluation.results import CURVES, RESULTS, read_results, write_curves, write_results
@@ -45,7 +45,7 @@ def evaluate(
     mnist: str | None = None,
     name: str | None = None,
     device: str = "auto",
-    precision: str = "fp32",
+    precision: Literal["auto"] | Precision = "fp32",
     compile: bool = False,
     batch_statistics: bool = False,
     memory: float | None = None,
@@ -153,7 +153,7 @@ def _open(
     mnist: str | None,
     device: torch.device,
     drawing: dict[str, Any],
-) -> tuple[Forecaster, Found | TestClips]:
+) -> tuple[Forecaster, Found | FileClips]:
     """What is tested, and on what."""
     if predictions is not None:
         forecaster = Predictions(predictions)
@@ -162,7 +162,9 @@ def _open(
                 f"predictions {str(predictions)!r} come without a truth. Name what they are of with --data, or save "
                 "them as .npz with 'predictions' and 'truth'."
             )
-        return forecaster, forecaster.clips if data is None else find_test_clips(data, None, mnist)
+        own = forecaster.clips if data is None else None
+        return forecaster, own or find_test_clips(data, None, mnist)
+    assert model is not None
     if model in BASELINES:
         return Baseline(model), find_test_clips(data, None, mnist)
     if not Path(model).exists() and (names := alike(model, BASELINES)):
@@ -173,34 +175,35 @@ def _open(
 
 
 def _task(
-    protocol: Protocol, found: Found | TestClips, forecaster: Forecaster, context: int | None, horizon: int | None
+    protocol: Protocol, found: Found | FileClips, forecaster: Forecaster, context: int | None, horizon: int | None
 ) -> Task:
     """How many frames are given and predicted: as asked, else as the protocol says of the data, else as trained."""
     most = forecaster.shape[2] if isinstance(forecaster, Predictions) else None
-    if not isinstance(found, Found):
-        usual = Task(found.context, most)
+    usual: tuple[int | None, int | None] = (None, None)
+    if isinstance(found, FileClips):
+        usual = found.context, most
         if context not in (None, found.context):
             raise InputError(
                 f"--context is {context}, but the file holds {found.context} context frame(s). Leave it out."
             )
     elif found.data_set in protocol.tasks:
-        usual = protocol.tasks[found.data_set]
+        known = protocol.tasks[found.data_set]
+        usual = known.context, known.horizon
     elif found.config is not None:
-        usual = Task(found.config.context, 2 * found.config.horizon)
-    else:
-        usual = Task(None, None)
-    task = Task(usual.context if context is None else context, (most or usual.horizon) if horizon is None else horizon)
-    if None in (task.context, task.horizon):
-        missing = [f"--{name}" for name, value in vars(task).items() if value is None]
+        usual = found.config.context, 2 * found.config.horizon
+    context = usual[0] if context is None else context
+    horizon = (most or usual[1]) if horizon is None else horizon
+    if context is None or horizon is None:
+        missing = [f"--{name}" for name, value in (("context", context), ("horizon", horizon)) if value is None]
         raise InputError(f"the data are of no published set: say {' and '.join(missing)}.")
-    if most is not None and task.horizon > most:
-        raise InputError(f"the predictions have {most} frames, --horizon asks for {task.horizon}. Use at most {most}.")
+    if most is not None and horizon > most:
+        raise InputError(f"the predictions have {most} frames, --horizon asks for {horizon}. Use at most {most}.")
     if isinstance(forecaster, Model):
-        forecaster.network.check_context(task.context, "--context")
-    return task
+        forecaster.network.check_context(context, "--context")
+    return Task(context, horizon)
 
 
-def _clips(found: Found | TestClips, forecaster: Forecaster, task: Task, count: int | None) -> tuple[TestClips, int]:
+def _clips(found: Found | FileClips, forecaster: Forecaster, task: Task, count: int | None) -> tuple[TestClips, int]:
     """The clips, and how many of them are taken."""
     test = found.open(task.context + task.horizon) if isinstance(found, Found) else found
     if isinstance(forecaster, Predictions):
@@ -213,14 +216,9 @@ def _clips(found: Found | TestClips, forecaster: Forecaster, task: Task, count: 
             )
         if test.count is not None and made > test.count:
             raise InputError(f"the predictions are of {made:,} clips, the data have {test.count:,}: {test}.")
-        most = made
-    else:
-        most = test.count
-    if count is not None and most is not None and count > most:
-        count = most
-    if count is None:
-        count = most if isinstance(forecaster, Predictions) else min(CLIPS, most or CLIPS)
-    return test, count
+        return test, made if count is None else min(count, made)
+    count = CLIPS if count is None else count
+    return test, count if test.count is None else min(count, test.count)
 
 
 def _samples(forecaster: Forecaster, samples: int | None) -> int:

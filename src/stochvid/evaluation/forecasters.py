@@ -16,6 +16,7 @@ from torch import Tensor
 from stochvid.core.devices import DTYPES
 from stochvid.core.errors import InputError
 from stochvid.core.untrusted import check_archive, check_directory, check_frame, check_npy
+from stochvid.evaluation.clips import TestClips
 from stochvid.models.base import VideoModel
 from stochvid.models.pretrained import WEIGHTS
 from stochvid.training.runs import folder_name
@@ -146,7 +147,7 @@ class Predictions(Forecaster):
         with open(self.path, "rb") as file:
             self.about = {"kind": "predictions", "path": str(path)}
             self.about["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
-        self.clips = _FileClips(self.path, arrays) if "truth" in arrays else None
+        self.clips = FileClips(self.path, arrays) if "truth" in arrays else None
         if "context" in arrays and self.clips is None:
             raise InputError(f"predictions {str(path)!r} has a 'context' but no 'truth'. Save both, or use --data.")
 
@@ -178,12 +179,17 @@ class Predictions(Forecaster):
             )
 
 
-class _FileClips:
-    """`TestClips` whose truth came with the predictions."""
+class FileClips(TestClips):
+    """Clips whose truth came with the predictions.
 
-    data_set, departures = None, []
+    Attributes:
+        context: frames of each before those that are predicted.
+    """
+
+    data_set = None
 
     def __init__(self, path: Path, arrays: dict[str, np.ndarray]):
+        self.departures = []
         truth, shape = _as_bytes(path, "truth", arrays["truth"]), arrays["predictions"].shape
         if truth.shape != (shape[0], *shape[2:]):
             raise InputError(

@@ -31,7 +31,8 @@ def summarise(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     kept = set.intersection(*map(set, scored))  # records of an earlier version may lack a metric
     present = [metric for metric in METRICS.values() if kept.issuperset(metric.kept)]
     names = [metric.name for metric in of_kind("frame", among=present)]
-    metrics, curves = {}, {}
+    metrics: dict[str, dict[str, Any]] = {}
+    curves: dict[str, dict[str, Any]] = {}
     for name in names:
         metrics[name], curves[name] = {}, {}
         for which in WHICH:

@@ -115,7 +115,7 @@ class Evaluation:
     def results(self, journal: Journal, seconds: float, done: int) -> dict[str, Any]:
         """What `results.json` holds."""
         records = journal.records
-        results = {"format": FORMAT, "version": VERSION} | self.identity()
+        results: dict[str, Any] = {"format": FORMAT, "version": VERSION} | self.identity()
         results["data"] = self.clips.about | {
             "name": str(self.clips),
             "data_set": self.clips.data_set,
@@ -146,7 +146,8 @@ class Evaluation:
         begin, place = clip["clip"] // together * together, clip["clip"] % together
         mates = range(begin, min(begin + together, self.count))
         context, truth = self._read(mates)
-        futures, total, count = {}, torch.zeros_like(truth[place], dtype=torch.float32), 0
+        futures: dict[int, Tensor] = {}
+        total, count = torch.zeros_like(truth[place], dtype=torch.float32), 0
         for first, batch in self._draw(mates, context):
             drawn = batch[place]
             whole = drawn[drawn.isfinite().flatten(1).all(1)]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from stochvid.evaluation.metrics.forecast import Forecast
 from stochvid.evaluation.metrics.frames import as_float
-from stochvid.evaluation.metrics.registry import METRICS, Metric, of_kind
+from stochvid.evaluation.metrics.registry import METRICS, Kind, Metric, of_kind
 from stochvid.evaluation.protocols import Protocol
 
 ENSEMBLE = 100  # metrics of all samples together look at so many, at most
@@ -75,7 +75,8 @@ class ClipScores:
         self.scorer, self.context, self.truth, self.shown = scorer, context, truth, shown
         self._frames: dict[str, list[Tensor]] = {}  # (S', T) each
         self._ensemble: list[Tensor] = []
-        self._drawn, self._not_finite = 0, []
+        self._drawn = 0
+        self._not_finite: list[int] = []
         self._features: dict[str, dict[str, Any]] = {}
 
     def add(self, samples: Tensor) -> None:
@@ -101,7 +102,7 @@ class ClipScores:
 
     def record(self) -> dict:
         """Everything that is kept of the clip, as plain values for JSON; no metrics if no sample was finite."""
-        record = {"not_finite": self._not_finite}
+        record: dict[str, Any] = {"not_finite": self._not_finite}
         if len(self._not_finite) == self._drawn:
             return record
         frames = {name: torch.cat(parts).double().numpy() for name, parts in self._frames.items()}
@@ -126,7 +127,7 @@ class ClipScores:
             "mean": np.nanmean(values, axis=0).tolist(),
         }  # fmt: skip
 
-    def _metrics(self, *kinds: str) -> list[Metric]:
+    def _metrics(self, *kinds: Kind) -> list[Metric]:
         return of_kind(*kinds, among=self.scorer.metrics)
 
     def _forecast(self, samples: Tensor) -> Forecast:

@@ -1,7 +1,7 @@
 """Results as tables that are read in a terminal. Imports no torch."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stochvid.evaluation.metrics.registry import METRICS, Metric, of_kind
@@ -118,7 +118,7 @@ def _chosen(protocol: dict[str, Any]) -> str:
     return "each metric" if by == "each" else METRICS[by].label if by in METRICS else by
 
 
-def _number(metric: Metric, value: dict[str, float | None], sign: bool = False) -> str:
+def _number(metric: Metric, value: Mapping[str, float | None], sign: bool = False) -> str:
     """A mean with its interval, if it has one, or a dash."""
     text, half = metric.number(value.get("mean"), sign), value.get("ci95")
     return text if value.get("mean") is None or half is None else f"{text} ± {metric.number(half)}"

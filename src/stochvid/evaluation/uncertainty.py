@@ -122,7 +122,9 @@ def _observe(network: VideoModel, test: TestClips, count: int, device: torch.dev
                     "or a store that `stochvid prepare moving-mnist` made."
                 )
             frames = torch.from_numpy(batch["frames"]).to(device)
-            sigma.append(network.observe(frames, decode=False).prior.std.flatten(2).mean(-1).double().cpu().numpy())
+            prior = network.observe(frames, decode=False).prior
+            assert prior is not None  # it is learned
+            sigma.append(prior.std.flatten(2).mean(-1).double().cpu().numpy())
             bounces.append(batch["bounces"])
             progress.show(first + len(frames))
     return np.concatenate(sigma), np.concatenate(bounces)

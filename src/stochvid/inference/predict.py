@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from itertools import chain, count
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from stochvid.config import TRAINING, load_config
-from stochvid.core.devices import DTYPES, check_compiler, pick_device, pick_precision
+from stochvid.core.devices import DTYPES, Precision, check_compiler, pick_device, pick_precision
 from stochvid.core.errors import InputError
 from stochvid.core.files import check_free, replacing, replacing_folder, writable_folder
 from stochvid.data.store import is_store
@@ -66,7 +66,7 @@ def predict_clips(
     range: Range = None,
     axes: str | None = None,
     device: str = "auto",
-    precision: str = "fp32",
+    precision: Literal["auto"] | Precision = "fp32",
     compile: bool = False,
     batch_statistics: bool = False,
     overwrite: bool = False,
@@ -233,11 +233,11 @@ def write_result(path: Path, job: Job, prediction: Prediction, seed: int, temper
 
 
 def _write_arrays(path: Path, job: Job, prediction: Prediction, **numbers: float) -> Path:
-    arrays = {"context": job.context, "truth": job.truth, "futures": to_bytes(prediction.frames[0])}
+    arrays: dict[str, Any] = {"context": job.context, "truth": job.truth, "futures": to_bytes(prediction.frames[0])}
     for name in ("prior_mean", "prior_std", "latents"):
         arrays[name] = getattr(prediction, name)[0].float().cpu().numpy()
     if job.clip.bounces is not None:
         arrays["bounces"] = job.clip.bounces
     with replacing(path) as temporary:
-        np.savez_compressed(temporary, **arrays, **numbers)
+        np.savez_compressed(temporary, **(arrays | numbers))
     return path

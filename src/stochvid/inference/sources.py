@@ -214,7 +214,8 @@ def stored_source(store: Store, number: int, least: int, limit: int | None, stri
             f"clip {source!r} ({index.names[number]}) has {index.lengths[number]} frames, too few for the {least} "
             f"that the model is given{f' at a stride of {stride}' if stride > 1 else ''}. Take {folder}:{longer}."
         )
-    fps = index.fps[number] and index.fps[number] / stride
+    rate = index.fps[number]
+    fps = rate and rate / stride
     print(f"{source}: {split} clip {index.names[number]!r}" + (f", one frame in {stride}" if stride > 1 else ""))
     places = range(0, index.lengths[number], stride)
     first, array, turns = index.offsets[number], store.array(split), index.bounces[number]

@@ -166,6 +166,9 @@ def observe_pieces(network: VideoModel, frames: Iterator[np.ndarray], device: to
         with torch.inference_mode():  # not around the yield: it would reach into whoever uses this
             known = torch.from_numpy(np.stack(piece)).to(device)
             seen = network.observe(known[None], state=state)
+            assert seen.posterior is not None
+            assert seen.prior is not None
+            assert seen.frames is not None
             nats = seen.posterior.kl(seen.prior, len(network.latent_shape))[0].double().cpu().numpy()
             explained, told = seen.frames[0, 0].float(), known[state is None :]
             error = (explained - told.float() / 255).square().mean((-1, -2, -3)).double().cpu().numpy()
@@ -210,7 +213,7 @@ def surprise_series(
 
 def _highest(series: dict[str, np.ndarray]) -> list[int]:
     """Places of the highest peaks, the highest first."""
-    return sorted(np.flatnonzero(series["peak"]), key=lambda i: -series["kl"][i])[:SHOWN]
+    return sorted(np.flatnonzero(series["peak"]).tolist(), key=lambda i: -series["kl"][i])[:SHOWN]
 
 
 def _report(name: str, series: dict[str, np.ndarray]) -> None:

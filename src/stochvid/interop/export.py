@@ -159,8 +159,11 @@ def _write_onnx(graph: Graph, program: torch.export.ExportedProgram, path: Path,
     from onnxscript import optimizer
 
     signature = about["graphs"][graph.name]
-    names = {f"{side}_names": [x["name"] for x in signature[f"{side}s"]] for side in ("input", "output")}
-    made = torch.onnx.export(program, (), dynamo=True, opset_version=OPSET, verbose=False, **names)
+    inputs, outputs = ([x["name"] for x in signature[side]] for side in ("inputs", "outputs"))
+    made = torch.onnx.export(
+        program, (), dynamo=True, opset_version=OPSET, verbose=False, input_names=inputs, output_names=outputs
+    )
+    assert made is not None  # a program in memory
     # torch lists the gates of an LSTM in another order than ONNX: have its weights put right here, not at every load
     largest = max(x.numel() for x in graph.parameters())
     optimizer.optimize(made.model, input_size_limit=largest, output_size_limit=largest)

@@ -9,7 +9,7 @@ Axes: `B` clips, `N` rows of a rollout (clips × samples), `K` context frames, `
 import torch
 from torch import Tensor, nn
 
-from stochvid.models.layers import make_plain
+from stochvid.models.layers import in_format, make_plain
 from stochvid.models.recurrent import LSTMState
 from stochvid.models.svg import SVG
 
@@ -33,7 +33,7 @@ class Graph(nn.Module):
     def __init__(self, model: SVG):
         super().__init__()
         make_plain(model)
-        self.model = model.to(memory_format=torch.contiguous_format)  # which runtimes and files expect
+        self.model = in_format(model, torch.contiguous_format)  # which runtimes and files expect
 
     def _state(self, prior: LSTMState | None, predictor: LSTMState, features: Tensor) -> dict[str, Tensor]:
         """What every step hands on: features (N, G) and, of each LSTM, hidden and cell state (N, layers, hidden)."""
@@ -55,9 +55,9 @@ class ContextGraph(Graph):
 
     def __init__(self, model: SVG):
         super().__init__(model)
-        model.decoder.head = None  # of the decoder it takes the skips' halves alone: files hold no weights in vain
+        del model.decoder.head  # of the decoder it takes the skips' halves alone: files hold no weights in vain
         for stage in model.decoder.stages:
-            stage.d = stage.then = None
+            del stage.d, stage.then
 
     def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """As `SVG.observe` without reconstruction.
@@ -89,7 +89,7 @@ class StepGraph(Graph):
         model.posterior = None
         if model.config.future_skip != "previous":
             for stage in model.decoder.stages:
-                stage.skip = stage.bias = None
+                del stage.skip, stage.bias
 
     def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """As a step of `SVG.imagine`, with the drawn frame read back.
@@ -104,11 +104,13 @@ class StepGraph(Graph):
         features = inputs["features"]
         noise = inputs.get("noise", features.new_zeros(features.shape[0], 0))
         hoisted = [x for name, x in inputs.items() if name.startswith("skip_")]
-        frame, prior, *lstms = self.model._step(
-            features, noise, hoisted, _lstm(inputs, "prior"), _lstm(inputs, "predictor")
+        start = _lstm(inputs, "predictor")
+        assert start is not None
+        frame, prior, prior_state, predictor_state = self.model._step(
+            features, noise, hoisted, _lstm(inputs, "prior"), start
         )
         features, skips, _ = self.model._encode(frame)
-        after = self._state(*lstms, features)
+        after = self._state(prior_state, predictor_state, features)
         if self.model.config.future_skip == "previous":
             after |= self._maps(skips)
         outputs = {"frame": frame}

@@ -6,7 +6,7 @@ A checkpoint holds whole pickled modules; only their numbers are taken, by the n
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from stochvid.core.untrusted import shown
 from stochvid.interop.torch_files import Numbers, read_torch_file
 from stochvid.interop.unpickling import Inert, StoredTensor
 from stochvid.model_configs import SVGConfig
+from stochvid.models.layers import in_format
 from stochvid.models.pretrained import unusable
 from stochvid.models.svg import SVG
 
@@ -65,7 +66,7 @@ def read_official(path: str | Path) -> SVG:
     for name, counted in model.state_dict().items():  # batches, which old versions do not count
         weights.setdefault(name, torch.zeros(counted.shape, dtype=counted.dtype))
     model.load_state_dict(weights, assign=True)
-    return model.to(memory_format=torch.channels_last).eval()
+    return in_format(model, torch.channels_last).eval()
 
 
 def _check_parts(held: Any, where: str) -> None:
@@ -127,7 +128,8 @@ def _config(
             raise InputError(f"{where}: its 'opt' has no {name!r}.")
         return opt.get(name, default)
 
-    backbone = next((name for name in ("dcgan", "vgg") if f"models.{name}_" in encoder), None)
+    backbones: tuple[Literal["dcgan", "vgg"], ...] = ("dcgan", "vgg")
+    backbone = next((name for name in backbones if f"models.{name}_" in encoder), None)
     first = tensors.get("encoder.c1.main.0.weight") or tensors.get("encoder.c1.0.main.0.weight")
     if backbone is None or first is None or not first.size:
         raise InputError(
@@ -155,7 +157,8 @@ def _config(
 
 def _weights(model: SVG, tensors: dict[str, StoredTensor], numbers: Numbers, where: str) -> dict[str, torch.Tensor]:
     """Our state dict from their tensors: joined weights are split, everything is checked and used up."""
-    weights, left = {}, dict(tensors)
+    weights: dict[str, torch.Tensor] = {}
+    left = dict(tensors)
     wanted = model.state_dict()
     axis = 0 if isinstance(model.decoder.stages[0].d, torch.nn.ConvTranspose2d) else 1  # of the input channels
     for theirs, ours in _names(model):
@@ -198,18 +201,18 @@ def _names(model: SVG) -> Iterator[tuple[str, list[str]]]:
     yield from block(f"encoder.c{stages + 1}", "encoder.head", 0)
 
     yield from block("decoder.upc1", "decoder.head", 0)
-    for i, stage in enumerate(model.decoder.stages):
+    for i, joint in enumerate(model.decoder.stages):
         name, ours = f"decoder.upc{i + 2}", f"decoder.stages.{i}"
         last = i == stages - 1
         joined = name if last and not vgg else f"{name}.{'0.' if vgg else ''}main"
         yield f"{joined}.0.weight", [f"{ours}.d.weight", f"{ours}.skip.weight"]
         yield f"{joined}.0.bias", [f"{ours}.bias"]
-        if len(stage.then):
+        if len(joint.then):
             yield from layer(f"{joined}.1", f"{ours}.then.0", BATCH_NORM)
         if vgg and last:
             yield from layer(f"{name}.1", f"{ours}.then.2", CONVOLUTION)
         elif vgg:
-            for j in range(1, 1 + (len(stage.then) - 2) // 3):
+            for j in range(1, 1 + (len(joint.then) - 2) // 3):
                 yield from block(f"{name}.{j}.main", f"{ours}.then", 3 * j - 1)
 
     heads = {"output.0": "head", "mu_net": "mean", "logvar_net": "log_var"}

@@ -104,7 +104,7 @@ def unpickled(file: BinaryIO, path: Path, steps: int = MOST_STEPS) -> tuple[Any,
     machine = _Machine(path, steps)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of strange escapes in texts; what is broken raises
-        for code, given, _ in pickletools.genops(_Bounded(file)):
+        for code, given, _ in pickletools.genops(_Bounded(file)):  # type: ignore[arg-type]  # it needs no more of a file
             if code.name == "STOP":
                 break
             machine.step(code.name, given)
@@ -177,7 +177,7 @@ class _Machine:
 
     # ------------------------------------------------------------------------------------------------- lists and such
 
-    def take(self, count: int) -> tuple:
+    def take(self, count: int) -> None:
         """Makes the last `count` items a tuple."""
         if len(self.stack) < count:
             raise Broken("a tuple of more than there is")

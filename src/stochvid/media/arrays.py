@@ -45,7 +45,8 @@ class ArrayFile:
     """
 
     def __init__(self, path: Path, axes: str | None = None, key: str | None = None, scaled: bool = False):
-        self.path, self._array, axes = path, None, check_axes(axes)
+        self.path, axes = path, check_axes(axes)
+        self._array: Any = None  # what `_load` gives, once it is needed
         try:
             self._key, shape, dtype = self._header(key)
         except InputError:
@@ -55,14 +56,14 @@ class ArrayFile:
         if dtype.kind not in "buif":
             what = "holds Python objects" if dtype.hasobject else f"has dtype {dtype!s:.80}"
             raise InputError(f"clip {str(path)!r} {what}; expected {KINDS}.")
-        self.axes = axes or self._recognise(shape)
-        if self.axes is None or len(self.axes) != len(shape):
+        order = axes or self._recognise(shape)
+        if order is None or len(order) != len(shape):
             wanted = f"{len(axes)} axes {axes}" if axes else ONE_CLIP
             raise InputError(f"clip {str(path)!r} has shape {shape}; expected {wanted}.")
-        self.shape = sides_of(shape, self.axes)
+        self.axes, self.shape = order, sides_of(shape, order)
         check_frame(f"clip {str(path)!r}", self.shape[3], self.shape[2] * self.shape[4])
         if not axes:
-            check_sides(path, shape, self.axes)
+            check_sides(path, shape, order)
         if self.shape[0] > MOST_CLIPS:
             raise InputError(
                 f"{str(path)!r} claims {self.shape[0]:,} clips; at most {MOST_CLIPS:,} of a file are read."
@@ -86,7 +87,7 @@ class ArrayFile:
         for place, values in enumerate(self._values(number), 1):
             yield to_bytes(values, limits, self._name(number), place)
 
-    def limits(self) -> Limits | None:
+    def limits(self) -> Limits:
         """The least and the largest value of all clips.
 
         Raises:
@@ -94,7 +95,9 @@ class ArrayFile:
         """
         numbers = range(self.shape[0])
         found = (frame_limits(v, self._name(n), t) for n in numbers for t, v in enumerate(self._values(n), 1))
-        return joint_limits(found)
+        limits = joint_limits(found)
+        assert limits is not None, self.shape  # it has frames
+        return limits
 
     def check_clip(self) -> None:
         """Checks that it is a clip, or clips, and no single frame.

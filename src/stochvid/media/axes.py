@@ -3,7 +3,6 @@
 `N` clips, `T` time, `H W` height and width, `C` channels.
 """
 
-import math
 from pathlib import Path
 
 from stochvid.core.errors import InputError
@@ -88,7 +87,7 @@ def check_sides(path: str | Path, shape: tuple[int, ...], axes: str) -> None:
         InputError: they would be a few pixels wide.
     """
     _, _, height, width, _ = sides_of(shape, axes)
-    if "T" in axes and min(height, width) < LEAST_SIDE and math.prod(shape):
+    if "T" in axes and min(height, width) < LEAST_SIDE and 0 not in shape:
         raise InputError(
             f"clip {str(path)!r} has shape {shape}: as {axes}, its frames would have {width}×{height} pixels. Say what "
             f"its axes are with --axes, as in --axes {_likely(shape)}."

@@ -98,6 +98,7 @@ def read_clip(
     """
     if is_frames(source):
         return Clip("frames", as_frames(source, range, axes)[:limit], fps)
+    assert not isinstance(source, np.ndarray)
     name, timed, rate = open_clip(source, fps, range, axes)
     frames = list(islice(timed, limit))
     if not frames:
@@ -140,10 +141,10 @@ def open_clip(
     if files and files[0].suffix.lower() in IMAGE_SUFFIXES:
         if axes is not None:
             raise InputError(f"--axes is for arrays; {str(source)!r} holds images.")
-        held = Pictures(files)
+        held: Pictures | ArrayFile | ArrayFrames = Pictures(files)
     else:
         held = _one_clip(path, files, axes, key, range is not None or trained is not None)
-    if minus := negative_names([file.name for file in files or []]):
+    if files and (minus := negative_names([file.name for file in files])):
         note(f"{source}: names as {minus[0]!r} are taken for negative numbers; the first frame is {files[0].name!r}")
     limits = _limits(held, range, trained, lambda text: note(f"{source}: {text}"))
     name = path.resolve().name or "frames" if path.is_dir() else _stem(path)
@@ -225,6 +226,7 @@ def _limits(
     """The values that become black and white; None: as they are."""
     if range == "auto":
         limits = held.limits()
+        assert limits is not None, held  # it has frames
         note(f"values {limits[0]:,.6g} to {limits[1]:,.6g} become black to white")
         return limits
     if range is not None or trained is None:

@@ -28,6 +28,8 @@ class HDF5File(ArrayFile):
     is recognised there.
     """
 
+    _key: str
+
     def _header(self, key: str | None) -> tuple[str, tuple[int, ...], np.dtype]:
         try:
             import h5py

@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 
 from stochvid.core.errors import InputError
 from stochvid.core.untrusted import check_frame
@@ -68,7 +69,7 @@ class _Bounded(io.BufferedReader):
 
 
 @contextmanager
-def open_image(path: Path) -> Iterator[Image.Image]:
+def open_image(path: Path) -> Iterator[ImageFile]:
     """An image whose pixels have not been read yet, of a TIFF the first page; raises nearly anything if there is none.
 
     Raises:
@@ -86,7 +87,7 @@ def open_image(path: Path) -> Iterator[Image.Image]:
             yield image
 
 
-def open_pages(path: Path, count: int, step: int = 1) -> Iterator[Image.Image]:
+def open_pages(path: Path, count: int, step: int = 1) -> Iterator[ImageFile]:
     """Every so many-th of the pages of a file, one after another, each to be used before the next is taken.
 
     Args:
@@ -113,13 +114,13 @@ def open_pages(path: Path, count: int, step: int = 1) -> Iterator[Image.Image]:
 
 
 @contextmanager
-def _tiff_page(file: BinaryIO, path: Path, place: int) -> Iterator[Image.Image]:
+def _tiff_page(file: BinaryIO, path: Path, place: int) -> Iterator[ImageFile]:
     with _opened(io.BytesIO(cut_out(file, place, MOST_IMAGE_BYTES)), path) as image:
         yield image
 
 
 @contextmanager
-def _opened(file: BinaryIO, path: Path) -> Iterator[Image.Image]:
+def _opened(file: BinaryIO, path: Path) -> Iterator[ImageFile]:
     # what is inside decides on the format, whatever the name says: for some, Pillow would start other programs
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of damaged EXIF data, which is no part of the picture
@@ -154,7 +155,7 @@ def read_header(path: Path) -> Header:
         return Header(image.size[::-1] if turned else image.size, image.mode in GREY, full, pages)
 
 
-def image_values(image: Image.Image) -> np.ndarray:
+def image_values(image: ImageFile) -> np.ndarray:
     """The values of an image, upright: (H, W) or (H, W, 3) uint8, or (H, W) of another type where it is deeper."""
     image.load()
     turn = TURNS.get(_orientation(image))
@@ -176,7 +177,7 @@ def image_values(image: Image.Image) -> np.ndarray:
     return np.asarray(upright.convert("L" if image.mode in GREY else "RGB"))
 
 
-def _full(image: Image.Image) -> int:
+def _full(image: ImageFile) -> int:
     """The value that is white; 0: nothing says."""
     bits = _first(getattr(image, "tag_v2", {}).get(BITS))
     if image.mode == "F":

@@ -93,7 +93,7 @@ class FuturesPicture:
         known, horizon = len(self.context), self.futures.shape[1]
         before = list(range(max(0, known - context), known))
         after = list(range(known, known + horizon, math.ceil(horizon / future)))
-        rows = [("truth" if self.truth is not None else "context", None)]
+        rows: list[tuple[str, int | None]] = [("truth" if self.truth is not None else "context", None)]
         rows += [(label, s) for s, label in enumerate(self.labels)]
         scale = _scale(self.context.shape[-1], tile)
         side = self.context.shape[-1] * scale + 2 * BORDER

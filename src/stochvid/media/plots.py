@@ -3,12 +3,16 @@
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stochvid.core.files import replacing
 from stochvid.evaluation.results import numbered
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 def plot_uncertainty(
@@ -32,7 +36,7 @@ def plot_uncertainty(
     axes = figure.add_subplot()
     axes.axvspan(0.5, context + 0.5, color="0.88", label="given frames")
     if bounces is not None:
-        for i, frame in enumerate(np.flatnonzero(bounces[: frames[-1]]) + 1):
+        for i, frame in enumerate((np.flatnonzero(bounces[: frames[-1]]) + 1).tolist()):
             label = "bounce in the true clip" if i == 0 else None
             axes.axvline(frame, color="tab:green", ls="--", lw=1.2, label=label)
     axes.fill_between(
@@ -85,7 +89,7 @@ def plot_bounces(
         context: frames that the model is given.
     """
     figure = _figure(10, 6.6)
-    above, below = figure.subfigures(2, 1, height_ratios=[1.15, 1])
+    (above,), (below,) = figure.subfigures(2, 1, squeeze=False, height_ratios=[1.15, 1])
     left, right = above.subplots(1, 2)
     for i, (which, label) in enumerate(
         (("every_frame", "every frame"), ("without_the_frame_after", "without the frame after a bounce"))
@@ -169,7 +173,7 @@ def plot_surprise(
     return _save(figure, path)
 
 
-def _filmstrip(axes, frames: Sequence[tuple[int, np.ndarray]], title: str) -> None:
+def _filmstrip(axes: "Axes", frames: Sequence[tuple[int, np.ndarray]], title: str) -> None:
     """Frames (C, H, W) uint8 side by side, with their numbers below."""
     for i, (number, frame) in enumerate(frames):
         axes.imshow(_pixels(frame), extent=(i + 0.02, i + 0.98, 0, 1), cmap="gray", vmin=0, vmax=255)
@@ -186,7 +190,9 @@ def _pixels(frame: np.ndarray) -> np.ndarray:
     return frame[:3].transpose(1, 2, 0) if len(frame) >= 3 else frame[0]
 
 
-def _band(axes, run: dict[str, Any], curve: dict[str, list], colour: str, label: str | None, **style: Any) -> None:
+def _band(
+    axes: "Axes", run: dict[str, Any], curve: dict[str, list], colour: str, label: str | None, **style: Any
+) -> None:
     mean, half = (np.array(curve[name], dtype=float) for name in ("mean", "ci95"))
     frames = run["setting"]["context"] + 1 + np.arange(len(mean))
     axes.plot(frames, mean, color=colour, label=label, lw=1.6, **style)
@@ -199,7 +205,7 @@ def _words(text: str) -> str:
     return f" {text}" if text.startswith("_") else text
 
 
-def _figure(width: float, height: float):
+def _figure(width: float, height: float) -> "Figure":
     """A figure that needs no display (inches)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -209,7 +215,7 @@ def _figure(width: float, height: float):
     return figure
 
 
-def _finish(axes, x: str, y: str, title: str) -> None:
+def _finish(axes: "Axes", x: str, y: str, title: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
     if x == "frame":
@@ -220,7 +226,7 @@ def _finish(axes, x: str, y: str, title: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _save(figure, path: Path) -> Path:
+def _save(figure: "Figure", path: Path) -> Path:
     with replacing(path) as temporary, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")  # in people's own names
         figure.savefig(temporary)

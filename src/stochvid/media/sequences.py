@@ -97,6 +97,7 @@ class Pictures:
 
     def timed(self, limits: Limits | None = None) -> Iterator[Frame]:
         """As `frames`, with the time of each; `times` must be known."""
+        assert self.times is not None
         for pixels, (start, stop) in zip(self.frames(limits), pairwise(self.times), strict=True):
             yield Frame(pixels, start, stop - start)
 
@@ -111,6 +112,7 @@ class Pictures:
     @property
     def pace(self) -> Pace:
         """How evenly the frames follow each other; `times` must be known."""
+        assert self.times is not None
         pace = Pace()
         for time in self.times[:-1]:
             pace.add(time)

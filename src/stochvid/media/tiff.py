@@ -67,7 +67,8 @@ def tiff_pages(file: BinaryIO, path: Path) -> Iterator[Page]:
     """
     file.seek(0)
     layout = Layout(file.read(16).ljust(16, b"\0"))
-    place, seen = layout.first, set()
+    place = layout.first
+    seen: set[int] = set()
     while place:
         if place in seen or len(seen) > MOST_PAGES:
             why = "are linked in a circle" if place in seen else f"are more than {MOST_PAGES:,}"

@@ -56,7 +56,9 @@ class Clock:
         self._codes_ahead = bool(stream.codec_context.has_b_frames)
         self._coded: deque[float] = deque()  # times of packets in the order of coding, while that is rising
         self._newest, self._rising, self._shows_ahead = -math.inf, True, False
-        self._count, self.first, self._last, self._offset, self._step = 0, None, None, 0.0, 0.0
+        self._count, self._offset, self._step = 0, 0.0, 0.0
+        self.first: float | None = None
+        self._last: float | None = None
         self.restarted = False
 
     def note(self, packet: Any) -> None:
@@ -86,6 +88,7 @@ class Clock:
 
     def since_first(self, time: float) -> float:
         """Seconds since the first frame, with the rounding of a coarse clock undone where the rate is constant."""
+        assert self.first is not None
         return self._unrounded(time - self.first)
 
     def lasts(self, frame: Any) -> float:
@@ -152,8 +155,9 @@ class Pace:
     @property
     def mean(self) -> float | None:
         """Frames per second over all."""
-        count = self._steps.total()
-        return count / (self._last - self._first) if count else None
+        if self._first is None or self._last is None or not self._steps:
+            return None
+        return self._steps.total() / (self._last - self._first)
 
     @property
     def usual(self) -> float | None:
@@ -175,7 +179,9 @@ class Pace:
 
 def packet_pace(container: Any, stream: Any) -> Pace:
     """The pace of a stream by its packets alone, without decoding."""
-    pace, ahead, offset, last = Pace(), [], 0.0, None
+    pace, offset = Pace(), 0.0
+    ahead: list[float] = []
+    last: float | None = None
 
     def show() -> None:
         nonlocal offset, last

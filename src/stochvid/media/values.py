@@ -21,8 +21,10 @@ def check_range(value: Any) -> Range:
     Raises:
         InputError: it is none of these, or its numbers do not rise.
     """
-    if value is None or (isinstance(value, str) and value == "auto"):
-        return value
+    if value is None:
+        return None
+    if isinstance(value, str) and value == "auto":
+        return "auto"
     try:
         low, high = (float(number) for number in (value.split(",") if isinstance(value, str) else value))
     except (TypeError, ValueError):

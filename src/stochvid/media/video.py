@@ -127,6 +127,7 @@ def decode_video(path: Path, threads: int | None = None) -> Iterator[Frame]:
                 count += 1
         promised = check_whole(path, container, stream, clock, count, end)
         if held is not None:
+            assert clock.first is not None
             yield Frame(held.pixels, held.time, max(held.lasts, promised - clock.first - held.time))
 
 
@@ -136,9 +137,10 @@ def at_rate(frames: Iterable[Frame], fps: float, path: Path) -> Iterator[np.ndar
     Raises:
         InputError: the times jump; or as `decode_video`.
     """
-    ticks, shown = 0, None
+    ticks = 0
+    shown: Frame | None = None
 
-    def until(time: float) -> Iterator[np.ndarray]:
+    def until(shown: Frame, time: float) -> Iterator[np.ndarray]:
         nonlocal ticks
         step = time - shown.time
         if step * fps > LONGEST_STILL:
@@ -151,10 +153,10 @@ def at_rate(frames: Iterable[Frame], fps: float, path: Path) -> Iterator[np.ndar
 
     for frame in frames:
         if shown is not None:
-            yield from until(frame.time)
+            yield from until(shown, frame.time)
         shown = frame
     if shown is not None:
-        yield from until(shown.time + shown.lasts)
+        yield from until(shown, shown.time + shown.lasts)
         if not ticks:
             yield shown.pixels
 
@@ -238,6 +240,6 @@ def write_mp4(path: Path, frames: Iterable[np.ndarray], fps: float) -> Path:
                 stream.height, stream.width, stream.pix_fmt = *frame.shape[:2], "yuv420p"
             for packet in stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")):
                 container.mux(packet)
-        for packet in stream.encode():
+        for packet in stream.encode() if stream else ():
             container.mux(packet)
     return path

@@ -8,17 +8,21 @@ conv([d, skip]) = conv_d(d) + conv_skip(skip), and the second term is the same f
 a skip: `Decoder.hoist` computes it once, `Decoder.forward` adds it (DESIGN: the hoisted skip convolution).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from stochvid.core.shapes import Float
 from stochvid.models.layers import Branch, ConvFromPoint, ConvToPoint, DownConv, UpConv, add_skips
 
 BATCH_NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
+Conv = nn.Conv2d | nn.ConvTranspose2d
+Stage = TypeVar("Stage", bound=nn.Module)
 
 
 def stage_channels(image_size: int, base_channels: int) -> list[int]:
@@ -29,7 +33,7 @@ def stage_channels(image_size: int, base_channels: int) -> list[int]:
 
 def init_weights(module: nn.Module) -> None:
     """The paper's start: conv and linear weights N(0, 0.02), biases 0, batch-norm weights N(1, 0.02)."""
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+    if isinstance(module, Conv | nn.Linear):
         nn.init.normal_(module.weight, 0.0, 0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
@@ -50,6 +54,14 @@ def _vgg_depth(stage: int) -> int:
     return 2 if stage < 2 else 3
 
 
+class Stages(nn.ModuleList, Generic[Stage]):
+    """A list of modules of one type."""
+
+    if TYPE_CHECKING:
+
+        def __iter__(self) -> Iterator[Stage]: ...
+
+
 class JoinedConv(nn.Module):
     """A convolution over joined channels [d, skip], held as its two halves and a bias, and what follows it.
 
@@ -59,19 +71,21 @@ class JoinedConv(nn.Module):
         then: layers after the sum.
     """
 
-    def __init__(self, d: nn.Module, skip: nn.Module, then: list[nn.Module]):
+    def __init__(self, d: Conv, skip: Conv, then: list[nn.Module]):
         super().__init__()
         self.d, self.skip = d, skip
         self.bias = nn.Parameter(torch.zeros(d.out_channels))
         self.then = nn.Sequential(*then)
 
-    def hoist(self, skips: Tensor) -> Tensor:
+    def hoist(self, skips: Float[Tensor, "N _ _ _"]) -> Float[Tensor, "N _ _ _"]:
         """The skips' half and the bias: (T'·B, in, h, w) → (T'·B, out, h', w')."""
         # not the convolution's own bias: its gradient takes oneDNN longer than all other gradients together
         hoisted = self.skip(skips)
         return hoisted + self.bias.to(hoisted.dtype)[:, None, None]
 
-    def forward(self, d: Tensor, hoisted: Tensor, rows: tuple[int, int, int]) -> Tensor:
+    def forward(
+        self, d: Float[Tensor, "N _ _ _"], hoisted: Float[Tensor, "_ out h w"], rows: tuple[int, int, int]
+    ) -> Float[Tensor, "N _ h w"]:
         """d (T·B·S, in, h, w) and hoisted (T'·B, out, h', w') → (T·B·S, out, h', w')."""
         return self.then(add_skips(self.d(d), hoisted, rows))
 
@@ -85,14 +99,16 @@ class Backbone(nn.Module):
         recompute: whether training keeps only the stages' inputs, and runs every stage again for its gradients.
     """
 
-    stages: nn.ModuleList
+    stages: Stages
     head: nn.Sequential
     recompute = False
 
     @property
     def dtype(self) -> torch.dtype:
         """Of the weights."""
-        return self.head[0].weight.dtype
+        weight = self.head[0].weight
+        assert isinstance(weight, Tensor)
+        return weight.dtype
 
     def _run(self, stage: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
         if not (self.recompute and torch.is_grad_enabled()):
@@ -104,15 +120,20 @@ class Backbone(nn.Module):
     def _statistics_kept(self) -> Iterator[None]:
         """Batch-norm sees its batch a second time, which must not count for its running statistics."""
         norms = [module for module in self.modules() if isinstance(module, BATCH_NORMS) and module.training]
-        momenta, counts = [norm.momentum for norm in norms], [norm.num_batches_tracked.clone() for norm in norms]
+        kept = [(norm, norm.momentum, _batches_seen(norm).clone()) for norm in norms]
         for norm in norms:
             norm.momentum = 0.0
         try:
             yield
         finally:
-            for norm, momentum, count in zip(norms, momenta, counts, strict=True):
+            for norm, momentum, count in kept:
                 norm.momentum = momentum
-                norm.num_batches_tracked.copy_(count)
+                _batches_seen(norm).copy_(count)
+
+
+def _batches_seen(norm: nn.BatchNorm2d | nn.SyncBatchNorm) -> Tensor:
+    assert norm.num_batches_tracked is not None
+    return norm.num_batches_tracked
 
 
 # ---------------------------------------------------------------------------------------------------------- encoders
@@ -121,14 +142,17 @@ class Backbone(nn.Module):
 class Encoder(Backbone):
     """Frames → features h ∈ (−1, 1)^G and skips. `pool` halves the size between stages."""
 
+    stages: Stages[nn.Sequential]
     pool = False
 
-    def __init__(self, stages: list[nn.Module], top_channels: int, g_dim: int):
+    def __init__(self, stages: Sequence[nn.Sequential], top_channels: int, g_dim: int):
         super().__init__()
-        self.stages = nn.ModuleList(stages)
+        self.stages = Stages(stages)
         self.head = nn.Sequential(ConvToPoint(top_channels, g_dim, 4), nn.BatchNorm2d(g_dim), nn.Tanh())
 
-    def forward(self, x: Tensor, first: int | None = None) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    def forward(
+        self, x: Float[Tensor, "N C H W"], first: int | None = None
+    ) -> tuple[Float[Tensor, "N G"], list[Float[Tensor, "N _ _ _"]], list[Float[Tensor, "_ _ _ _"]]]:
         """Encodes frames.
 
         Args:
@@ -181,18 +205,21 @@ class VGGEncoder(Encoder):
 class Decoder(Backbone):
     """Features g and hoisted skips → frames. Stages are coarsest first; `upsample` doubles the size before each."""
 
+    stages: Stages[JoinedConv]
     upsample = False
 
-    def __init__(self, stages: list[JoinedConv], top_channels: int, g_dim: int):
+    def __init__(self, stages: Sequence[JoinedConv], top_channels: int, g_dim: int):
         super().__init__()
         self.head = nn.Sequential(ConvFromPoint(g_dim, top_channels, 4), *_activated(top_channels))
-        self.stages = nn.ModuleList(stages)
+        self.stages = Stages(stages)
 
-    def hoist(self, skips: list[Tensor]) -> list[Tensor]:
+    def hoist(self, skips: list[Float[Tensor, "R _ _ _"]]) -> list[Float[Tensor, "R _ _ _"]]:
         """The skips' half of every joined convolution: skips finest first (R, …) → maps coarsest first (R, …)."""
         return [stage.hoist(skip) for stage, skip in zip(self.stages, reversed(skips), strict=True)]
 
-    def forward(self, g: Tensor, hoisted: list[Tensor]) -> Tensor:
+    def forward(
+        self, g: Float[Tensor, "T B S G"], hoisted: list[Float[Tensor, "R _ _ _"]]
+    ) -> Float[Tensor, "T B S C H W"]:
         """Decodes S samples of B clips at T steps.
 
         Args:
@@ -241,12 +268,12 @@ class VGGDecoder(Decoder):
                     then += _conv3(width, out)
             else:
                 then.append(nn.ConvTranspose2d(width, channels, 3, padding=1))
-            halves = (nn.Conv2d(width, width, 3, padding=1, bias=False) for _ in range(2))
-            stages.append(JoinedConv(*halves, then))
+            d, skip = (nn.Conv2d(width, width, 3, padding=1, bias=False) for _ in range(2))
+            stages.append(JoinedConv(d, skip, then))
         super().__init__(stages, widths[-1], g_dim)
 
 
-BACKBONES: dict[str, tuple[type[Encoder], type[Decoder]]] = {
+BACKBONES: dict[str, tuple[Callable[[int, int, int, int], Encoder], Callable[[int, int, int, int], Decoder]]] = {
     "dcgan": (DCGANEncoder, DCGANDecoder),
     "vgg": (VGGEncoder, VGGDecoder),
 }

@@ -11,7 +11,7 @@ Training is `observe` alone; prediction is `observe` then `imagine`.
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Self
+from typing import Generic, Self
 
 import torch
 from torch import Tensor, nn
@@ -19,14 +19,15 @@ from torch import Tensor, nn
 from stochvid.core.clips import Clips
 from stochvid.core.errors import InputError
 from stochvid.core.memory import rollout_bytes
+from stochvid.core.shapes import Float, Frames
 from stochvid.model_configs import ModelConfig
 from stochvid.models.noise import Branch, check_temperature, content_ids, rollout_noise
 from stochvid.models.pretrained import Pretrained
-from stochvid.models.state import Imagination, Observation, Prediction, State
+from stochvid.models.state import Imagination, Observation, Prediction, StateT
 
 
-class VideoModel(nn.Module, Pretrained, ABC):
-    """A model of one family. `CONTRIBUTING.md` says how to add one.
+class VideoModel(Pretrained, Generic[StateT], ABC):
+    """A model of one family, whose state is a `StateT`. `CONTRIBUTING.md` says how to add one.
 
     Args:
         config: what to build; it travels with the weights.
@@ -49,12 +50,12 @@ class VideoModel(nn.Module, Pretrained, ABC):
     @abstractmethod
     def observe(
         self,
-        clips: Clips | Tensor,
-        noise: Tensor | None = None,
-        state: State | None = None,
+        clips: Clips | Frames[Tensor, "B T C H W"],
+        noise: Float[Tensor, "B S steps *latent"] | None = None,
+        state: StateT | None = None,
         context: int | None = None,
         decode: bool = True,
-    ) -> Observation:
+    ) -> Observation[StateT]:
         """Runs known frames under the posterior, all steps at once (teacher forcing; but see `for_inference`).
 
         Args:
@@ -72,12 +73,12 @@ class VideoModel(nn.Module, Pretrained, ABC):
     @abstractmethod
     def imagine(
         self,
-        state: State,
+        state: StateT,
         horizon: int,
-        noise: Tensor | None = None,
+        noise: Float[Tensor, "B S {horizon} *latent"] | None = None,
         tracks: Mapping[str, Tensor] | None = None,
         go_on: bool = True,
-    ) -> Imagination:
+    ) -> Imagination[StateT]:
         """Rolls the future under the prior, every generated frame read back.
 
         Args:
@@ -96,7 +97,9 @@ class VideoModel(nn.Module, Pretrained, ABC):
         """
 
     @abstractmethod
-    def terms(self, clips: Clips | Tensor, noise: Tensor) -> dict[str, Tensor]:
+    def terms(
+        self, clips: Clips | Frames[Tensor, "B T C H W"], noise: Float[Tensor, "B 1 steps *latent"]
+    ) -> dict[str, Float[Tensor, ""]]:
         """What the loss of clips is made of, by name; an objective weighs the terms (`training/objectives.py`).
 
         Args:
@@ -194,7 +197,7 @@ class VideoModel(nn.Module, Pretrained, ABC):
                 part.flatten_parameters()  # on a GPU, copies are no longer in one piece, as cuDNN wants them
         return frozen
 
-    def as_input(self, frames: Tensor) -> Tensor:
+    def as_input(self, frames: Frames[Tensor, "B T C H W"]) -> Float[Tensor, "B T C H W"]:
         """Frames as the model computes with them: float in [0, 1] of its `dtype`.
 
         Raises:
@@ -208,7 +211,7 @@ class VideoModel(nn.Module, Pretrained, ABC):
     @torch.inference_mode()
     def predict(
         self,
-        context: Tensor,
+        context: Frames[Tensor, "B K C H W"],
         horizon: int,
         samples: int = 1,
         seed: int = 0,
@@ -266,7 +269,13 @@ class VideoModel(nn.Module, Pretrained, ABC):
 
     # -------------------------------------------------------------------------------------------------------- private
 
-    def _roll(self, context: Tensor, horizon: int, noise: Tensor, followed: int | None) -> tuple[Tensor, ...]:
+    def _roll(
+        self,
+        context: Frames[Tensor, "B K C H W"],
+        horizon: int,
+        noise: Float[Tensor, "B S K-1+{horizon} *latent"],
+        followed: int | None,
+    ) -> tuple[Tensor, ...]:
         """What a prediction holds, of the samples whose noise this is (B, S, K − 1 + horizon, *latent_shape).
 
         Samples that follow one future have its frames in common: these are drawn once, and repeated.
@@ -275,9 +284,11 @@ class VideoModel(nn.Module, Pretrained, ABC):
         sampled = noise[:, :, :known] if self.config.samples_context else None
         if followed is not None and sampled is not None:
             sampled = sampled[:, :1]
-        state, future, parts = self.observe(context, sampled, decode=False).state, noise[:, :, known:], []
+        state: StateT | None = self.observe(context, sampled, decode=False).state
+        future, parts = noise[:, :, known:], []
         for first, last, rows in ((0, followed or 0, 1), (followed or 0, horizon, samples)):
             if first < last:
+                assert state is not None
                 drawn = future[:, :rows, first:last]
                 seen = self.imagine(state, last - first, drawn, go_on=last < horizon)
                 prior, state = seen.prior, seen.state

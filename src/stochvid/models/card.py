@@ -104,6 +104,7 @@ def put_numbers(card: ModelCard, evaluations: Sequence[tuple[dict[str, Any], str
         r"(?m)^## Numbers\n.*?(?=^## |\Z)", lambda _: f"## Numbers\n{tables}\n", card.text, flags=re.S
     )
     card.text = text if found else f"{card.text}\n## Numbers\n{tables}"
+    assert isinstance(card.data, ModelCardData)
     card.data.eval_results = [result for results, _ in evaluations for result in _eval_results(results)]
     card.data.model_name = card.data.model_name or evaluations[0][0]["name"]
 

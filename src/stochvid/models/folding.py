@@ -7,16 +7,17 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from stochvid.models.backbones import BATCH_NORMS, Decoder, Encoder, JoinedConv
-from stochvid.models.layers import make_plain
+from stochvid.models.backbones import BATCH_NORMS, Decoder, Encoder, JoinedConv, Stages
+from stochvid.models.layers import in_format, make_plain
 
 
 def fold_batch_norm(part: Encoder | Decoder) -> None:
     """Folds all batch-norm, with its running statistics, into the convolutions before it."""
     part.head = _folded_sequence(part.head)
-    part.stages = nn.ModuleList(
-        _folded_joined(stage) if isinstance(stage, JoinedConv) else _folded_sequence(stage) for stage in part.stages
-    )
+    if isinstance(part, Encoder):
+        part.stages = Stages(map(_folded_sequence, part.stages))
+    else:
+        part.stages = Stages(map(_folded_joined, part.stages))
 
 
 def keep_batch_statistics(part: Encoder | Decoder) -> None:
@@ -26,7 +27,7 @@ def keep_batch_statistics(part: Encoder | Decoder) -> None:
     with ten times the rounding error.
     """
     make_plain(part)
-    part.to(memory_format=torch.contiguous_format)
+    in_format(part, torch.contiguous_format)
     for module in part.modules():
         if isinstance(module, BATCH_NORMS):
             module.train()
@@ -48,11 +49,14 @@ def _folded_joined(joined: JoinedConv) -> JoinedConv:
     """The batch-norm after a joined convolution scales both halves, and what it adds is the bias's."""
     if len(joined.then) and isinstance(joined.then[0], BATCH_NORMS):
         norm = joined.then[0]
-        scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+        mean, var = norm.running_mean, norm.running_var
+        assert mean is not None
+        assert var is not None
+        scale = norm.weight * torch.rsqrt(var + norm.eps)
         for half in (joined.d, joined.skip):
             outputs = (1, -1, 1, 1) if isinstance(half, nn.ConvTranspose2d) else (-1, 1, 1, 1)
             half.weight = nn.Parameter(half.weight * scale.view(outputs), requires_grad=False)
-        bias = (joined.bias - norm.running_mean) * scale + norm.bias
-        joined.bias, joined.then = nn.Parameter(bias, requires_grad=False), joined.then[1:]
+        bias = (joined.bias - mean) * scale + norm.bias
+        joined.bias, joined.then = nn.Parameter(bias, requires_grad=False), nn.Sequential(*list(joined.then)[1:])
     joined.then = _folded_sequence(joined.then)
     return joined

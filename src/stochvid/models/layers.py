@@ -6,19 +6,30 @@ convolution that is a matrix product at heart (a kernel as large as its map, a m
 Axes: `T B S` steps, clips and samples; `N` maps, of `C` channels and `h × w` pixels.
 """
 
+from typing import Any, TypeVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from stochvid.core.shapes import Float
+
+Module = TypeVar("Module", bound=nn.Module)
+
 SMALL = 4  # height of a map up to which products beat oneDNN's strided convolutions: 1.4× in fp32, 3× in bf16
 
 
-def _channels_last(x: Tensor) -> Tensor:
+def in_format(part: Module, memory_format: torch.memory_format) -> Module:
+    """A module with its weights in a memory format."""
+    return part.to(memory_format=memory_format)  # type: ignore[call-overload]  # torch's annotations leave it out
+
+
+def _channels_last(x: Float[Tensor, "N C h w"]) -> Float[Tensor, "N h w C"]:
     """(N, C, h, w) → (N, h, w, C), a view."""
     return x.permute(0, 2, 3, 1)
 
 
-def _channels_first(x: Tensor) -> Tensor:
+def _channels_first(x: Float[Tensor, "N h w C"]) -> Float[Tensor, "N C h w"]:
     """(N, h, w, C) → (N, C, h, w), a view."""
     return x.permute(0, 3, 1, 2)
 
@@ -26,7 +37,7 @@ def _channels_first(x: Tensor) -> Tensor:
 # ------------------------------------------------------------------------------------ 4×4 convolutions with stride 2
 
 
-def _patches(x: Tensor) -> Tensor:
+def _patches(x: Float[Tensor, "N C H W"]) -> Float[Tensor, "N H//2 W//2 4 4 C"]:
     """x (N, C, 2h, 2w), padded with one pixel of zeros → its 4×4 patches, two pixels apart, (N, h, w, 4, 4, C)."""
     x = _channels_last(x)
     n, height, width, c = x.shape
@@ -40,7 +51,7 @@ def _patches(x: Tensor) -> Tensor:
     return patches.view(n, h, w, 4, 4, c)
 
 
-def _overlapped(patches: Tensor) -> Tensor:
+def _overlapped(patches: Float[Tensor, "N h w 4 4 C"]) -> Float[Tensor, "N C 2*h 2*w"]:
     """The adjoint: sums overlapping 4×4 patches (N, h, w, 4, 4, C) into (N, C, 2h, 2w)."""
     n, h, w, _, _, c = patches.shape
     patches = patches.view(n, h, w, 2, 2, 2, 2, c)
@@ -57,12 +68,12 @@ class Patches(torch.autograd.Function):
     """`_patches`, with `_overlapped` as its gradient."""
 
     @staticmethod
-    def forward(ctx, x: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "N H//2 W//2 4 4 C"]:
         """x (N, C, 2h, 2w) → (N, h, w, 4, 4, C)."""
         return _patches(x)
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> Tensor:
+    def backward(ctx: Any, grad: Float[Tensor, "N h w 4 4 C"]) -> Float[Tensor, "N C 2*h 2*w"]:
         """(N, h, w, 4, 4, C) → (N, C, 2h, 2w)."""
         return _overlapped(grad)
 
@@ -71,12 +82,12 @@ class Overlapped(torch.autograd.Function):
     """`_overlapped`, with `_patches` as its gradient."""
 
     @staticmethod
-    def forward(ctx, patches: Tensor) -> Tensor:
+    def forward(ctx: Any, patches: Float[Tensor, "N h w 4 4 C"]) -> Float[Tensor, "N C 2*h 2*w"]:
         """patches (N, h, w, 4, 4, C) → (N, C, 2h, 2w)."""
         return _overlapped(patches)
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> Tensor:
+    def backward(ctx: Any, grad: Float[Tensor, "N C H W"]) -> Float[Tensor, "N H//2 W//2 4 4 C"]:
         """(N, C, 2h, 2w) → (N, h, w, 4, 4, C)."""
         return _patches(grad)
 
@@ -87,7 +98,7 @@ class DownConv(nn.Conv2d):
     def __init__(self, in_channels: int, out_channels: int):
         super().__init__(in_channels, out_channels, 4, stride=2, padding=1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "N _ H W"]) -> Float[Tensor, "N {self.out_channels} H//2 W//2"]:
         """As `nn.Conv2d`; on a CPU, small maps as a product of their patches."""
         if x.shape[2] // 2 > SMALL or not x.is_cpu:
             return super().forward(x)
@@ -101,7 +112,9 @@ class UpConv(nn.ConvTranspose2d):
     def __init__(self, in_channels: int, out_channels: int):
         super().__init__(in_channels, out_channels, 4, stride=2, padding=1, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(  # type: ignore[override]  # a size is all that it takes: the double
+        self, x: Float[Tensor, "N _ h w"]
+    ) -> Float[Tensor, "N {self.out_channels} 2*h 2*w"]:
         """As `nn.ConvTranspose2d`; on a CPU, small maps as overlapping products."""
         if x.shape[2] > SMALL or not x.is_cpu:
             return super().forward(x)
@@ -115,7 +128,7 @@ class UpConv(nn.ConvTranspose2d):
 class ConvToPoint(nn.Conv2d):
     """A convolution whose kernel covers the whole map, as a matrix product: (N, in, k, k) → (N, out, 1, 1)."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "N _ k k"]) -> Float[Tensor, "N {self.out_channels} 1 1"]:
         """As `nn.Conv2d`, for maps of the kernel's size."""
         y = F.linear(_channels_last(x).flatten(1), _channels_last(self.weight).flatten(1), self.bias)
         return y[:, :, None, None]
@@ -124,7 +137,9 @@ class ConvToPoint(nn.Conv2d):
 class ConvFromPoint(nn.ConvTranspose2d):
     """A transposed convolution of a single pixel, as a matrix product: (N, in, 1, 1) → (N, out, k, k)."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(  # type: ignore[override]  # likewise
+        self, x: Float[Tensor, "N _ 1 1"]
+    ) -> Float[Tensor, "N {self.out_channels} k k"]:
         """As `nn.ConvTranspose2d`, for maps of one pixel."""
         y = x.flatten(1) @ _channels_last(self.weight).flatten(1)
         y = y.unflatten(1, (*self.kernel_size, self.out_channels))
@@ -135,9 +150,13 @@ def make_plain(part: nn.Module) -> None:
     """Makes the convolutions above, wherever in `part` they are, the plain ones that they equal: for export."""
     for layer in part.modules():  # they have the weights and attributes of plain ones: only `forward` is another
         if isinstance(layer, DownConv | ConvToPoint):
-            layer.__class__ = nn.Conv2d
+            _become(layer, nn.Conv2d)
         elif isinstance(layer, UpConv | ConvFromPoint):
-            layer.__class__ = nn.ConvTranspose2d
+            _become(layer, nn.ConvTranspose2d)
+
+
+def _become(layer: nn.Module, kind: type[nn.Module]) -> None:
+    layer.__class__ = kind
 
 
 # ------------------------------------------------------------------------------------------------- skip connections
@@ -151,18 +170,24 @@ class Branch(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, x: Float[Tensor, " N *map"], n: int
+    ) -> tuple[Float[Tensor, " N *map"], Float[Tensor, " {n} *map"]]:
         """x and x[:n], both views."""
         ctx.n = n
         return x.view_as(x), x[:n]
 
     @staticmethod
-    def backward(ctx, grad: Tensor, first: Tensor) -> tuple[Tensor, None]:
+    def backward(
+        ctx: Any, grad: Float[Tensor, " N *map"], first: Float[Tensor, " _ *map"]
+    ) -> tuple[Float[Tensor, " N *map"], None]:
         """The gradient of x, with that of the first rows in its place."""
         return torch.cat([grad[: ctx.n] + first, grad[ctx.n :]]), None
 
 
-def add_skips(d: Tensor, skips: Tensor, rows: tuple[int, int, int]) -> Tensor:
+def add_skips(
+    d: Float[Tensor, "N C h w"], skips: Float[Tensor, "_ C h w"], rows: tuple[int, int, int]
+) -> Float[Tensor, "N C h w"]:
     """Adds hoisted skips to d, in place: step t of d takes those of step t, or of the last step that has its own.
 
     Args:
@@ -186,14 +211,18 @@ class AddSkips(torch.autograd.Function):
     """`add_skips` with its gradient: autograd would copy that of d, the largest there is, for every slice added to."""
 
     @staticmethod
-    def forward(ctx, d: Tensor, skips: Tensor, rows: tuple[int, int, int]) -> Tensor:
+    def forward(
+        ctx: Any, d: Float[Tensor, "N C h w"], skips: Float[Tensor, "_ C h w"], rows: tuple[int, int, int]
+    ) -> Float[Tensor, "N C h w"]:
         """d + skips; d is changed."""
         ctx.rows, ctx.own = rows, skips.shape[0] // rows[1]
         ctx.mark_dirty(d)
         return add_skips(d, skips, rows)  # gradients are off here
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(
+        ctx: Any, grad: Float[Tensor, "N C h w"]
+    ) -> tuple[Float[Tensor, "N C h w"], Float[Tensor, "_ C h w"], None]:
         """The gradient itself, and its sums over everything that a skip was added to."""
         by_step = _channels_last(grad).unflatten(0, ctx.rows)  # so that the sums are in channels-last format, too
         skips = by_step[: ctx.own].sum(2)

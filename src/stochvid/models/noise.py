@@ -7,7 +7,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Self
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from stochvid.core.errors import InputError
 from stochvid.core.philox import Streams
+from stochvid.core.shapes import Float, Frames
 
 
 def check_temperature(temperature: float) -> None:
@@ -44,7 +44,7 @@ class Branch:
     sample: int
     frames: int
     temperature: float = 1.0
-    parent: Self | None = None
+    parent: "Branch | None" = None
 
     def __post_init__(self) -> None:
         check_temperature(self.temperature)
@@ -68,7 +68,7 @@ def rollout_noise(
     first_sample: int = 0,
     temperature: float = 1.0,
     branch: Branch | None = None,
-) -> Tensor:
+) -> Float[Tensor, "B {samples} {known+horizon} *latent"]:
     """The noise of context and future: that of a followed future first, where there is one, then the samples' own.
 
     Futures that part from one have fresh noise, even under its own seed.
@@ -107,7 +107,7 @@ def latent_noise(
     latent_shape: tuple[int, ...],
     first_sample: int = 0,
     depth: int = 0,
-) -> Tensor:
+) -> Float[Tensor, "B {samples} {steps} *latent"]:
     """Standard normal noise keyed by (seed, clip, sample), never by the place in a batch.
 
     The noise of a sample is one stream over time, so fewer steps, samples or clips are a part of more.
@@ -132,7 +132,7 @@ def latent_noise(
     return torch.from_numpy(noise)
 
 
-def content_ids(frames: Tensor) -> list[int]:
+def content_ids(frames: Frames[Tensor, "B T C H W"]) -> list[int]:
     """Identities of clips (B, T, C, H, W) from what they show: 64-bit digests of their bytes in [0, 255]."""
     pixels = frames if frames.dtype == torch.uint8 else (frames.double() * 255).round().to(torch.uint8)
     return [

@@ -22,18 +22,27 @@ CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 DOCUMENTS = (CARD, TRAINING, CLIPS)  # what may lie beside the two
 
 
-class Pretrained(PyTorchModelHubMixin, library_name="stochvid", pipeline_tag=TASK, tags=[*TAGS], paper_url=PAPER):
+class Pretrained(
+    torch.nn.Module,
+    PyTorchModelHubMixin,
+    library_name="stochvid",
+    pipeline_tag=TASK,
+    tags=[*TAGS],
+    paper_url=PAPER,
+):
     """Gives a model that is built from a `config` the methods `save_pretrained`, `from_pretrained` and `push_to_hub`.
 
     Saving and pushing are those of the Hugging Face Hub's mixin. Loading is our own: strict, and in our words.
 
     Attributes:
+        config: what it is built from.
         documents: texts that travel with the weights, by file name: the model card, the run's config, clips' sizes.
     """
 
+    config: ModelConfig
     documents: dict[str, str]
 
-    def save_pretrained(self, folder: str | Path, **options: Any) -> str | None:
+    def save_pretrained(self, folder: str | Path, **options: Any) -> str | None:  # type: ignore[override]
         """Writes `config.json`, `model.safetensors`, a model card and the documents into a folder, made if missing.
 
         Args:
@@ -82,7 +91,9 @@ class Pretrained(PyTorchModelHubMixin, library_name="stochvid", pipeline_tag=TAS
         return model_card(self.config, weights=count, **options)
 
     @classmethod
-    def from_pretrained(cls, model: str | Path, *, device: str = "cpu", **hub_options: Any) -> Self:
+    def from_pretrained(  # type: ignore[override]
+        cls, model: str | Path, *, device: str | torch.device = "cpu", **hub_options: Any
+    ) -> Self:
         """Loads a model in eval mode, of any family that is a subclass of this class.
 
         Args:
@@ -184,7 +195,7 @@ def _read_config(path: Path) -> ModelConfig:
     return model_from_dict(values, repr(str(path)))
 
 
-def _read_weights(path: Path, expected: dict) -> dict:
+def _read_weights(path: Path, expected: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     try:
         weights = load_file(str(path))
     except (SafetensorError, OSError) as error:

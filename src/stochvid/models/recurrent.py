@@ -8,22 +8,24 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-LSTMState = tuple[Tensor, Tensor]
+from stochvid.core.shapes import Float
+
+LSTMState = tuple[Float[Tensor, "_ _ _"], Float[Tensor, "_ _ _"]]
 """Hidden and cell state of an LSTM, each (N, layers, hidden)."""
 
 
 class Gaussian(NamedTuple):
     """A diagonal Gaussian over latents, N(mean, exp(log_var)); both tensors have one shape, (…, Z)."""
 
-    mean: Tensor
-    log_var: Tensor
+    mean: Float[Tensor, "... Z"]
+    log_var: Float[Tensor, "... Z"]
 
     @property
-    def std(self) -> Tensor:
+    def std(self) -> Float[Tensor, "... Z"]:
         """Standard deviation σ, (…, Z)."""
         return torch.exp(0.5 * self.log_var)
 
-    def sample(self, noise: Tensor) -> Tensor:
+    def sample(self, noise: Float[Tensor, "... Z"]) -> Float[Tensor, "... Z"]:
         """The reparametrised draw μ + σ · noise, for noise ~ N(0, I) of a shape that broadcasts."""
         return self.mean + self.std * noise
 
@@ -31,7 +33,7 @@ class Gaussian(NamedTuple):
         """The same with two axes swapped."""
         return Gaussian(self.mean.transpose(dim0, dim1), self.log_var.transpose(dim0, dim1))
 
-    def kl(self, other: "Gaussian", axes: int = 1) -> Tensor:
+    def kl(self, other: "Gaussian", axes: int = 1) -> Float[Tensor, "..."]:
         """KL(self ‖ other) in nats, summed over the last `axes` axes, those of the latents of a step: (…)."""
         ratio = torch.exp(self.log_var - other.log_var)
         distance = (self.mean - other.mean).square() * torch.exp(-other.log_var)
@@ -52,7 +54,7 @@ class Recurrent(nn.Module):
         self.embed = nn.Linear(in_features, hidden)
         self.lstm = nn.LSTM(hidden, hidden, layers)
 
-    def run(self, x: Tensor, state: LSTMState | None) -> tuple[Tensor, LSTMState]:
+    def run(self, x: Float[Tensor, "T N _"], state: LSTMState | None) -> tuple[Float[Tensor, "T N hidden"], LSTMState]:
         """Steps through x (T, N, in_features) from `state` (None: zeros): outputs (T, N, hidden) and new state."""
         if x.shape[0] == 0:  # one context frame: nothing to read yet, and nn.LSTM refuses empty sequences
             zeros = x.new_zeros(x.shape[1], self.lstm.num_layers, self.lstm.hidden_size)
@@ -74,7 +76,9 @@ class FramePredictor(Recurrent):
         super().__init__(in_features, hidden, layers)
         self.head = nn.Linear(hidden, out_features)
 
-    def forward(self, x: Tensor, state: LSTMState | None = None) -> tuple[Tensor, LSTMState]:
+    def forward(
+        self, x: Float[Tensor, "T N _"], state: LSTMState | None = None
+    ) -> tuple[Float[Tensor, "T N G"], LSTMState]:
         """x (T, N, in_features) → g (T, N, out_features) and the new state."""
         y, state = self.run(x, state)
         return torch.tanh(self.head(y)), state
@@ -88,7 +92,7 @@ class GaussianLSTM(Recurrent):
         self.mean = nn.Linear(hidden, z_dim)
         self.log_var = nn.Linear(hidden, z_dim)
 
-    def forward(self, x: Tensor, state: LSTMState | None = None) -> tuple[Gaussian, LSTMState]:
+    def forward(self, x: Float[Tensor, "T N _"], state: LSTMState | None = None) -> tuple[Gaussian, LSTMState]:
         """x (T, N, in_features) → Gaussian over (T, N, Z), at least float32 under autocast, and the new state."""
         y, state = self.run(x, state)
         mean, log_var = self.mean(y), self.log_var(y)

@@ -4,14 +4,16 @@ Axes: `B` clips, `S` samples, `T` time, `C H W` image; a step's latents have a m
 """
 
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from torch import Tensor
 
 from stochvid.core.errors import InputError
+from stochvid.core.shapes import Float
 from stochvid.models.recurrent import Gaussian
 
 
+@dataclass
 class State:
     """Everything that carries from one frame to the next, of any family: a dataclass of tensors, rows first.
 
@@ -27,6 +29,12 @@ class State:
         return replace(self, **{spec.name: repeat_rows(getattr(self, spec.name), rows) for spec in fields(self)})
 
 
+if TYPE_CHECKING:  # defaults of type variables are of Python 3.13
+    from typing_extensions import TypeVar as Defaulted
+
+    StateT = Defaulted("StateT", bound=State, default=Any)
+else:
+    StateT = TypeVar("StateT", bound=State)  # that of a family
 Rows = TypeVar("Rows", None, Tensor, tuple, list)
 
 
@@ -48,7 +56,8 @@ def repeat_rows(x: Rows, rows: int) -> Rows:
     return x.repeat_interleave(rows // x.shape[0], 0)
 
 
-class Observation(NamedTuple):
+@dataclass(frozen=True)
+class Observation(Generic[StateT]):
     """What `observe` saw. T' = T − 1 steps, or T when it continued from a state.
 
     Attributes:
@@ -58,13 +67,14 @@ class Observation(NamedTuple):
         state: to go on from.
     """
 
-    frames: Tensor | None
+    frames: Float[Tensor, "B S steps C H W"] | None
     posterior: Gaussian | None
     prior: Gaussian | None
-    state: State
+    state: StateT
 
 
-class Imagination(NamedTuple):
+@dataclass(frozen=True)
+class Imagination(Generic[StateT]):
     """What `imagine` drew.
 
     Attributes:
@@ -73,9 +83,9 @@ class Imagination(NamedTuple):
         state: to go on from; None unless asked for.
     """
 
-    frames: Tensor
+    frames: Float[Tensor, "B S horizon C H W"]
     prior: Gaussian
-    state: State | None
+    state: StateT | None
 
 
 @dataclass
@@ -89,7 +99,7 @@ class Prediction:
         latents: z, what was drawn from it, likewise.
     """
 
-    frames: Tensor
-    prior_mean: Tensor
-    prior_std: Tensor
-    latents: Tensor
+    frames: Float[Tensor, "B S horizon C H W"]
+    prior_mean: Float[Tensor, "B S horizon *latent"]
+    prior_std: Float[Tensor, "B S horizon *latent"]
+    latents: Float[Tensor, "B S horizon *latent"]

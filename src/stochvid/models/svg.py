@@ -11,11 +11,13 @@ from torch import Tensor
 
 from stochvid.core.clips import Clips
 from stochvid.core.errors import InputError
+from stochvid.core.shapes import Float, Frames
 from stochvid.model_configs import SVGConfig
 from stochvid.models.backbones import BACKBONES, init_weights
 from stochvid.models.base import VideoModel
 from stochvid.models.compiling import compiled
 from stochvid.models.folding import fold_batch_norm, keep_batch_statistics
+from stochvid.models.layers import in_format
 from stochvid.models.recurrent import FramePredictor, Gaussian, GaussianLSTM, LSTMState
 from stochvid.models.state import Imagination, Observation, State, repeat_rows
 
@@ -36,17 +38,21 @@ class SVGState(State):
     posterior: LSTMState | None
     prior: LSTMState | None
     predictor: LSTMState
-    features: Tensor
-    skips: list[Tensor]
-    future_skips: list[Tensor]
+    features: Float[Tensor, "rows G"]
+    skips: list[Float[Tensor, "_ _ _ _"]]
+    future_skips: list[Float[Tensor, "_ _ _ _"]]
 
 
-class SVG(VideoModel):
+class SVG(VideoModel[SVGState]):
     """Encoder, posterior, prior, frame predictor and decoder (paper, fig. 2).
 
     Args:
         config: what to build; `SVG(config).config` travels with the weights.
     """
+
+    config: SVGConfig
+    posterior: GaussianLSTM | None
+    prior: GaussianLSTM | None
 
     def __init__(self, config: SVGConfig):
         super().__init__(config)
@@ -61,7 +67,7 @@ class SVG(VideoModel):
         if c.prior == "learned":
             self.prior = GaussianLSTM(c.g_dim, c.z_dim, c.rnn_size, c.prior_layers)
         self.apply(init_weights)
-        self.to(memory_format=torch.channels_last)  # how convolutions are fastest, on CPUs as on GPUs
+        in_format(self, torch.channels_last)  # how convolutions are fastest, on CPUs as on GPUs
 
     @property
     def z_dim(self) -> int:
@@ -85,7 +91,8 @@ class SVG(VideoModel):
             (keep_batch_statistics if batch_statistics else fold_batch_norm)(part)
             part.to(dtype or part.dtype)
         if compile:
-            self._step, self._features = compiled(self._step), compiled(self._features)
+            self._step = compiled(self._step)  # type: ignore[method-assign]
+            self._features = compiled(self._features)  # type: ignore[method-assign]
 
     def recompute(self, on: bool) -> None:
         """As `VideoModel.recompute`, in encoder and decoder."""
@@ -95,12 +102,12 @@ class SVG(VideoModel):
 
     def observe(
         self,
-        clips: Clips | Tensor,
-        noise: Tensor | None = None,
+        clips: Clips | Frames[Tensor, "B T C H W"],
+        noise: Float[Tensor, "B S steps Z"] | None = None,
         state: SVGState | None = None,
         context: int | None = None,
         decode: bool = True,
-    ) -> Observation:
+    ) -> Observation[SVGState]:
         """As `VideoModel.observe`; `context` decides which skips the steps after it share."""
         frames = self.as_input(Clips.of(clips).frames)
         batch = frames.shape[0]
@@ -109,8 +116,9 @@ class SVG(VideoModel):
         own = batch * self._steps_with_skips(steps, context)
         rows = frames.transpose(0, 1)
         if self.batchwise:
-            features, skips, _ = zip(*map(self._encode, rows), strict=True)
-            flat, skips = torch.cat(features), [torch.cat(maps) for maps in zip(*skips, strict=True)]
+            encoded = [self._encode(row) for row in rows]
+            flat = torch.cat([h for h, _, _ in encoded])
+            skips = [torch.cat(maps) for maps in zip(*(maps for _, maps, _ in encoded), strict=True)]
             used = [skip[:own] for skip in skips]
         else:
             flat, skips, used = self._encode(rows.flatten(0, 1), own if state is None else None)
@@ -138,8 +146,8 @@ class SVG(VideoModel):
         images = None
         if decode:
             rolled, hoisted = g.unflatten(1, (batch, samples)), self.decoder.hoist(used)
-            decode = self._decode_one_by_one if self.batchwise else self._decode
-            images = decode(rolled, hoisted).permute(1, 2, 0, 3, 4, 5)
+            decoded = self._decode_one_by_one if self.batchwise else self._decode
+            images = decoded(rolled, hoisted).permute(1, 2, 0, 3, 4, 5)
         return Observation(
             images,
             posterior and posterior.transpose(0, 1),
@@ -151,10 +159,10 @@ class SVG(VideoModel):
         self,
         state: SVGState,
         horizon: int,
-        noise: Tensor | None = None,
+        noise: Float[Tensor, "B S {horizon} Z"] | None = None,
         tracks: Mapping[str, Tensor] | None = None,
         go_on: bool = True,
-    ) -> Imagination:
+    ) -> Imagination[SVGState]:
         """As `VideoModel.imagine`; `go_on` encodes the last frame, too."""
         if noise is None:
             noise = state.features.new_zeros(state.features.shape[0], 1, horizon, 0)
@@ -168,7 +176,8 @@ class SVG(VideoModel):
         features, prior_state, predictor_state = repeat_rows((state.features, state.prior, state.predictor), rows)
 
         hoisted = self.decoder.hoist(used)
-        images, priors = [], []
+        images: list[Tensor] = []
+        priors: list[Gaussian] = []
         for t in range(horizon):
             if t and self.config.future_skip == "previous":
                 features, used, _ = self._encode(images[-1])
@@ -193,12 +202,12 @@ class SVG(VideoModel):
 
     def _step(
         self,
-        features: Tensor,
-        noise: Tensor,
-        hoisted: list[Tensor],
+        features: Float[Tensor, "N G"],
+        noise: Float[Tensor, "N Z"],
+        hoisted: list[Float[Tensor, "_ _ _ _"]],
         prior_state: LSTMState | None,
         predictor_state: LSTMState,
-    ) -> tuple[Tensor, Gaussian, LSTMState | None, LSTMState]:
+    ) -> tuple[Float[Tensor, "N C H W"], Gaussian, LSTMState | None, LSTMState]:
         """One step of the future: h (N, G) and noise (N, Z) → frame (N, C, H, W), prior (N, Z), new LSTM states."""
         if self.prior is None:  # the fixed prior, N(0, I)
             p = Gaussian(torch.zeros_like(noise), torch.zeros_like(noise))
@@ -213,7 +222,9 @@ class SVG(VideoModel):
 
     # --------------------------------------------------------------------------------------------------------- the loss
 
-    def terms(self, clips: Clips | Tensor, noise: Tensor) -> dict[str, Tensor]:
+    def terms(
+        self, clips: Clips | Frames[Tensor, "B T C H W"], noise: Float[Tensor, "B 1 steps Z"]
+    ) -> dict[str, Float[Tensor, ""]]:
         """As `VideoModel.terms`, of the teacher-forced β-ELBO (paper, eq. 3).
 
         Returns:
@@ -221,26 +232,31 @@ class SVG(VideoModel):
         """
         frames = self.as_input(Clips.of(clips).frames)
         seen = self.observe(frames, noise, context=self.config.context)
+        assert seen.frames is not None
         mse = (seen.frames[:, 0].to(frames.dtype) - frames[:, 1:]).square().mean()
-        kl = mse.new_zeros(()) if seen.posterior is None else seen.posterior.kl(seen.prior).mean()
+        kl = mse.new_zeros(())
+        if seen.posterior is not None and seen.prior is not None:
+            kl = seen.posterior.kl(seen.prior).mean()
         return {"mse": mse, "kl": kl}
 
     # -------------------------------------------------------------------------------------------------------- private
 
-    def _encode(self, frames: Tensor, first: int | None = None) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    def _encode(
+        self, frames: Float[Tensor, "N C H W"], first: int | None = None
+    ) -> tuple[Float[Tensor, "N G"], list[Tensor], list[Tensor]]:
         """As `Encoder.forward`, with features as the LSTMs take them."""
         h, *skips = self.encoder(frames.to(self.encoder.dtype), first)
         return h.to(self.predictor.head.weight.dtype), *skips
 
-    def _features(self, frames: Tensor) -> Tensor:
+    def _features(self, frames: Float[Tensor, "N C H W"]) -> Float[Tensor, "N G"]:
         """Frames (N, C, H, W) → features (N, G) alone."""
         return self._encode(frames)[0]
 
-    def _decode(self, g: Tensor, hoisted: list[Tensor]) -> Tensor:
+    def _decode(self, g: Float[Tensor, "T B S G"], hoisted: list[Tensor]) -> Float[Tensor, "T B S C H W"]:
         """g (T, B, S, G) → frames (T, B, S, C, H, W), as `Decoder.forward`."""
         return self.decoder(g.to(self.decoder.dtype), hoisted)
 
-    def _decode_one_by_one(self, g: Tensor, hoisted: list[Tensor]) -> Tensor:
+    def _decode_one_by_one(self, g: Float[Tensor, "T B S G"], hoisted: list[Tensor]) -> Float[Tensor, "T B S C H W"]:
         """As `_decode`, a step and a sample of all clips at a time: each has batch-norm statistics of its own."""
         steps, clips, samples, _ = g.shape
         images = []
@@ -249,7 +265,9 @@ class SVG(VideoModel):
             images += [self._decode(g[t : t + 1, :, s : s + 1], own) for s in range(samples)]
         return torch.cat(images).unflatten(0, (steps, samples)).squeeze(3).transpose(1, 2)
 
-    def _latents(self, before: Tensor, after: Tensor, state: SVGState | None):
+    def _latents(
+        self, before: Float[Tensor, "T B G"], after: Float[Tensor, "T B G"], state: SVGState | None
+    ) -> tuple[Gaussian | None, LSTMState | None, Gaussian | None, LSTMState | None]:
         """Posterior and prior of every step, with their LSTM states: h_{t-1} and h_t (T', B, G) → (T', B, Z)."""
         if self.posterior is None:
             return None, None, None, None
@@ -266,7 +284,15 @@ class SVG(VideoModel):
             return steps
         return min(steps, context - (self.config.future_skip == "second_last"))
 
-    def _state_after(self, features, skips, batch, posterior_state, prior_state, predictor_state) -> SVGState:
+    def _state_after(
+        self,
+        features: Float[Tensor, "rows G"],
+        skips: list[Float[Tensor, "rows _ _ _"]],
+        batch: int,
+        posterior_state: LSTMState | None,
+        prior_state: LSTMState | None,
+        predictor_state: LSTMState,
+    ) -> SVGState:
         last = features.shape[0] - batch  # where the rows of the last frame begin
         used = last - batch if self.config.future_skip == "second_last" and last else last
         # a slice would keep the maps of all frames in memory

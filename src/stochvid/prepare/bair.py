@@ -44,7 +44,8 @@ class BAIR(Source):
         regular(path)
         folders = [folder.name for folder in path.resolve().parents if folder.name in ("train", "test")]
         split = folders[0] if folders else None
-        items, size, offset = [], path.stat().st_size, 0
+        items: list[Item] = []
+        size, offset = path.stat().st_size, 0
         with open(path, "rb") as file:
             while offset < size:
                 if len(items) == MOST_RECORDS:

@@ -165,12 +165,13 @@ def srvp_clips(frames: dict[tuple[str, int, int], int], length: int) -> list[tup
 
 def _is_kth(path: Path) -> bool:
     match = VIDEO.fullmatch(path.name)
-    return bool(match) and match[2].lower() in ACTIONS
+    return match is not None and match[2].lower() in ACTIONS
 
 
 def _which(path: Path) -> tuple[str, int, int]:
     """(action, person, scene) of a video."""
     match = VIDEO.fullmatch(path.name)
+    assert match is not None, path
     return match[2].lower(), int(match[1]), int(match[3])
 
 

@@ -104,7 +104,7 @@ class LeRobot(Source):
         if not isinstance(version, str) or not version.startswith("v3."):
             said = f"{version:.20}" if isinstance(version, str) else shown(version)
             raise InputError(f"{str(path)!r} is of LeRobot version {said}; version 3 is read. {self._other_way()}")
-        wanted = {"fps": (int, float), "features": dict, "video_path": str}
+        wanted: dict[str, Any] = {"fps": (int, float), "features": dict, "video_path": str}
         for name, kind in wanted.items():
             value = info.get(name)
             if (
@@ -172,7 +172,7 @@ class LeRobot(Source):
         prefix = f"videos/{self.camera}/"
         kinds = {"chunk_index": int, "file_index": int, "from_timestamp": float, "to_timestamp": float}
         names = {"episode_index": int, "length": int} | {prefix + name: kind for name, kind in kinds.items()}
-        rows = []
+        rows: list[dict[str, Any]] = []
         for path in files:
             try:
                 regular(path)
@@ -203,7 +203,8 @@ def _read_rows(file: Any, columns: Collection[str], most: int) -> list[dict[str,
     """
     if file.metadata.num_rows > most:
         raise ValueError(f"it claims {file.metadata.num_rows:,} episodes")
-    rows, size = [], 0
+    rows: list[dict[str, Any]] = []
+    size = 0
     for batch in file.iter_batches(AT_ONCE, columns=list(columns), use_threads=False):
         size += batch.nbytes
         if size > MOST_EPISODE_BYTES or len(rows) > most:
@@ -216,7 +217,8 @@ class _Ahead:
     """Frames by their time, each given once."""
 
     def __init__(self, frames: Iterator[Frame]):
-        self.frames, self.next, self.given = frames, None, 0
+        self.frames, self.given = frames, 0
+        self.next: Frame | None = None
 
     def between(self, start: float, stop: float) -> Iterator[Frame]:
         """The frames from `start` to before `stop` that were not given yet, their time counted from the first."""

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -84,7 +84,12 @@ def prepare_moving_mnist(
             raise InputError(f"--{name} must be at least 1, got {value}.")
     if size not in (None, *IMAGE_SIZES):
         raise InputError(f"--size must be 32, 64, 128 or 256, which models take, got {size}.")
-    plan = {"format": "moving-mnist", "variant": variant, "deterministic": deterministic, "split": split}
+    plan: dict[str, Any] = {
+        "format": "moving-mnist",
+        "variant": variant,
+        "deterministic": deterministic,
+        "split": split,
+    }
     if published:
         source = _published(load_digits("mnist", "test", mnist), deterministic)
         plan |= {"published": "srvp2020 test set"}
@@ -107,7 +112,7 @@ def prepare_moving_mnist(
         return Store(out)
     with replacing_folder(out) as folder, StoreWriter(folder, size, channels) as writer:
         for number, (frames, bounces) in enumerate(source):
-            writer.add(split, f"{number:05}", frames, len(frames), bounces=np.flatnonzero(bounces))
+            writer.add(split, f"{number:05}", frames, len(frames), bounces=np.flatnonzero(bounces).tolist())
         writer.finish({"plan": plan, "source": "moving-mnist", "left_out": []})
         if published:
             _check_published(folder, deterministic)
@@ -132,7 +137,7 @@ def sequences_sha256(array: np.ndarray, length: int) -> str:
     """
     clips, digest = array.reshape(-1, length, *array.shape[2:]), hashlib.sha256()
     for t in range(length):
-        digest.update(np.ascontiguousarray(clips[:, t]))
+        digest.update(np.ascontiguousarray(clips[:, t]).data)
     return digest.hexdigest()
 
 
@@ -156,7 +161,7 @@ def _published(digits: np.ndarray, deterministic: bool) -> Iterator[tuple[np.nda
         positions = np.concatenate([motion.positions for motion in motions]).reshape(BATCH, 2, length, 2)
         bounces = np.concatenate([motion.bounces for motion in motions]).reshape(BATCH, 2, length)
         frames = draw_digits(digits[which[first : first + BATCH]], positions, SIZE)
-        yield from zip(frames[:, :, None], bounces.any(axis=1), strict=True)
+        yield from zip(frames[:, :, None], np.any(bounces, axis=1), strict=True)
 
 
 def _made(source: MovingMNIST, clips: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -238,10 +238,10 @@ class Preparation:
         notes = [*self.source.notes, *(task.note for task in self.tasks[:5] if task.note)]
         links = self.source.tree.twice
         notes += [f"not followed: {str(link)!r} links to a folder that is taken already" for link in links]
-        rates = Counter()
+        rates: Counter[float] = Counter()
         for task in self.tasks:
-            rates[task.fps] += task.frames
-        rates = {rate: count for rate, count in rates.items() if rate}
+            if task.fps:
+                rates[task.fps] += task.frames
         if fps := rate_for_all(rates):
             least, most, one = (shown_rate(rate) for rate in (min(rates), max(rates), fps))
             notes.append(f"{least} to {most} frames/s are mixed; --fps {one} would make them one")
@@ -311,7 +311,8 @@ class Preparation:
 
 
 def _by_name(tasks: list[Task]) -> dict[str, Item]:
-    items, files = {}, {}
+    items: dict[str, Item] = {}
+    files: dict[str, Path] = {}
     for task in tasks:
         for item in task.items:
             if item.name in items:

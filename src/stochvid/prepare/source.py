@@ -229,8 +229,8 @@ def walk(root: Path) -> Walk:
             kept.append(name)
         names[:] = kept
         found.files += [Path(folder, name) for name in files if not name.startswith(".")]
-    names = {str(path.relative_to(root)): path for path in found.files}
-    found.files = [names[name] for name in natural_order(names)]
+    paths = {str(path.relative_to(root)): path for path in found.files}
+    found.files = [paths[name] for name in natural_order(paths)]
     return found
 
 

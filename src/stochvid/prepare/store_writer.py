@@ -119,10 +119,10 @@ class StoreWriter:
                     splits[name][column] = [values[place] for place in places]
         channels, size, _ = self.shape
         index = {"format": FORMAT, "version": VERSION, "size": size, "channels": channels} | about | {"splits": splits}
-        with open(self.folder / INDEX, "w", encoding="utf-8") as file:
-            json.dump(index, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
+        with open(self.folder / INDEX, "w", encoding="utf-8") as written:
+            json.dump(index, written, indent=1)
+            written.flush()
+            os.fsync(written.fileno())
 
     def close(self) -> None:
         """Closes the arrays."""

@@ -50,7 +50,7 @@ class Videos(Source):
             self.notes.append("folders of images have no rate: all of their frames are taken")
         self._note_order(first)
         place = {path: number for number, path in enumerate(self.tree.files)}
-        return sorted([*videos, *stacks, *first], key=lambda path: place[first.get(path, path)])
+        return sorted([*videos, *stacks, *first], key=lambda path: place[first.get(path) or path])
 
     def probe(self, path: Path) -> Task:
         """One clip."""

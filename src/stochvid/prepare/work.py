@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -91,7 +91,8 @@ class Work:
         """
         path = self.folder / JOURNAL
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines(True) if path.is_file() else []
-        entries, splits = [], {}
+        entries: list[dict[str, Any]] = []
+        splits: dict[str, SplitIndex] = {}
         for line, task in zip(lines, tasks, strict=False):
             try:
                 entry = parse_json(line)
@@ -139,7 +140,7 @@ class Work:
         except OSError as error:
             raise cannot_write(self.folder, error) from None
 
-    def finish(self, about: dict[str, Any], order: dict[str, Sequence[int]] | None = None) -> None:
+    def finish(self, about: dict[str, Any], order: Mapping[str, Sequence[int]] | None = None) -> None:
         """Makes the folder the store.
 
         Args:
@@ -173,7 +174,7 @@ class Work:
     def _claim(self) -> None:
         """Makes the folder this plan's."""
         path = self.folder / PLAN
-        plan = self.plan
+        plan: Any = self.plan
         if path.is_file():
             try:
                 plan = read_json(path)

@@ -183,22 +183,30 @@ def cannot_write(path: Path, error: OSError) -> CannotWrite:
     )
 
 
+class _Held:
+    """What a worker process keeps."""
+
+    source: Source
+
+
 def _start(source: Source) -> None:
     """Ctrl-C is for the process that has the workers; without it, they end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    _in_worker.source = source
+    _Held.source = source
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    multiprocessing.connection.wait([parent.sentinel])
     os._exit(1)
 
 
 def _in_worker(function: Callable[..., Y], call: tuple) -> Y:
-    return function(_in_worker.source, *call)
+    return function(_Held.source, *call)
 
 
 def _probe(source: Source, path: Path) -> Task | InputError:
@@ -251,7 +259,8 @@ class _Clips:
 
     def __init__(self, task: Task, path: Path, wanted: Sequence[bool]):
         self.task, self.path, self.wanted = task, path, list(wanted)
-        self.lengths, self.wrong = [0] * len(task.items), []
+        self.lengths = [0] * len(task.items)
+        self.wrong: list[str] = []
         self.end = 0  # of the whole clips
 
     def __enter__(self) -> Self:

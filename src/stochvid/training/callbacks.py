@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import imageio.v3 as iio
 import numpy as np
@@ -28,8 +28,12 @@ from stochvid.data.clips import VAL_SEED, open_clips
 from stochvid.media.pictures import FuturesPicture
 from stochvid.media.video import to_bytes, write_png
 from stochvid.model_configs import term_text
+from stochvid.training.datamodule import data_of
 from stochvid.training.objectives import LOSS
 from stochvid.training.runs import FIRST_COLUMNS, LAST_COLUMNS, METRICS, Run, read_metrics
+
+if TYPE_CHECKING:
+    from stochvid.training.train import Training
 
 
 class RunLog(Callback):
@@ -48,12 +52,16 @@ class RunLog(Callback):
         self.steps_per_clip = config.model.frames - 1
         self.train = self.val = _Mean(())
         self.best, self.validated = (0, math.inf), 0
-        self.file = self.writer = self.bar = None
+        self.paused: float | None = None
+        self.file: TextIO | None = None
+        self.writer: SummaryWriter | None = None
+        self.bar: tqdm | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Takes the columns from the objective."""
         if self.train.names == ():
-            self.train, self.val = (_Mean((LOSS, *pl_module.objective.columns)) for _ in range(2))
+            columns = _training(pl_module).objective.columns
+            self.train, self.val = (_Mean((LOSS, *columns)) for _ in range(2))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Opens the logs, now that a checkpoint was accepted, and starts the clock."""
@@ -73,7 +81,7 @@ class RunLog(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Counts the step; writes a line every `log_every` steps, and shows how it begins."""
-        last, count = pl_module.last, len(batch["index"])
+        last, count = _training(pl_module).last, len(batch["index"])
         self.train.add(last, count, self.steps_per_clip)
         self.timed += count * trainer.world_size
         step = trainer.global_step
@@ -197,7 +205,7 @@ class Samples(Callback):
 
     def __init__(self, config: TrainConfig, run: Run, log: RunLog):
         self.config, self.run, self.run_log = config, run, log  # `log` is taken by Lightning
-        self.clips = None
+        self.clips: Tensor | None = None
         if config.trainer.sample_clips:
             # twice the trained horizon: that the digits stay digits is what one wants to see
             length = config.model.context + 2 * config.model.horizon
@@ -214,7 +222,7 @@ class Samples(Callback):
             return
         known = self.config.model.context
         clips = self.clips.to(pl_module.device)
-        futures = pl_module.final.predict(clips[:, :known], 2 * self.config.model.horizon, self.FUTURES)
+        futures = _training(pl_module).final.predict(clips[:, :known], 2 * self.config.model.horizon, self.FUTURES)
         drawn = to_bytes(futures.frames)
         folder, name = self.run.folder / "samples", f"step-{trainer.global_step:08d}"
         folder.mkdir(exist_ok=True)
@@ -264,7 +272,8 @@ class Checkpoints(Callback):
         """Saves the best model, and the checkpoint of this step."""
         best = self.run_log.best[0] == trainer.global_step
         if best and trainer.is_global_zero:
-            self.run.save_model(pl_module.final, machine(pl_module.device), trainer.datamodule.seen, "best")
+            model = _training(pl_module).final
+            self.run.save_model(model, machine(pl_module.device), data_of(trainer).seen, "best")
         if trainer.state.fn == TrainerFn.FITTING and (best or self._is_due(trainer)):
             self._save(trainer)
 
@@ -281,11 +290,22 @@ class Checkpoints(Callback):
                     old.unlink()
 
 
+def _training(module: LightningModule) -> "Training":
+    from stochvid.training.train import Training
+
+    assert isinstance(module, Training)
+    return module
+
+
 class _Mean:
     """Means of named terms over clips, of this process and then of all; the first is the loss."""
 
     def __init__(self, names: tuple[str, ...]):
-        self.names, self.sums, self.clips = names, torch.zeros(len(names)), 0
+        self.names = names
+        self._begin()
+
+    def _begin(self) -> None:
+        self.sums, self.clips = torch.zeros(len(self.names)), 0
 
     def add(self, terms: dict[str, Tensor], clips: int, steps: int) -> None:
         loss, *others = (terms[name] for name in self.names)
@@ -297,7 +317,7 @@ class _Mean:
         """The means over all processes; starts anew."""
         here = torch.cat([self.sums, self.sums.new_tensor([self.clips])])
         *sums, clips = trainer.strategy.reduce(here, reduce_op="sum").tolist()
-        self.__init__(self.names)
+        self._begin()
         return {name: total / max(clips, 1) for name, total in zip(self.names, sums, strict=True)}
 
 

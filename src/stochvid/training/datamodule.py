@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningDataModule
+from lightning.pytorch import LightningDataModule, Trainer
 from torch.utils.data import DataLoader
 
 from stochvid.config import TrainConfig
 from stochvid.core.clips import FRAMES, INDEX, Clips
 from stochvid.data.clips import VAL_SEED, open_clips
+from stochvid.data.stored_clips import StoredClips
 from stochvid.models.noise import latent_noise
 
 
@@ -29,26 +30,29 @@ class ClipData(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """Batches of this process, from the step that the trainer has reached."""
-        trainer, workers = self.trainer, self._workers()
+        trainer, workers = self._running(), self._workers()
         steps = _Steps(
             trainer.global_step, trainer.max_steps, self._per_process(), trainer.global_rank, trainer.world_size
         )
+        clips: Any = self.train_clips  # all that a loader asks of a `Dataset`, without torch
         return DataLoader(
-            self.train_clips,
+            clips,
             batch_sampler=steps,
             collate_fn=self._collate(),
             num_workers=workers,
             worker_init_fn=_start_worker,
-            pin_memory=self.trainer.strategy.root_device.type == "cuda",
+            pin_memory=trainer.strategy.root_device.type == "cuda",
             persistent_workers=workers > 0,
         )
 
     def val_dataloader(self) -> DataLoader:
         """The held-out clips of this process."""
-        indices = range(self.trainer.global_rank, self.config.data.val_clips, self.trainer.world_size)
+        trainer = self._running()
+        indices = range(trainer.global_rank, self.config.data.val_clips, trainer.world_size)
         size = self._per_process()
         batches = [list(indices[i : i + size]) for i in range(0, len(indices), size)]
-        return DataLoader(self.val_clips, batch_sampler=batches, collate_fn=self._collate())
+        clips: Any = self.val_clips
+        return DataLoader(clips, batch_sampler=batches, collate_fn=self._collate())
 
     def describe(self) -> str:
         """What is trained on, in a line."""
@@ -62,10 +66,14 @@ class ClipData(LightningDataModule):
     @property
     def seen(self) -> dict[str, Any] | None:
         """How the clips of a store look at the world, as `StoredClips.seen`; None of made clips."""
-        return self.train_clips.seen() if self.config.data.store else None
+        return self.train_clips.seen() if isinstance(self.train_clips, StoredClips) else None
+
+    def _running(self) -> Trainer:
+        assert self.trainer is not None
+        return self.trainer
 
     def _per_process(self) -> int:
-        return self.config.data.batch_size // self.trainer.world_size
+        return self.config.data.batch_size // self._running().world_size
 
     def _collate(self) -> Callable:
         model = self.config.model
@@ -74,7 +82,7 @@ class ClipData(LightningDataModule):
     def _workers(self) -> int:
         if self.config.data.workers is not None:
             return self.config.data.workers
-        on_gpu = self.trainer.strategy.root_device.type == "cuda"
+        on_gpu = self._running().strategy.root_device.type == "cuda"
         return min(8, (os.cpu_count() or 2) - 1) if on_gpu else 0
 
 
@@ -97,7 +105,15 @@ def _add_noise(batch: dict[str, np.ndarray], seed: int, steps: int, shape: tuple
     """A batch of training: `clips`, their `index`, and the latents' `noise` (B, 1, T − 1, *shape), always the same."""
     tensors = {name: torch.from_numpy(values) for name, values in batch.items()}
     frames, index = tensors.pop(FRAMES), tensors.pop(INDEX)
-    return {"clips": Clips(frames, tensors), INDEX: index, "noise": latent_noise(seed, batch[INDEX], 1, steps, shape)}
+    noise = latent_noise(seed, batch[INDEX].tolist(), 1, steps, shape)
+    return {"clips": Clips(frames, tensors), INDEX: index, "noise": noise}
+
+
+def data_of(trainer: Trainer) -> ClipData:
+    """The clips that a trainer trains on."""
+    data = trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it without a word
+    assert isinstance(data, ClipData)
+    return data
 
 
 def _start_worker(_: int) -> None:

@@ -67,7 +67,8 @@ class WeightedTerms(Objective):
         terms = model.terms(clips, noise)
         assert set(terms) == set(self.weights), (sorted(terms), sorted(self.weights))
         steps = clips.frames.shape[1] - 1
-        return {LOSS: steps * sum(weight * terms[name] for name, weight in self.weights.items())} | terms
+        first, *others = (weight * terms[name] for name, weight in self.weights.items())
+        return {LOSS: steps * sum(others, start=first)} | terms
 
 
 def make_objective(config: TrainConfig) -> Objective:

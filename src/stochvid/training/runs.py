@@ -21,7 +21,7 @@ import sys
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from filelock import FileLock, Timeout
 
@@ -29,6 +29,9 @@ from stochvid.config import CLIPS, TRAINING, TrainConfig, load_config
 from stochvid.core.errors import InputError
 from stochvid.core.files import remove_leftovers, replacing, replacing_folder, writable_folder
 from stochvid.core.untrusted import MOST_CSV, read_json, read_text, shown
+
+if TYPE_CHECKING:
+    from stochvid.models.pretrained import Pretrained
 
 CONFIG, METRICS, CARD, LOCK = "config.yaml", "metrics.csv", "README.md", ".lock"
 CONTENTS = (CONFIG, METRICS, "checkpoints", "samples", "tensorboard", "model", "best")
@@ -75,7 +78,7 @@ class Run:
     @property
     def step(self) -> int:
         """The step that training continues from."""
-        return int(CHECKPOINT.fullmatch(self.checkpoint.name)[1]) if self.checkpoint else 0
+        return _step_of(self.checkpoint) if self.checkpoint else 0
 
     def checkpoint_at(self, step: int) -> Path:
         """The file of a step's checkpoint."""
@@ -175,7 +178,9 @@ class Run:
         with replacing(path) as temporary:
             temporary.write_text("".join(comments) + config.to_yaml(), encoding="utf-8", errors="backslashreplace")
 
-    def save_model(self, model, place: str, seen: dict[str, Any] | None = None, name: str = "model") -> None:
+    def save_model(
+        self, model: "Pretrained", place: str, seen: dict[str, Any] | None = None, name: str = "model"
+    ) -> None:
         """Writes a model's folder.
 
         Args:
@@ -265,6 +270,12 @@ def read_metrics(path: Path) -> list[dict[str, str]]:
     return rows
 
 
+def _step_of(checkpoint: Path) -> int:
+    named = CHECKPOINT.fullmatch(checkpoint.name)
+    assert named is not None, checkpoint
+    return int(named[1])
+
+
 def _seconds(rows: list[dict[str, str]], batch: int) -> float:
     """How long the steps of training rows took, validations left out."""
     steps = [0, *(int(row["step"]) for row in rows)]
@@ -280,7 +291,7 @@ def seen_clips(model: Path) -> dict[str, Any]:
     """
     from stochvid.media.values import check_range
 
-    seen = {"fps": None, "stride": 1, "crop": "none", "range": None}
+    seen: dict[str, Any] = {"fps": None, "stride": 1, "crop": "none", "range": None}
     path = model / CLIPS
     if path.is_file():
         try:

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, distributed
 from torch.optim.swa_utils import AveragedModel
 
@@ -27,11 +28,11 @@ from stochvid.data.places import at_hand, remembered, remembered_model
 from stochvid.models.base import VideoModel
 from stochvid.training.callbacks import Checkpoints, RunLog, Samples, check_log
 from stochvid.training.checkpoint import AtomicCheckpointIO
-from stochvid.training.datamodule import ClipData
+from stochvid.training.datamodule import ClipData, data_of
 from stochvid.training.objectives import LOSS, Objective, make_objective
 from stochvid.training.runs import Run, changed
 
-PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
+PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {"fp32": "32-true", "bf16": "bf16-mixed"}
 
 
 class Diverged(RuntimeError):
@@ -77,7 +78,7 @@ def train(
         module, data, log = Training(config, init, objective), ClipData(config), RunLog(config, run)
         trainer = make_trainer(config, run, [log, Samples(config, run, log), Checkpoints(config, run, log, signals)])
         config.data = remembered(config.data)  # for what is written; messages so far name what was given
-        run.main = rank_zero_only.rank == 0
+        run.main = rank_zero_only.rank == 0  # type: ignore[attr-defined]
         check = partial(module.check_checkpoint, data=data.digest)
         if run.main:
             run.open_again(config, check) if resume else run.open_new(config, overwrite=overwrite, init=init)
@@ -184,7 +185,11 @@ class Training(LightningModule):
     @property
     def final(self) -> VideoModel:
         """The weights to validate, sample from and save: the averaged ones where there are such."""
-        return self.model if self.average is None else self.average.module
+        if self.average is None:
+            return self.model
+        averaged = self.average.module
+        assert isinstance(averaged, VideoModel)
+        return averaged
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Loss of one batch."""
@@ -195,7 +200,7 @@ class Training(LightningModule):
         """Loss of held-out clips under fixed latents and the running batch-norm statistics."""
         return {"terms": self.objective(self.final, batch["clips"], batch["noise"]), "clips": len(batch["index"])}
 
-    def configure_gradient_clipping(self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None) -> None:
+    def configure_gradient_clipping(self, *_: Any, **options: Any) -> None:
         """Clips, and stops before a step that would spoil the weights."""
         limit = self.config.optim.clip_norm or math.inf
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
@@ -213,7 +218,7 @@ class Training(LightningModule):
         if self.average is not None:
             self.average.update_parameters(self.model)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam, with the learning rate set every step."""
         o = self.config.optim
         adam = torch.optim.Adam(self.model.parameters(), lr=o.lr, betas=(o.beta1, o.beta2), fused=True)
@@ -225,12 +230,14 @@ class Training(LightningModule):
     def on_train_start(self) -> None:
         """Takes the learning rate from the schedule: a checkpoint holds that of its own run's end."""
         scale = learning_rate_scale(self.global_step, self.config.optim, self.config.trainer.max_steps)
-        for group in self.optimizers().param_groups:
+        adam = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(adam, torch.optim.Optimizer)
+        for group in adam.param_groups:
             group["lr"] = self.config.optim.lr * scale
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what the run is, and what it is trained on."""
-        checkpoint["config"], checkpoint["data"] = dataclasses.asdict(self.config), self.trainer.datamodule.digest
+        checkpoint["config"], checkpoint["data"] = dataclasses.asdict(self.config), data_of(self.trainer).digest
         checkpoint["objective"] = {name: own.state_dict() for name, own in self.objective.optimizers.items()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -299,8 +306,8 @@ class Training(LightningModule):
 
 def moving_average(average: Tensor, new: Tensor, count: Tensor, decay: float) -> Tensor:
     """An exponential moving average that forgets its start: of `count` values it remembers the last tenth at most."""
-    decay = ((1 + count).double() / (10 + count)).clamp(max=decay)  # stays on the device: reading it would wait for it
-    return decay * average + (1 - decay) * new
+    kept = ((1 + count).double() / (10 + count)).clamp(max=decay)  # stays on the device: reading it would wait for it
+    return kept * average + (1 - kept) * new
 
 
 def learning_rate_scale(step: int, optim: OptimConfig, max_steps: int) -> float:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from stochvid.core.shapes import Float, UInt8
 from stochvid.evaluation.metrics.frames import mse
 from stochvid.evaluation.protocols import Protocol
 
@@ -27,18 +28,18 @@ class Forecast:
         networks: of the metrics that need one, by the metric's name.
     """
 
-    samples: Tensor
-    truth: Tensor
-    context: Tensor
+    samples: Float[Tensor, "S T C H W"]
+    truth: Float[Tensor, "T C H W"]
+    context: UInt8[Tensor, "K C H W"]
     protocol: Protocol
     networks: Mapping[str, Any]
 
     @cached_property
-    def squared_error(self) -> Tensor:
+    def squared_error(self) -> Float[Tensor, "S T C"]:
         """Mean squared error of each sample, frame and channel, (S, T, C) float32: several metrics start from it."""
         return mse(self.samples[None], self.truth[None])[0]
 
-    def videos(self) -> Tensor:
+    def videos(self) -> UInt8[Tensor, "N frames C H W"]:
         """The true video and those of the samples, context in front, as bytes: (1 + S, K + T, C, H, W) uint8."""
         futures = torch.cat([self.truth[None], self.samples])
         made = (futures * 255).round().to(torch.uint8)

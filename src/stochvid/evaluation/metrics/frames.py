@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from stochvid.core.errors import InputError
+from stochvid.core.shapes import Float, Frames
 
 Window = Literal["uniform", "gaussian"]
 
@@ -21,7 +22,7 @@ RISKY = 50  # roundings of float32: 3e-6
 PIXELS_AT_ONCE = {"cpu": 40 * 64 * 64, "cuda": 1 << 26}  # the maps of so many stay in a processor's cache
 
 
-def mse(prediction: Tensor, truth: Tensor) -> Tensor:
+def mse(prediction: Frames[Tensor, "B S T C H W"], truth: Frames[Tensor, "B T C H W"]) -> Float[Tensor, "B S T C"]:
     """Mean squared error of each frame and channel, of values in [0, 1].
 
     Args:
@@ -41,7 +42,7 @@ def mse(prediction: Tensor, truth: Tensor) -> Tensor:
     return result
 
 
-def psnr(prediction: Tensor, truth: Tensor) -> Tensor:
+def psnr(prediction: Frames[Tensor, "B S T C H W"], truth: Frames[Tensor, "B T C H W"]) -> Float[Tensor, "B S T C"]:
     """Peak signal-to-noise ratio of each frame and channel in dB, 10 log₁₀(1 / MSE); infinite where they are equal.
 
     Args:
@@ -58,13 +59,13 @@ def psnr(prediction: Tensor, truth: Tensor) -> Tensor:
 
 
 def ssim(
-    prediction: Tensor,
-    truth: Tensor,
+    prediction: Frames[Tensor, "B S T C H W"],
+    truth: Frames[Tensor, "B T C H W"],
     *,
     window: Window = "gaussian",
     sample_covariance: bool = False,
     data_range: float = 1.0,
-) -> Tensor:
+) -> Float[Tensor, "B S T C"]:
     """Structural similarity (Wang et al. 2004) of each frame and channel, a mean over the windows inside the frame.
 
     Two windows: uniform, 7×7, and Gaussian, 11×11 with σ = 1.5. Within 1e-5 of scikit-image in float64: frames are
@@ -101,14 +102,19 @@ def ssim(
 
 
 def _ssim(
-    prediction: Tensor, truth: Tensor, windowed: Callable[[Tensor], Tensor], c1: float, c2: float
-) -> tuple[Tensor, Tensor]:
+    prediction: Float[Tensor, "B S T C H W"],
+    truth: Float[Tensor, "B T C H W"],
+    windowed: Callable[[Tensor], Tensor],
+    c1: float,
+    c2: float,
+) -> tuple[Float[Tensor, "B S T C"], Float[Tensor, "B S T C"]]:
     """SSIM (B, S, T, C), and by how many roundings of 1 it may be off, about."""
-    result, risk, known = truth.new_empty(prediction.shape[:4]), truth.new_empty(prediction.shape[:4]), None
+    result, risk = truth.new_empty(prediction.shape[:4]), truth.new_empty(prediction.shape[:4])
+    known: tuple[int, slice] | None = None
     for (clip, samples, frames), x, y in _pieces(prediction, truth):
-        if known is None or known[0] != (clip, frames):  # what the truth gives serves all samples
-            known = (clip, frames), *_true_moments(y, windowed, c2)
-        _, shift, y_twice, y_mean_twice, y_mean_back, y_mean_squared, y_square = known
+        if known != (clip, frames):  # what the truth gives serves all samples
+            known, moments = (clip, frames), _true_moments(y, windowed, c2)
+        shift, y_twice, y_mean_twice, y_mean_back, y_mean_squared, y_square = moments
         maps = x.new_empty(3, *x.shape)
         torch.sub(x, shift, out=maps[0])
         torch.mul(maps[0], maps[0], out=maps[1])
@@ -182,7 +188,10 @@ def _band(side: int) -> Tensor:
     return band
 
 
-WINDOWS = {"uniform": (UNIFORM_SIDE, _uniform), "gaussian": (GAUSSIAN_SIDE, _gaussian)}
+WINDOWS: dict[str, tuple[int, Callable[[Tensor], Tensor]]] = {
+    "uniform": (UNIFORM_SIDE, _uniform),
+    "gaussian": (GAUSSIAN_SIDE, _gaussian),
+}
 
 
 def _checked(prediction: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
@@ -194,6 +203,6 @@ def _checked(prediction: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
     return as_float(prediction), as_float(truth)
 
 
-def as_float(frames: Tensor) -> Tensor:
+def as_float(frames: Frames[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Frames in [0, 1] as float32: of bytes, a 255th."""
     return frames.float() if frames.is_floating_point() else frames.float() / 255

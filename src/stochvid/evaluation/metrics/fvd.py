@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from stochvid.core.errors import InputError
+from stochvid.core.shapes import Float, UInt8
 from stochvid.core.untrusted import check_archive, check_directory
 
 TOUCHES_FILES = re.compile(rb"\b(save|from_file|load_tensor)\b")  # all of torch's operators that take a file's name
@@ -58,7 +59,7 @@ class I3D:
             self.identity = hashlib.file_digest(file, "sha256").hexdigest()
 
     @torch.inference_mode()
-    def __call__(self, videos: Tensor) -> np.ndarray:
+    def __call__(self, videos: UInt8[Tensor, "N T C H W"]) -> Float[np.ndarray, "N D"]:
         """Features of videos (N, T, C, H, W) uint8 with 1 or 3 channels: (N, features) float32.
 
         Raises:
@@ -103,13 +104,15 @@ def _check_script(path: Path) -> None:
 
 def frechet_distance_of_clips(truths: Sequence[Sequence[float]], samples: Sequence[Sequence[float]]) -> dict[str, Any]:
     """FVD of clips' features, (N, D) each: `value`, None of fewer than two clips, and a `warning` if N is small."""
-    result = {"value": frechet_distance(np.array(truths), np.array(samples)) if len(truths) > 1 else None}
+    result: dict[str, Any] = {
+        "value": frechet_distance(np.array(truths), np.array(samples)) if len(truths) > 1 else None
+    }
     if len(truths) < LEAST_CLIPS:
         result["warning"] = f"FVD of {len(truths)} clips is far from that of many; use {LEAST_CLIPS} or more."
     return result
 
 
-def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
+def frechet_distance(a: Float[np.ndarray, "N D"], b: Float[np.ndarray, "M D"]) -> float:
     """Fréchet distance of two Gaussians fitted to features: |μ_a − μ_b|² + tr(Σ_a + Σ_b − 2 (Σ_a Σ_b)^½).
 
     Dowson and Landau (1982), eq. 16. The trace of the root is the sum of the roots of the eigenvalues of Σ_a Σ_b, which

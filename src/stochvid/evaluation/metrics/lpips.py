@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from stochvid.core.errors import InputError
+from stochvid.core.shapes import Float, Frames
 from stochvid.evaluation.metrics.frames import as_float
 from stochvid.interop.torch_files import read_torch_file
 from stochvid.interop.unpickling import StoredTensor
@@ -45,6 +46,8 @@ class LPIPS(nn.Module):
             nn.Conv2d(384, 256, 3, padding=1), nn.ReLU(),
             nn.Conv2d(256, 256, 3, padding=1), nn.ReLU(),
         )  # fmt: skip
+        self.mean: Tensor
+        self.std: Tensor
         self.heads = nn.ParameterList(torch.zeros(1, width, 1, 1) for width in WIDTHS)
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
@@ -75,8 +78,8 @@ class LPIPS(nn.Module):
             "the LPIPS heads": {f"lin{i}.model.1.weight": head for i, head in enumerate(model.heads)},
         }
         for what, expected in wanted.items():
-            path = next((path for path, weights in files.items() if expected.keys() <= weights.keys()), None)
-            if path is None:
+            found = next((path for path, weights in files.items() if expected.keys() <= weights.keys()), None)
+            if found is None:
                 held = [
                     f"{path.name} has {', '.join(list(w)[:2]) or 'nothing'}, …" for path, w in files.items()
                 ] + unread
@@ -85,21 +88,23 @@ class LPIPS(nn.Module):
                     f"{'; '.join(held) or 'there is no .pth, .pt or .safetensors file'}. {WHERE}."
                 )
             for name, tensor in expected.items():
-                given = files[path][name]
+                given = files[found][name]
                 if given.shape != tensor.shape:
                     raise InputError(
-                        f"LPIPS weights: {str(path)!r} is of another network: {name} is {tuple(given.shape)} instead "
+                        f"LPIPS weights: {str(found)!r} is of another network: {name} is {tuple(given.shape)} instead "
                         f"of {tuple(tensor.shape)}. {WHERE}."
                     )
                 if not given.isfinite().all():
-                    raise InputError(f"LPIPS weights: {name} in {str(path)!r} has values that are not finite.")
+                    raise InputError(f"LPIPS weights: {name} in {str(found)!r} has values that are not finite.")
                 tensor.copy_(given)
         weights = b"".join(tensor.numpy().tobytes() for tensor in model.state_dict().values())
         model.identity = hashlib.sha256(weights).hexdigest()
         return model.eval()
 
     @torch.inference_mode()
-    def forward(self, prediction: Tensor, truth: Tensor) -> Tensor:
+    def forward(
+        self, prediction: Frames[Tensor, "B S T C H W"], truth: Frames[Tensor, "B T C H W"]
+    ) -> Float[Tensor, "B S T"]:
         """LPIPS of each frame.
 
         Args:
@@ -132,7 +137,7 @@ class LPIPS(nn.Module):
                     )
         return result
 
-    def _features(self, frames: Tensor) -> list[Tensor]:
+    def _features(self, frames: Frames[Tensor, "N C H W"]) -> list[Float[Tensor, "N _ _ _"]]:
         """Unit-normalised outputs of the five stages for frames (n, C, H, W)."""
         x = (2 * as_float(frames).expand(-1, 3, -1, -1) - 1 - self.mean) / self.std
         stages = []

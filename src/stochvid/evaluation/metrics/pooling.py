@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 
-def interval(values: np.ndarray) -> float:
+def interval(values: np.ndarray) -> np.ndarray | np.floating:
     """Half the 95 % interval of the mean of N values, 1.96 s / √N, along the first axis; NaN of a single one."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return 1.96 * values.std(axis=0, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else values[0] * np.nan
@@ -52,10 +52,12 @@ def reliability_index(histogram: np.ndarray) -> float:
     return float(np.abs(histogram / total - 1 / len(histogram)).sum()) if total else 0.0
 
 
-def plain(values: np.ndarray | float) -> Any:
+def plain(values: np.ndarray | np.floating) -> Any:
     """Floats for JSON, null for what is not finite."""
-    values = np.asarray(values, dtype=np.float64)
-    return np.where(np.isfinite(values), values, None).tolist()
+    numbers = np.asarray(values, dtype=np.float64)
+    told = numbers.astype(object)
+    told[~np.isfinite(numbers)] = None
+    return told.tolist()
 
 
 def _ratio(a: np.ndarray, b: np.ndarray) -> dict[str, Any]:

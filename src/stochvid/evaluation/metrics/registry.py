@@ -103,8 +103,13 @@ def _ssim(forecast: Forecast) -> Tensor:
     from stochvid.evaluation.metrics.frames import ssim
 
     rules = forecast.protocol
-    options = {"sample_covariance": rules.sample_covariance, "data_range": rules.data_range}
-    return ssim(forecast.samples[None], forecast.truth[None], window=rules.window, **options)[0].mean(-1)
+    return ssim(
+        forecast.samples[None],
+        forecast.truth[None],
+        window=rules.window,
+        sample_covariance=rules.sample_covariance,
+        data_range=rules.data_range,
+    )[0].mean(-1)
 
 
 def _lpips(forecast: Forecast) -> Tensor:

@@ -8,8 +8,10 @@ Axes: `S` samples, `T` frames, `C` channels, `H W` height and width; values in [
 import torch
 from torch import Tensor
 
+from stochvid.core.shapes import Float, Int
 
-def diversity(samples: Tensor) -> Tensor:
+
+def diversity(samples: Float[Tensor, "S T C H W"]) -> Float[Tensor, " T"]:
     """Mean squared error between two different samples, a mean over all pairs: the mean pairwise distance.
 
     It is what `spread` is in ensemble forecasting (Fortin et al. 2014): if the truth is like one more sample, it equals
@@ -26,7 +28,7 @@ def diversity(samples: Tensor) -> Tensor:
     return 2 * samples.var(0, correction=1).mean((-1, -2, -3))
 
 
-def gradient_energy(frames: Tensor) -> Tensor:
+def gradient_energy(frames: Float[Tensor, "*times C H W"]) -> Float[Tensor, "*times"]:
     """Mean squared difference between neighbouring pixels, down and across: low in blurred frames.
 
     Divided by that of the truth it is a sharpness ratio: 1 as sharp, below 1 blurred, above 1 noisy (the squared form
@@ -42,7 +44,7 @@ def gradient_energy(frames: Tensor) -> Tensor:
     return (down.square().mean((-1, -2)) + across.square().mean((-1, -2))).mean(-1)
 
 
-def crps(samples: Tensor, truth: Tensor) -> Tensor:
+def crps(samples: Float[Tensor, "S T C H W"], truth: Float[Tensor, "T C H W"]) -> Float[Tensor, " T"]:
     """Continuous ranked probability score of each pixel, a mean over pixels (Gneiting and Raftery 2007, eq. 21).
 
     E|x − y| − ½ E|x − x'|, the second mean over different samples only: the fair form (Ferro 2014), whose expectation
@@ -64,7 +66,9 @@ def crps(samples: Tensor, truth: Tensor) -> Tensor:
     return error - torch.tensordot(weights, _sorted(samples), 1).mean((-1, -2, -3)) / (count * (count - 1))
 
 
-def ranks(samples: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+def ranks(
+    samples: Float[Tensor, "S T C H W"], truth: Float[Tensor, "T C H W"]
+) -> tuple[Float[Tensor, " S+1"], Int[Tensor, ""]]:
     """Rank histogram of the truth among the samples, over pixels in bytes (Hamill 2001).
 
     Flat if the truth is like one more sample; U-shaped if samples are too alike, a dome if they differ too much. Pixels
