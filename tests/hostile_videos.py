@@ -349,14 +349,18 @@ KTH = {
 
 
 def make_store(folder: Path) -> list[Path]:
+    from stochvid.data.tracks import Track
     from stochvid.prepare.store_writer import StoreWriter
 
-    with StoreWriter(folder, 32, 1) as writer:
+    with StoreWriter(
+        folder, 32, 1, {"bounces": Track("bool"), "actions": Track("float32", (2,), ["x", "y"])}
+    ) as writer:
         for number, length in enumerate((6, 9)):
             frames = np.full((length, 1, 32, 32), number, np.uint8)
-            writer.add("train", f"clip {number}", frames, length, fps=25, bounces=[2, 4])
+            tracks = {"bounces": np.zeros(length, bool), "actions": np.zeros((length, 2), np.float32)}
+            writer.add("train", f"clip {number}", frames, length, fps=25, tracks=tracks)
         writer.finish({"plan": {"format": "videos"}})
-    return [folder / "index.json", folder / "train.npy"]
+    return [folder / "index.json", folder / "train.npy", folder / "train.bounces.npy", folder / "train.actions.npy"]
 
 
 def load_store(folder: Path) -> None:
@@ -373,13 +377,21 @@ def load_store(folder: Path) -> None:
 
 STORE = json_attacks(
     "index.json", ("size",), ("channels",), ("splits",), ("version",), ("format",), ("splits", "train"),
-    *(("splits", "train", name) for name in ("names", "offsets", "lengths", "fps", "bounces", "sha256")),
-    *(("splits", "train", name, 0) for name in ("names", "offsets", "lengths", "fps", "bounces")),
-    ("splits", "train", "bounces", 0, 0), ("plan",), ("source",), ("left_out",),
+    *(("splits", "train", name) for name in ("names", "offsets", "lengths", "fps", "sha256", "tracks")),
+    *(("splits", "train", name, 0) for name in ("names", "offsets", "lengths", "fps")),
+    ("splits", "train", "tracks", "actions"), ("tracks",), ("tracks", "actions"), ("tracks", "bounces", "dtype"),
+    *(("tracks", "actions", name) for name in ("dtype", "shape", "names", "units", "statistics")),
+    *(("tracks", "actions", *places) for places in (("shape", 0), ("names", 0), ("statistics", "mean"))),
+    ("plan",), ("source",), ("left_out",),
 ) | {
     "split outside": setting("index.json", ("splits", "../../etc"), {}),
     "array of vast sides": sparse_npy("train.npy", (15, 1, 100_000, 100_000)),
     "array that is not there": sparse_npy("train.npy", (15, 1, 32, 32), real=False),
+    "track outside": setting("index.json", ("tracks", "../../etc"), {"dtype": "bool"}),
+    "vast track": sparse_npy("train.actions.npy", (15, 100_000, 100_000)),
+    "track that is not there": sparse_npy("train.actions.npy", (15, 2), real=False),
+    "track of objects": lambda f: np.save(f / "train.actions.npy", np.array([Canary(f / "canary")], dtype=object)),
+    "track is a pipe": lambda f: pipe(f / "train.actions.npy"),
     "objects": lambda f: np.save(f / "train.npy", np.array([Canary(f / "canary")], dtype=object)),
     "array is a pipe": lambda f: pipe(f / "train.npy"),
 }  # fmt: skip

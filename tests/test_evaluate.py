@@ -16,6 +16,7 @@ from conftest import MNIST, STOCHVID, in_terminal, needs_mnist
 from stochvid import SVG, DataConfig, InputError, Store, SVGConfig, TrainConfig
 from stochvid.cli import main
 from stochvid.config import TRAINING
+from stochvid.data.tracks import Track
 from stochvid.evaluation.clips import StoredWindows
 from stochvid.evaluation.evaluate import evaluate
 from stochvid.evaluation.forecasters import Model
@@ -443,20 +444,21 @@ def test_lpips_and_fvd_come_with_their_weights(model, tmp_path, capsys):
 # -------------------------------------------------------------------------------------------------------------- clips
 
 
-def made_store(path, lengths, size=32):
+def made_store(path, lengths, size=32, bounces=()):
     """A store whose frame t of clip n is filled with 16 n + t."""
     path.mkdir()
-    with StoreWriter(path, size, 1) as writer:
+    with StoreWriter(path, size, 1, {"bounces": Track("bool")} if bounces else None) as writer:
         for n, length in enumerate(lengths):
+            tracks = {"bounces": np.isin(np.arange(length), bounces)} if bounces else None
             values = 16 * n + np.arange(length, dtype=np.uint8)
             frames = np.broadcast_to(values[:, None, None, None], (length, 1, size, size))
-            writer.add("test", f"{n}", frames, length, bounces=[2, 7] if n == 0 else None)
+            writer.add("test", f"{n}", frames, length, tracks=tracks)
         writer.finish({"plan": {"format": "videos"}, "source": "made", "left_out": []})
     return Store(path)
 
 
 def test_pieces_of_stored_clips_do_not_overlap_and_first_ones_come_first(tmp_path):
-    windows = StoredWindows(made_store(tmp_path / "s", [9, 3, 16]), None, 4)
+    windows = StoredWindows(made_store(tmp_path / "s", [9, 3, 16], bounces=[2, 7]), None, 4)
     firsts = [windows.read([n])["frames"][0, :, 0, 0, 0].tolist() for n in range(windows.count)]
     assert firsts == [
         [0, 1, 2, 3],

@@ -105,9 +105,9 @@ def prepare_moving_mnist(
     if is_prepared(out, plan, overwrite):
         print(f"{out} is prepared already; nothing to do.", flush=True)
         return Store(out)
-    with replacing_folder(out) as folder, StoreWriter(folder, size, channels) as writer:
+    with replacing_folder(out) as folder, StoreWriter(folder, size, channels, MovingMNIST.tracks) as writer:
         for number, (frames, bounces) in enumerate(source):
-            writer.add(split, f"{number:05}", frames, len(frames), bounces=np.flatnonzero(bounces))
+            writer.add(split, f"{number:05}", frames, len(frames), tracks={"bounces": bounces})
         writer.finish({"plan": plan, "source": "moving-mnist", "left_out": []})
         if published:
             _check_published(folder, deterministic)

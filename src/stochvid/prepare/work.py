@@ -108,7 +108,7 @@ class Work:
             with replacing(path) as temporary:
                 temporary.write_text("".join(lines[: len(entries)]), encoding="utf-8")
         for array in self.folder.glob("*.npy"):
-            if array.stem not in splits:
+            if array.name.partition(".")[0] not in splits:
                 array.unlink()
         try:
             self.writer.go_on(splits)
