@@ -133,6 +133,11 @@ class Store:
         return self._arrays[split]
 
     @property
+    def tracks_text(self) -> str:
+        """Its tracks for people, a line each."""
+        return "".join(f"  {name}: {track}\n" for name, track in self.tracks.items())
+
+    @property
     def held_out(self) -> str:
         """The split to validate on: val, or else test.
 

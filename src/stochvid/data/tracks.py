@@ -134,13 +134,14 @@ def marked(frames: Sequence[int], length: int) -> np.ndarray:
     return track
 
 
-def statistics(values: np.ndarray) -> dict[str, Any]:
+def statistics(values: np.ndarray, block: int = BLOCK) -> dict[str, Any]:
     """Mean, standard deviation, least and largest of each component over all frames, as nested lists.
 
     Args:
         values: (frames, …), at least one; read piece by piece.
+        block: values of a piece.
     """
-    rows = max(1, BLOCK // math.prod(values.shape[1:]))
+    rows = max(1, block // math.prod(values.shape[1:]))
     pieces = [slice(begin, begin + rows) for begin in range(0, len(values), rows)]
     mean = sum(values[piece].sum(0, dtype=np.float64) for piece in pieces) / len(values)
     variance = sum(np.square(values[piece] - mean).sum(0) for piece in pieces) / len(values)

@@ -207,7 +207,7 @@ def check_tracks(clip: Clip, config: ModelConfig, context: int, horizon: int, wh
     config.check_tracks({name: track.shape[1:] for name, track in clip.tracks.items()}, what)
     known = len(clip.frames)
     if config.tracks and known < context + horizon:
-        fix = f"a longer clip or --horizon {known - context}" if known > context else "a longer clip"
+        fix = "a longer clip" + (f", or a horizon of at most {known - context}" if known > context else "")
         raise InputError(
             f"{what} has {known} frames, and its track {min(config.tracks)!r} is known of no more; the model needs it "
             f"of all {context} + {horizon}. Use {fix}."
