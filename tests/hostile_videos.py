@@ -264,14 +264,15 @@ def make_lerobot(folder: Path) -> list[Path]:
     write_lerobot(folder)
     meta = folder / "meta"
     video = folder / "videos" / "observation.images.top" / "chunk-000" / "file-000.mp4"
-    return [meta / "info.json", meta / "episodes" / "chunk-000" / "file-000.parquet", video]
+    data = folder / "data" / "chunk-000" / "file-000.parquet"
+    return [meta / "info.json", meta / "episodes" / "chunk-000" / "file-000.parquet", data, video]
 
 
-def _parquet(make, **options):
+def _parquet(make, where="meta/episodes", **options):
     def attack(folder: Path) -> None:
         from pyarrow import parquet
 
-        path = folder / "meta" / "episodes" / "chunk-000" / "file-000.parquet"
+        path = folder / where / "chunk-000" / "file-000.parquet"
         parquet.write_table(make(parquet.read_table(path)), path, **options)
 
     return attack
@@ -285,7 +286,7 @@ def _repeated(table, rows: int):
     return pa.table(columns)
 
 
-def _column(name: str, values):
+def _column(name: str, values, where="meta/episodes"):
     def make(table):
         import pyarrow as pa
 
@@ -293,7 +294,7 @@ def _column(name: str, values):
         place = table.column_names.index(name_)
         return table.set_column(place, name_, pa.array(values(len(table))))
 
-    return _parquet(make)
+    return _parquet(make, where)
 
 
 PARQUET = {
@@ -309,9 +310,21 @@ PARQUET = {
     "huge texts": _column("length", lambda n: ["x" * 10_000_000] * n),
     "nothing": _column("length", lambda n: [None] * n),
     "a pipe": lambda f: pipe(f / "meta" / "episodes" / "chunk-000" / "file-000.parquet"),
+    "million million actions": _parquet(lambda t: _repeated(t, 2 * 10**7), "data", compression="zstd"),
+    "actions of texts": _column("action", lambda n: ["x"] * n, "data"),
+    "actions of any length": _column("action", lambda n: [[1.0] * (row % 7) for row in range(n)], "data"),
+    "vast actions": _column("action", lambda n: [[1.0] * 300_000] * n, "data"),
+    "no actions": _column("action", lambda n: [None] * n, "data"),
+    "infinite actions": _column("action", lambda n: [[float("inf")] * 6] * n, "data"),
+    "frames of another order": _column("frame_index", lambda n: list(range(n))[::-1], "data"),
+    "absurd episodes": _column("episode_index", lambda n: [2**62] * n, "data"),
+    "data are a pipe": lambda f: pipe(f / "data" / "chunk-000" / "file-000.parquet"),
 }
 LEROBOT = (
-    json_attacks("meta/info.json", ("fps",), ("features",), ("video_path",), ("splits",), ("codebase_version",))
+    json_attacks(
+        "meta/info.json", ("fps",), ("features",), ("video_path",), ("splits",), ("codebase_version",), ("data_path",),
+        *(("features", "action", field) for field in ("dtype", "shape", "names")),
+    )
     | {
         f"path {path}": setting("meta/info.json", ("video_path",), path)
         for path in (
@@ -319,6 +332,10 @@ LEROBOT = (
             "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:09d}.mp4", "{video_key}" * 5_000,
             "{chunk_index.__class__}", "{0}", "", ".", "..", "videos\0", "~", "videos/*",
         )
+    }
+    | {
+        f"data {path}": setting("meta/info.json", ("data_path",), path)
+        for path in ("../../x.parquet", "/etc/passwd", "data/../../{file_index}", "", "..", "data\0", "{0}")
     }
     | {
         f"camera {name[:20]}": setting("meta/info.json", ("features",), {name: {"dtype": "video"}})

@@ -322,7 +322,7 @@ def test_a_track_that_makes_no_sense_is_refused_when_the_store_is_opened(store, 
         ({"actions": np.zeros((4, 2), np.float32), "more": np.zeros(4)}, "clip 'x' has the track 'more'"),
         ({"actions": np.zeros((5, 2), np.float32)}, r"is float32 \(5, 2\); expected float32 \(4, 2\)"),
         ({"actions": np.zeros((4, 2))}, r"is float64 \(4, 2\); expected float32"),
-        ({"actions": np.full((4, 2), np.nan, np.float32)}, "not a finite number in frame 0"),
+        ({"actions": np.full((4, 2), np.nan, np.float32)}, "no finite number in frame 0"),
     ],
 )
 def test_a_writer_takes_no_track_that_does_not_fit(tmp_path, tracks, message):

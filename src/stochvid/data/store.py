@@ -135,7 +135,7 @@ class Store:
     @property
     def tracks_text(self) -> str:
         """Its tracks for people, a line each."""
-        return "".join(f"  {name}: {track}\n" for name, track in self.tracks.items())
+        return "".join(f"track {name}: {track}\n" for name, track in self.tracks.items())
 
     @property
     def held_out(self) -> str:

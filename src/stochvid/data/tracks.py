@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from stochvid.core.clips import is_track_name
+from stochvid.core.errors import InputError
 from stochvid.core.untrusted import shown
 
 DTYPES = ("bool", "uint8", "int16", "int32", "int64", "float32", "float64")
@@ -82,6 +83,26 @@ class Track:
                 raise ValueError(f"{what} has {math.prod(self.shape):,} component(s), but {len(words):,} {kind}")
         if self.statistics is not None:
             self._check_statistics(what)
+
+    def check_values(self, values: np.ndarray, length: int, what: str) -> None:
+        """Checks a clip's values.
+
+        Args:
+            values: they should be (length, …) of this dtype and shape.
+            length: frames of the clip.
+            what: what people call the track and the clip.
+
+        Raises:
+            InputError: they are others, or not finite.
+        """
+        expected = (length, *self.shape)
+        if values.dtype != np.dtype(self.dtype) or values.shape != expected:
+            raise InputError(
+                f"{what} is {values.dtype} {values.shape}; expected {self.dtype} {expected}, a value for each frame."
+            )
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            frame = int(np.argwhere(~np.isfinite(values))[0, 0])
+            raise InputError(f"{what} is no finite number in frame {frame}. Mend it, or leave the clip out.")
 
     def _check_statistics(self, what: str) -> None:
         if not isinstance(self.statistics, dict) or set(self.statistics) != set(STATISTICS):

@@ -183,18 +183,7 @@ class StoreWriter:
             how = "lacks the track" if other in self.tracks else "has the track"
             raise InputError(f"clip {clip!r} {how} {other!r}; all clips of a store must have the same tracks.")
         for name, track in self.tracks.items():
-            values, expected = np.asarray(tracks[name]), (length, *track.shape)
-            if values.dtype != np.dtype(track.dtype) or values.shape != expected:
-                raise InputError(
-                    f"track {name!r} of clip {clip!r} is {values.dtype} {values.shape}; expected {track.dtype} "
-                    f"{expected}, a value for each frame."
-                )
-            if values.dtype.kind == "f" and not np.isfinite(values).all():
-                frame = int(np.argwhere(~np.isfinite(values))[0, 0])
-                raise InputError(
-                    f"track {name!r} of clip {clip!r} is not a finite number in frame {frame}. Mend it, or leave the "
-                    "clip out."
-                )
+            track.check_values(np.asarray(tracks[name]), length, f"track {name!r} of clip {clip!r}")
         return {name: np.asarray(tracks[name]) for name in self.tracks}
 
     def _described(self) -> dict[str, dict[str, Any]]:
