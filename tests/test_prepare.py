@@ -331,7 +331,7 @@ def test_an_episode_whose_actions_are_broken_is_named(tmp_path):
     with pytest.raises(InputError, match="a row for each of the 40 frames of episode 3"):
         prepare(root, tmp_path / "out", workers=0)
     parquet.write_table(table.set_column(1, "observation.state", pa.array([float("nan")] * 40, pa.float32())), path)
-    with pytest.raises(InputError, match="track 'state' of clip 'episode_000003'.*is no finite number"):
+    with pytest.raises(InputError, match=r"track 'state' of clip 'episode_000003'.*is no finite number"):
         prepare(root, tmp_path / "nan", workers=0)
     store = prepare(root, tmp_path / "skipped", workers=0, skip_bad=True)
     assert sum(len(index.names) for index in store.splits.values()) == 3
