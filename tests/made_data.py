@@ -161,9 +161,12 @@ def write_bair(root: Path, train=3, test=2) -> dict[str, np.ndarray]:
 
 
 def write_lerobot(
-    root: Path, lengths=(20, 31, 24, 40), fps=20, cameras=("observation.images.top",), splits=None
+    root: Path, lengths=(20, 31, 24, 40), fps=20, cameras=("observation.images.top",), splits=None, recorded=True
 ) -> Path:
-    """A LeRobot v3 dataset: two episodes to an MP4 file; frame t of episode e is about as bright as 40 e + t."""
+    """A LeRobot v3 dataset: two episodes to an MP4 file; frame t of episode e is about as bright as 40 e + t.
+
+    If recorded, its action there is [e, t, 0 …], and its state 100 e + t, in one file of three episodes and another.
+    """
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -173,7 +176,8 @@ def write_lerobot(
         "data_path": "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet",
         "video_path": "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4",
         "features": {camera: {"dtype": "video", "shape": [48, 64, 3]} for camera in cameras}
-        | {"action": {"dtype": "float32", "shape": [6]}},
+        | {"action": {"dtype": "float32", "shape": [6], "names": {"motors": list("abcdef")}}}
+        | {"observation.state": {"dtype": "float32", "shape": [1], "names": ["height"]}},
     }  # fmt: skip
     (root / "meta").mkdir(parents=True)
     (root / "meta" / "info.json").write_text(json.dumps(info))
@@ -189,6 +193,19 @@ def write_lerobot(
                 start = stop
             path = root / "videos" / camera / "chunk-000" / f"file-{file // 2:03d}.mp4"
             write_video(path, frames, rate=fps, crf="10")
+    for file in range(0, len(lengths) if recorded else 0, 3):
+        told = [(e, t) for e in range(file, min(file + 3, len(lengths))) for t in range(lengths[e])]
+        for e, _ in told:
+            rows[e] |= {"data/chunk_index": 0, "data/file_index": file // 3}
+        columns = {
+            "action": pa.array([[e, t, 0, 0, 0, 0] for e, t in told], pa.list_(pa.float32())),
+            "observation.state": pa.array([100 * e + t for e, t in told], pa.float32()),
+            "episode_index": pa.array([e for e, _ in told], pa.int64()),
+            "frame_index": pa.array([t for _, t in told], pa.int64()),
+        }
+        path = root / "data" / "chunk-000" / f"file-{file // 3:03d}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        parquet.write_table(pa.table(columns), path)
     folder = root / "meta" / "episodes" / "chunk-000"
     folder.mkdir(parents=True)
     parquet.write_table(pa.Table.from_pylist(rows), folder / "file-000.parquet")

@@ -10,6 +10,7 @@ from torch import Tensor
 from stochvid import SVG, DataConfig, SVGConfig, TrainConfig
 from stochvid.core.clips import Clips
 from stochvid.data.store import Store
+from stochvid.data.tracks import Track
 from stochvid.media.video import write_mp4
 from stochvid.models.base import VideoModel
 from stochvid.models.pretrained import TRAINING
@@ -72,14 +73,15 @@ def save_digit_model(folder: Path, **changes) -> str:
     return str(folder)
 
 
-def made_store(path: Path, lengths: Sequence[int], size: int = 32) -> Store:
-    """A store whose frame t of clip n is filled with 16 n + t."""
+def made_store(path: Path, lengths: Sequence[int], size: int = 32, bounces: Sequence[int] = ()) -> Store:
+    """A store whose frame t of clip n is filled with 16 n + t; `bounces` are the frames of such a track, if any."""
     path.mkdir()
-    with StoreWriter(path, size, 1) as writer:
+    with StoreWriter(path, size, 1, {"bounces": Track("bool")} if bounces else None) as writer:
         for n, length in enumerate(lengths):
+            tracks = {"bounces": np.isin(np.arange(length), bounces)} if bounces else None
             values = 16 * n + np.arange(length, dtype=np.uint8)
             frames = np.broadcast_to(values[:, None, None, None], (length, 1, size, size))
-            writer.add("test", f"{n}", frames, length, bounces=[2, 7] if n == 0 else None)
+            writer.add("test", f"{n}", frames, length, tracks=tracks)
         writer.finish({"plan": {"format": "videos"}, "source": "made", "left_out": []})
     return Store(path)
 

@@ -5,11 +5,13 @@ holds the fields of one; where it names no family, it is from before there were 
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import ClassVar, Literal
 
 from stochvid.config_checks import bounded, check_fields, require
+from stochvid.core.errors import InputError
 
 IMAGE_SIZES = (32, 64, 128, 256)
 PAPER = "https://arxiv.org/abs/1802.07687"
@@ -83,6 +85,37 @@ class ModelConfig(ABC):
     def samples_context(self) -> bool:
         """Whether the latents of given frames are drawn from the posterior, for prediction; else they are its mean."""
         return True
+
+    @property
+    def tracks(self) -> dict[str, tuple[int, ...]]:
+        """The tracks that it needs of every frame, by name, and the shape of a frame's value in each.
+
+        Tracks of other names reach a model, too, where clips have them.
+        """
+        return {}
+
+    def check_tracks(self, shapes: Mapping[str, tuple[int, ...]], what: str) -> None:
+        """Checks that clips have the tracks that it needs.
+
+        Args:
+            shapes: of a frame's value, of each track that the clips have.
+            what: what people call the clips.
+
+        Raises:
+            InputError: they lack one, or it is of another shape.
+        """
+        for name, shape in self.tracks.items():
+            if name not in shapes:
+                has = f"only {', '.join(shapes)}" if shapes else "no tracks at all"
+                raise InputError(
+                    f"{what} has no track {name!r}, which models of the family {self.family!r} need of every frame: it "
+                    f"has {has}. Take clips of a store that has it."
+                )
+            if tuple(shapes[name]) != tuple(shape):
+                raise InputError(
+                    f"track {name!r} of {what} has values of shape {tuple(shapes[name])}, the model takes "
+                    f"{tuple(shape)}. Give --model.* that fit it, or other clips."
+                )
 
     @property
     @abstractmethod

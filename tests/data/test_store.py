@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from stochvid import InputError
 from stochvid.data.store import Store
 from stochvid.data.stored_clips import StoredClips
+from stochvid.data.tracks import Track
 from stochvid.prepare.preparation import prepare
 from stochvid.prepare.store_writer import StoreWriter
 from stochvid.training.datamodule import _Steps
@@ -24,11 +25,12 @@ from stochvid.training.datamodule import _Steps
 def make(folder: Path, lengths=(12, 5, 30), split="train", size=32, bounces=None) -> Store:
     """A store in which pixel (0, 0, 0) of a frame is its clip, and (0, 0, 1) its number in it."""
     folder.mkdir(exist_ok=True)
-    with StoreWriter(folder, size, 1) as writer:
+    with StoreWriter(folder, size, 1, {"bounces": Track("bool")} if bounces else None) as writer:
         for clip, length in enumerate(lengths):
             frames = np.zeros((length, 1, size, size), np.uint8)
             frames[:, 0, 0, 0], frames[:, 0, 0, 1] = clip, np.arange(length)
-            writer.add(split, f"clip {clip}", frames, length, fps=25, bounces=bounces)
+            tracks = {"bounces": np.isin(np.arange(length), bounces)} if bounces else None
+            writer.add(split, f"clip {clip}", frames, length, fps=25, tracks=tracks)
         writer.finish({})
     return Store(folder)
 
@@ -206,7 +208,7 @@ BROKEN = {
     "no json": (lambda s: (s / "index.json").write_text("{"), "index.json cannot be read"),
     "nested": (lambda s: (s / "index.json").write_text("[" * 100_000), "index.json cannot be read"),
     "other json": (lambda s: (s / "index.json").write_text("{}"), "is not the index of a store"),
-    "version": (lambda s: change(s, version=2), "is of version 2; this stochvid reads version 1"),
+    "version": (lambda s: change(s, version=3), "is of version 3; this stochvid reads versions 1 and 2"),
     "no array": (lambda s: (s / "train.npy").unlink(), "train.npy cannot be opened"),
     "text": (lambda s: (s / "train.npy").write_text("text"), "train.npy cannot be opened"),
     "cut": (lambda s: os.truncate(s / "train.npy", 48_000), "train.npy cannot be opened"),
@@ -226,8 +228,11 @@ BROKEN = {
     "fractions": (lambda s: change(s, split_lengths=[12, 5.5, 30]), "no whole numbers of frames"),
     "columns": (lambda s: change(s, split_names=["a"]), "split 'train' is incomplete"),
     "empty": (lambda s: change(s, splits={"train": {}}), "incomplete"),
-    "rates": (lambda s: change(s, split_fps=["fast", 1, 2]), "names, fps or bounces of 'train' are of the wrong kind"),
-    "turns": (lambda s: change(s, split_bounces=[[1], [2], ["x"]]), "are of the wrong kind"),
+    "rates": (lambda s: change(s, split_fps=["fast", 1, 2]), "names or fps of 'train' are of the wrong kind"),
+    "bounces": (lambda s: change(s, version=1, split_bounces=[[1], [2], ["x"]]), "bounces are of the wrong kind"),
+    "few bounces": (lambda s: change(s, version=1, split_bounces=[[1], None]), "bounces are incomplete"),
+    "no bounces": (lambda s: change(s, version=1), "is not as it should be"),
+    "bounces in a version without them": (lambda s: change(s, split_bounces=[[1], [2], [3]]), "unexpected keyword"),
     "names": (lambda s: change(s, split_names=[1, 2, 3]), "are of the wrong kind"),
     "unknown": (lambda s: change(s, split_pickle="x"), "unexpected keyword argument"),
     "path": (lambda s: change(s, splits={"../train": {}}), "is incomplete"),

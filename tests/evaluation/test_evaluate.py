@@ -429,7 +429,7 @@ def test_lpips_and_fvd_come_with_their_weights(model, tmp_path, capsys):
 
 
 def test_pieces_of_stored_clips_do_not_overlap_and_first_ones_come_first(tmp_path):
-    windows = StoredWindows(made_store(tmp_path / "s", [9, 3, 16]), None, 4)
+    windows = StoredWindows(made_store(tmp_path / "s", [9, 3, 16], bounces=[2, 7]), None, 4)
     firsts = [windows.read([n])["frames"][0, :, 0, 0, 0].tolist() for n in range(windows.count)]
     assert firsts == [
         [0, 1, 2, 3],

@@ -24,7 +24,7 @@ def made(noise: float, clips: int = 60, steps: int = 20) -> tuple[np.ndarray, np
 
 
 def test_a_prior_that_knows_the_bounces_has_auroc_one():
-    results = _measure(*made(0.0), context=3, seed=0)
+    results = _measure(*made(0.0), context=3, seed=0, name="bounces")
     for which in ("every_frame", "without_the_frame_after"):
         assert results[which]["auroc"] == 1
         assert results[which]["auroc_ci95"] == [1, 1]
@@ -33,7 +33,7 @@ def test_a_prior_that_knows_the_bounces_has_auroc_one():
 
 def test_auroc_is_the_share_of_pairs_in_the_right_order():
     sigma, bounces = made(1.5, clips=600)
-    results = _measure(sigma, bounces, context=3, seed=0)
+    results = _measure(sigma, bounces, context=3, seed=0, name="bounces")
     sigma, bounces = sigma[:, 2:], bounces[:, 3:]  # the frames after the context
     pairs = sigma[bounces][:, None] > sigma[~bounces][None]
     assert results["every_frame"]["auroc"] == pytest.approx(pairs.mean())
@@ -49,7 +49,7 @@ def test_the_frame_after_a_bounce_is_left_out_unless_it_is_one():
     bounces[:, [2, 5, 6]] = True  # the last frame of the context; and two in a row
     sigma = np.where(bounces, 1.0, 0.0)
     sigma[:, [3, 7]] = 2.0  # the frames after
-    results = _measure(sigma[:, 1:], bounces, context=3, seed=0)
+    results = _measure(sigma[:, 1:], bounces, context=3, seed=0, name="bounces")
     assert results["every_frame"]["frames"] == 18
     assert results["every_frame"]["auroc"] == pytest.approx(0.5)  # above two of four
     assert results["without_the_frame_after"]["auroc"] == 1
@@ -61,7 +61,7 @@ def test_the_frame_after_a_bounce_is_left_out_unless_it_is_one():
 def test_nothing_to_tell_apart_is_an_error(share):
     bounces = np.full((4, 9), bool(share))
     with pytest.raises(InputError, match="nothing to tell apart"):
-        _measure(bounces[:, 1:] + 0.0, bounces, context=3, seed=0)
+        _measure(bounces[:, 1:] + 0.0, bounces, context=3, seed=0, name="bounces")
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def test_bad_numbers_are_named(model, tmp_path, options, message):
 
 
 def test_clips_without_known_bounces_are_refused(model, tmp_path):
-    store = made_store(tmp_path / "s", [16, 16])  # the second clip says nothing of bounces
+    store = made_store(tmp_path / "s", [16, 16])  # which says nothing of bounces
     with pytest.raises(InputError, match="nothing says when something unpredictable happens"):
         uncertainty(model, tmp_path / "u", data=str(store.path), length=8)
 

@@ -183,11 +183,13 @@ def make_predictions(name: str):
 
 def load_predictions(name: str):
     def load(folder: Path) -> None:
+        from stochvid.core.clips import Clips
         from stochvid.evaluation.forecasters import Predictions
 
         found = Predictions(folder / name)
         horizon = min(found.shape[2], 10)
-        found.draw([0], torch.zeros(1, 2, 1, 8, 8, dtype=torch.uint8), horizon, 0, min(found.shape[1], 2))
+        clips = Clips(torch.zeros(1, 2, 1, 8, 8, dtype=torch.uint8))
+        found.draw([0], clips, horizon, 0, min(found.shape[1], 2))
 
     return load
 

@@ -53,7 +53,10 @@ FAST = {
     "hdf5": ("vast", "many", "another", "objects", "a pipe"),
     "bair": ("record of", "absurd", "endless", "nested", "groups"),
     "lerobot": ("path ", "camera ", "fps is", "ten million", "absurd", "texts", "lists", "a pipe"),
-    "store": ("size is", "splits.train.lengths", "splits.train.bounces", "split outside", "array of vast", "objects"),
+    "store": (
+        "size is", "splits.train.lengths", "tracks.actions.shape", "split outside", "track outside", "array of vast",
+        "vast track", "objects",
+    ),
     "results": ("name ", "setting.context is 1", "metrics.psnr.best.mean is n", "metrics.psnr.best.mean is 1e"),
     "journal": ("about: chunk", "psnr is", "best is"),
     "metrics": None,

@@ -103,9 +103,15 @@ column = st.lists(values, max_size=3) | st.just([25.0]) | st.just([0]) | st.just
 
 
 @few
-@given(st.fixed_dictionaries(dict.fromkeys(("names", "offsets", "lengths", "fps", "bounces"), column)))
-def test_the_index_of_a_store_is_believed_only_where_it_makes_sense(folder, split):
-    index = {"format": "stochvid store", "version": 1, "size": 32, "channels": 1, "splits": {"train": split}}
+@given(st.fixed_dictionaries(dict.fromkeys(("names", "offsets", "lengths", "fps"), column), optional={
+    "bounces": column, "tracks": values | st.just({"actions": ""}),
+}), st.sampled_from([1, 2]), values | st.fixed_dictionaries({"actions": values | st.fixed_dictionaries({
+    "dtype": st.just("float32") | values, "shape": st.just([2]) | values,
+}, optional={"names": values, "units": values, "statistics": values})}))  # fmt: skip
+def test_the_index_of_a_store_is_believed_only_where_it_makes_sense(folder, split, version, tracks):
+    index = {"format": "stochvid store", "version": version, "size": 32, "channels": 1, "tracks": tracks}
+    index |= {"splits": {"train": split}}
+    np.save(folder / "train.actions.npy", np.zeros((6, 2), np.float32))
     (folder / "index.json").write_text(json.dumps(index))
     np.save(folder / "train.npy", np.zeros((6, 1, 32, 32), np.uint8))
     try:

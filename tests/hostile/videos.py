@@ -266,14 +266,15 @@ def make_lerobot(folder: Path) -> list[Path]:
     write_lerobot(folder)
     meta = folder / "meta"
     video = folder / "videos" / "observation.images.top" / "chunk-000" / "file-000.mp4"
-    return [meta / "info.json", meta / "episodes" / "chunk-000" / "file-000.parquet", video]
+    data = folder / "data" / "chunk-000" / "file-000.parquet"
+    return [meta / "info.json", meta / "episodes" / "chunk-000" / "file-000.parquet", data, video]
 
 
-def _parquet(make, **options):
+def _parquet(make, where="meta/episodes", **options):
     def attack(folder: Path) -> None:
         from pyarrow import parquet
 
-        path = folder / "meta" / "episodes" / "chunk-000" / "file-000.parquet"
+        path = folder / where / "chunk-000" / "file-000.parquet"
         parquet.write_table(make(parquet.read_table(path)), path, **options)
 
     return attack
@@ -287,7 +288,7 @@ def _repeated(table, rows: int):
     return pa.table(columns)
 
 
-def _column(name: str, values):
+def _column(name: str, values, where="meta/episodes"):
     def make(table):
         import pyarrow as pa
 
@@ -295,7 +296,7 @@ def _column(name: str, values):
         place = table.column_names.index(name_)
         return table.set_column(place, name_, pa.array(values(len(table))))
 
-    return _parquet(make)
+    return _parquet(make, where)
 
 
 PARQUET = {
@@ -311,9 +312,21 @@ PARQUET = {
     "huge texts": _column("length", lambda n: ["x" * 10_000_000] * n),
     "nothing": _column("length", lambda n: [None] * n),
     "a pipe": lambda f: pipe(f / "meta" / "episodes" / "chunk-000" / "file-000.parquet"),
+    "million million actions": _parquet(lambda t: _repeated(t, 2 * 10**7), "data", compression="zstd"),
+    "actions of texts": _column("action", lambda n: ["x"] * n, "data"),
+    "actions of any length": _column("action", lambda n: [[1.0] * (row % 7) for row in range(n)], "data"),
+    "vast actions": _column("action", lambda n: [[1.0] * 300_000] * n, "data"),
+    "no actions": _column("action", lambda n: [None] * n, "data"),
+    "infinite actions": _column("action", lambda n: [[float("inf")] * 6] * n, "data"),
+    "frames of another order": _column("frame_index", lambda n: list(range(n))[::-1], "data"),
+    "absurd episodes": _column("episode_index", lambda n: [2**62] * n, "data"),
+    "data are a pipe": lambda f: pipe(f / "data" / "chunk-000" / "file-000.parquet"),
 }
 LEROBOT = (
-    json_attacks("meta/info.json", ("fps",), ("features",), ("video_path",), ("splits",), ("codebase_version",))
+    json_attacks(
+        "meta/info.json", ("fps",), ("features",), ("video_path",), ("splits",), ("codebase_version",), ("data_path",),
+        *(("features", "action", field) for field in ("dtype", "shape", "names")),
+    )
     | {
         f"path {path}": setting("meta/info.json", ("video_path",), path)
         for path in (
@@ -321,6 +334,10 @@ LEROBOT = (
             "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:09d}.mp4", "{video_key}" * 5_000,
             "{chunk_index.__class__}", "{0}", "", ".", "..", "videos\0", "~", "videos/*",
         )
+    }
+    | {
+        f"data {path}": setting("meta/info.json", ("data_path",), path)
+        for path in ("../../x.parquet", "/etc/passwd", "data/../../{file_index}", "", "..", "data\0", "{0}")
     }
     | {
         f"camera {name[:20]}": setting("meta/info.json", ("features",), {name: {"dtype": "video"}})
@@ -351,14 +368,18 @@ KTH = {
 
 
 def make_store(folder: Path) -> list[Path]:
+    from stochvid.data.tracks import Track
     from stochvid.prepare.store_writer import StoreWriter
 
-    with StoreWriter(folder, 32, 1) as writer:
+    with StoreWriter(
+        folder, 32, 1, {"bounces": Track("bool"), "actions": Track("float32", (2,), ["x", "y"])}
+    ) as writer:
         for number, length in enumerate((6, 9)):
             frames = np.full((length, 1, 32, 32), number, np.uint8)
-            writer.add("train", f"clip {number}", frames, length, fps=25, bounces=[2, 4])
+            tracks = {"bounces": np.zeros(length, bool), "actions": np.zeros((length, 2), np.float32)}
+            writer.add("train", f"clip {number}", frames, length, fps=25, tracks=tracks)
         writer.finish({"plan": {"format": "videos"}})
-    return [folder / "index.json", folder / "train.npy"]
+    return [folder / "index.json", folder / "train.npy", folder / "train.bounces.npy", folder / "train.actions.npy"]
 
 
 def load_store(folder: Path) -> None:
@@ -375,13 +396,21 @@ def load_store(folder: Path) -> None:
 
 STORE = json_attacks(
     "index.json", ("size",), ("channels",), ("splits",), ("version",), ("format",), ("splits", "train"),
-    *(("splits", "train", name) for name in ("names", "offsets", "lengths", "fps", "bounces", "sha256")),
-    *(("splits", "train", name, 0) for name in ("names", "offsets", "lengths", "fps", "bounces")),
-    ("splits", "train", "bounces", 0, 0), ("plan",), ("source",), ("left_out",),
+    *(("splits", "train", name) for name in ("names", "offsets", "lengths", "fps", "sha256", "tracks")),
+    *(("splits", "train", name, 0) for name in ("names", "offsets", "lengths", "fps")),
+    ("splits", "train", "tracks", "actions"), ("tracks",), ("tracks", "actions"), ("tracks", "bounces", "dtype"),
+    *(("tracks", "actions", name) for name in ("dtype", "shape", "names", "units", "statistics")),
+    *(("tracks", "actions", *places) for places in (("shape", 0), ("names", 0), ("statistics", "mean"))),
+    ("plan",), ("source",), ("left_out",),
 ) | {
     "split outside": setting("index.json", ("splits", "../../etc"), {}),
     "array of vast sides": sparse_npy("train.npy", (15, 1, 100_000, 100_000)),
     "array that is not there": sparse_npy("train.npy", (15, 1, 32, 32), real=False),
+    "track outside": setting("index.json", ("tracks", "../../etc"), {"dtype": "bool"}),
+    "vast track": sparse_npy("train.actions.npy", (15, 100_000, 100_000)),
+    "track that is not there": sparse_npy("train.actions.npy", (15, 2), real=False),
+    "track of objects": lambda f: np.save(f / "train.actions.npy", np.array([Canary(f / "canary")], dtype=object)),
+    "track is a pipe": lambda f: pipe(f / "train.actions.npy"),
     "objects": lambda f: np.save(f / "train.npy", np.array([Canary(f / "canary")], dtype=object)),
     "array is a pipe": lambda f: pipe(f / "train.npy"),
 }  # fmt: skip

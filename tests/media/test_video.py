@@ -245,7 +245,7 @@ def test_enlargement_is_nearest_neighbour():
 def test_uncertainty_is_drawn_with_bounces_marked(tmp_path):
     sigma = np.random.default_rng(0).random((5, 8, 3))
     plain = plot_uncertainty(tmp_path / "a.png", sigma, 3)
-    marked = plot_uncertainty(tmp_path / "b.png", sigma, 3, bounces=np.arange(11) == 6)
+    marked = plot_uncertainty(tmp_path / "b.png", sigma, 3, events={"bounces": np.arange(11) == 6})
     assert iio.imread(plain).shape == iio.imread(marked).shape
     green = (44, 160, 44)
     assert has_colour(iio.imread(marked)[..., :3], green)

@@ -280,6 +280,104 @@ def test_lerobot_episodes_are_cut_by_their_times(tmp_path):
     assert store.splits["train"].fps[0] == 20
 
 
+def test_actions_and_states_of_lerobot_become_tracks(tmp_path, capsys):
+    lengths = (20, 31, 24, 40)
+    root = write_lerobot(tmp_path / "L", lengths)
+    store = prepare(root, tmp_path / "out", workers=1)
+    assert "track actions: float32 (6): a, b, c, d, e, f" in capsys.readouterr().out
+    assert store.tracks["state"].names == ["height"]
+    told = {}
+    for split, index in store.splits.items():
+        for number, name in enumerate(index.names):
+            told[int(name[-6:])] = store.clip(split, number)
+    for episode, length in enumerate(lengths):
+        assert told[episode]["actions"][:, :2].tolist() == [[episode, t] for t in range(length)]
+        assert told[episode]["state"].tolist() == [[100 * episode + t] for t in range(length)]
+    np.testing.assert_allclose(
+        store.tracks["state"].statistics["max"],
+        max(told[int(n[-6:])]["state"].max() for n in store.splits["train"].names),
+    )
+    store.verify()
+
+
+def test_at_another_rate_the_tracks_of_lerobot_are_those_of_the_frames_that_are_shown(tmp_path):
+    for fps in (10, 7, 40):
+        store = prepare(write_lerobot(tmp_path / f"L{fps}"), tmp_path / f"out{fps}", fps=fps, workers=0)
+        for split, index in store.splits.items():
+            for number, name in enumerate(index.names):
+                clip, episode = store.clip(split, number), int(name[-6:])
+                shown = clip["frames"].mean(axis=(1, 2, 3)) - 20 - 40 * episode
+                assert np.abs(shown - clip["actions"][:, 1]).max() < 1.5
+
+
+def test_lerobot_without_what_was_recorded_is_prepared_and_says_so(tmp_path, capsys):
+    root = write_lerobot(tmp_path / "L", (20, 31), recorded=False)
+    assert prepare(root, tmp_path / "out", workers=0).tracks == {}
+    assert "actions and state are not taken: meta/episodes does not say" in capsys.readouterr().out
+    root = write_lerobot(tmp_path / "M", (20, 31))
+    (root / "data" / "chunk-000" / "file-000.parquet").unlink()
+    assert prepare(root, tmp_path / "other", workers=0).tracks == {}
+    assert "actions and state are not taken: there is no" in capsys.readouterr().out
+
+
+def test_an_episode_whose_actions_are_broken_is_named(tmp_path):
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    root = write_lerobot(tmp_path / "L", (20, 31, 24, 40))
+    path = root / "data" / "chunk-000" / "file-001.parquet"  # of the last episode
+    table = parquet.read_table(path)
+    parquet.write_table(table.slice(0, 30), path)
+    with pytest.raises(InputError, match="a row for each of the 40 frames of episode 3"):
+        prepare(root, tmp_path / "out", workers=0)
+    parquet.write_table(table.set_column(1, "observation.state", pa.array([float("nan")] * 40, pa.float32())), path)
+    with pytest.raises(InputError, match=r"track 'state' of clip 'episode_000003'.*is no finite number"):
+        prepare(root, tmp_path / "nan", workers=0)
+    store = prepare(root, tmp_path / "skipped", workers=0, skip_bad=True)
+    assert sum(len(index.names) for index in store.splits.values()) == 3
+    store.verify()
+
+
+def test_interrupted_work_goes_on_with_its_tracks_too(tmp_path, capsys):
+    from pyarrow import parquet
+
+    root = write_lerobot(tmp_path / "L")
+    path = root / "data" / "chunk-000" / "file-001.parquet"  # of the second video
+    table = parquet.read_table(path)
+    parquet.write_table(table.slice(1), path)
+    with pytest.raises(InputError, match="episode 3"):
+        prepare(root, tmp_path / "out", workers=0)
+    parquet.write_table(table, path)
+    with open(tmp_path / "out.preparing" / "train.actions.npy", "ab") as file:
+        file.write(b"what came after the last whole clip")
+    store = prepare(root, tmp_path / "out", workers=0)
+    assert "going on after 1 of 2 files" in capsys.readouterr().out
+    fresh = prepare(root, tmp_path / "fresh", workers=0)
+    assert store.splits == fresh.splits
+    store.verify()
+
+
+def test_one_clip_that_is_cut_for_several_splits_is_cut_with_its_tracks(tmp_path):
+    store = prepare(write_lerobot(tmp_path / "L", (40,)), tmp_path / "out", split="train=0.75,test=0.25", workers=0)
+    assert {name: index.lengths for name, index in store.splits.items()} == {"train": [30], "test": [10]}
+    assert store.clip("test", 0)["actions"][:, 1].tolist() == list(range(30, 40))
+
+
+def test_a_lerobot_store_from_before_there_were_tracks_is_prepared_anew_only_if_asked(tmp_path, capsys):
+    root = write_lerobot(tmp_path / "L", (20, 31))
+    prepare(root, tmp_path / "out", workers=0)
+    path = tmp_path / "out" / "index.json"
+    index = json.loads(path.read_text()) | {"version": 1}
+    index.pop("tracks")
+    for split in index["splits"].values():
+        split.pop("tracks")
+        split["bounces"] = [None] * len(split["names"])
+    path.write_text(json.dumps(index))
+    assert prepare(root, tmp_path / "out", workers=0).tracks == {}
+    assert "lacks actions, state; --overwrite prepares it anew" in capsys.readouterr().out
+    assert set(prepare(root, tmp_path / "out", workers=0, overwrite=True).tracks) == {"actions", "state"}
+
+
 def test_lerobot_splits_and_cameras(tmp_path):
     cameras = ("observation.images.top", "observation.images.wrist")
     root = write_lerobot(tmp_path / "L", cameras=cameras, splits={"train": "0:3", "test": "3:4"})

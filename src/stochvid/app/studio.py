@@ -18,7 +18,7 @@ from stochvid.core.devices import pick_device
 from stochvid.core.errors import InputError
 from stochvid.data.places import find_store
 from stochvid.data.store import Store
-from stochvid.inference.predict import Job
+from stochvid.inference.predict import Job, check_tracks, contexts_of
 from stochvid.inference.sources import Source, shown_split
 from stochvid.inference.surprise import observe_pieces, surprise_series
 from stochvid.media.clip import Clip, Fit
@@ -162,10 +162,8 @@ def make_job(source: Source, frames: Sequence[np.ndarray], context: int) -> Job:
             f"{source.name!r} has {len(frames)} frame(s), but {context} are to be given. Use a longer clip, or give "
             "fewer frames."
         )
-    pixels, bounces = np.stack(frames), source.bounces
-    clip = Clip(
-        source.name, pixels.transpose(0, 2, 3, 1), source.fps, None if bounces is None else bounces[: len(frames)]
-    )
+    pixels = np.stack(frames)
+    clip = Clip(source.name, pixels.transpose(0, 2, 3, 1), source.fps, source.tracks_of(0, len(frames)))
     return Job(clip, pixels[:context], pixels[context:], Path(source.name))
 
 
@@ -178,7 +176,8 @@ def draw_futures(studio: Studio, job: Job, wish: Wish, parents: Futures | None =
         wish: what to draw.
         parents: the shown futures that a branch is one of: as far as it is followed, it is shown again as it was.
     """
-    context, parts = torch.from_numpy(job.context[None]).to(studio.device), []
+    check_tracks(job.clip, studio.network.config, wish.context, wish.horizon, repr(job.clip.name))
+    context, parts = contexts_of([job], studio.device), []
     for first in range(0, wish.futures, TOGETHER):
         drawn = studio.network.predict(
             context,
@@ -210,7 +209,7 @@ class Watched:
         frames: (T, C, H, W) uint8.
         explained: frames 2 … T as the posterior's mean explains them, (T − 1, C, H, W) uint8.
         series: the columns of `surprise.csv`.
-        bounces: (T,) bool where they are known, else None.
+        tracks: what else is known of every frame, by name, (T, …).
         fps: frames per second, None where it is not known.
         id: as of `Futures`.
     """
@@ -219,7 +218,7 @@ class Watched:
     frames: np.ndarray
     explained: np.ndarray
     series: dict[str, np.ndarray]
-    bounces: np.ndarray | None
+    tracks: dict[str, np.ndarray]
     fps: float | None
     id: str = field(default_factory=new_id)
 
@@ -238,8 +237,10 @@ def watch(studio: Studio, source: Source, frames: Iterator[np.ndarray], smooth: 
     """
     if not studio.network.stochastic:
         raise InputError("This model has no latents, and so nothing to measure surprise with. Take one with a prior.")
+    shapes = {name: track.shape[1:] for name, track in source.tracks.items()}
+    studio.network.config.check_tracks(shapes, repr(source.name))
     pieces, seen = [], 0
-    for piece in observe_pieces(studio.network, frames, studio.device):
+    for piece in observe_pieces(studio.network, frames, studio.device, source):
         pieces.append(piece)
         seen += len(piece.frames)
         yield seen
@@ -249,5 +250,4 @@ def watch(studio: Studio, source: Source, frames: Iterator[np.ndarray], smooth: 
         np.concatenate([getattr(p, f) for p in pieces]) for f in ("frames", "explained", "kl", "mse")
     )
     series = surprise_series(kl, mse, source.seconds, smooth, studio.network.config.context)
-    bounces = None if source.bounces is None else source.bounces[:seen]
-    yield Watched(source.name, shown, explained, series, bounces, source.fps)
+    yield Watched(source.name, shown, explained, series, source.tracks_of(0, seen), source.fps)

@@ -6,6 +6,7 @@ Axes: `N` frames in the picture, `S` samples, `T` time, `Z` latents. Frames coun
 import base64
 import io
 import math
+from collections.abc import Mapping
 from html import escape
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from stochvid.app.studio import Futures, Watched
+from stochvid.core.clips import events, in_words
 from stochvid.models.noise import Branch
 
 COLUMNS = 32  # of the picture: browsers take none that is wider than some thousand pixels
@@ -48,7 +50,7 @@ def futures_view(shown: Futures) -> dict[str, Any]:
         sigma = drawn.prior_std[0].float().flatten(2).mean(-1).numpy()
         view["curve"] = {
             "label": "Uncertainty σ", "from": known + 1, "lines": _rounded(sigma), "mean": _rounded(sigma.mean(0)),
-            "marks": _marks(job.clip.bounces, known + horizon, known),
+            **_marks(job.clip.tracks, known + horizon, known),
         }  # fmt: skip
         view["latents"] = {"from": known + 1, "z": _rounded(drawn.latents[0].float().numpy())}
     return view | _sprite(frames)
@@ -68,7 +70,7 @@ def surprise_view(shown: Watched) -> dict[str, Any]:
         "shared": 0,
         "curve": {
             "label": "Surprise", "unit": "nats", "from": 2, "lines": [], "mean": _rounded(series["kl"]),
-            "marks": _marks(shown.bounces, total, 1), "peaks": series["frame"][series["peak"]].tolist(),
+            **_marks(shown.tracks, total, 1), "peaks": series["frame"][series["peak"]].tolist(),
         },
         "error": {"from": 2, "mean": _rounded(series["mse"], 5)},
     }  # fmt: skip
@@ -88,8 +90,11 @@ def _path(branch: Branch | None, known: int) -> list[dict[str, int]]:
     return [*_path(branch.parent, known), {"future": branch.sample + 1, "frame": known + branch.frames}]
 
 
-def _marks(bounces: np.ndarray | None, total: int, known: int) -> list[int]:
-    return [] if bounces is None else [t for t in (np.flatnonzero(bounces[:total]) + 1).tolist() if t > known]
+def _marks(tracks: Mapping[str, np.ndarray], total: int, known: int) -> dict[str, Any]:
+    """The frames after the known ones in which something happens, and what that is."""
+    found = {name: np.flatnonzero(track[:total]) + 1 for name, track in events(tracks).items()}
+    marks = sorted({frame for frames in found.values() for frame in frames.tolist() if frame > known})
+    return {"marks": marks, "marked": f"true {' and '.join(map(in_words, found))}"}
 
 
 def _speed(fps: float | None) -> float:

@@ -43,8 +43,10 @@ def prepare(options: Namespace) -> int:
             raise InputError(f"--verify takes a store and nothing else, got {', '.join(more)}, too.")
         from stochvid.data.store import Store
 
-        Store(values["verify"]).verify()
+        store = Store(values["verify"])
+        store.verify()
         print(f"{values['verify']}: the index and every checksum are right")
+        print(store.tracks_text, end="")
         return 0
     source, out = values.pop("source", None), values.pop("out", None)
     if source is None or out is None:

@@ -26,9 +26,11 @@ def open_clips(
         seed: of the clips.
 
     Raises:
-        InputError: the store is missing, broken, of another size, or its clips are too short.
+        InputError: the store is missing, broken, of another size, lacks a track that the model needs, or its clips are
+            too short.
     """
     if data.store is None:
+        model.check_tracks(shapes_of(MovingMNIST), "moving digits")
         return MovingMNIST.from_config(data, model, "train" if part == "train" else "test", length, seed)
     if Path(data.store).exists() and not (Path(data.store) / INDEX).exists():
         command, place = prepare_command(data.store, "--size", str(model.image_size), "--channels", str(model.channels))
@@ -48,4 +50,16 @@ def open_clips(
             )
     split = "train" if part == "train" else store.held_out
     flip = data.flip and part == "train"
-    return StoredClips(store, split, length, seed=seed, stride=data.stride, flip=flip)
+    model.check_tracks(shapes_of(store), f"store {data.store!r}")
+    clips = StoredClips(store, split, length, seed=seed, stride=data.stride, flip=flip)
+    if lost := set(model.tracks) - set(clips.tracks):
+        raise InputError(
+            f"data.flip mirrors frames, but nobody knows what becomes of the track {min(lost)!r}, which models of the "
+            f"family {model.family!r} need. Leave out --data.flip."
+        )
+    return clips
+
+
+def shapes_of(clips: MovingMNIST | Store | StoredClips | type[MovingMNIST]) -> dict[str, tuple[int, ...]]:
+    """Shape of a frame's value in each track that clips have."""
+    return {name: track.shape for name, track in clips.tracks.items()}

@@ -6,9 +6,9 @@ All clips of a batch move together, one array operation per step; all frames are
 Axes: `B` clips, `T` frames, `D` digits, `R` redraws; positions and velocities are (row, column), in pixels.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
-from typing import Literal, NamedTuple, Self
+from typing import ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -17,6 +17,7 @@ from stochvid.config import DataConfig
 from stochvid.core.errors import InputError
 from stochvid.core.philox import Streams, uniform_integers
 from stochvid.data.digits import Split, load_digits, resize_digits
+from stochvid.data.tracks import Track
 from stochvid.model_configs import ModelConfig
 
 Variant = Literal["svg2018", "srvp2020"]
@@ -81,9 +82,14 @@ class MovingMNIST:
         seed: clips of different seeds are independent.
         split: so are clips of different splits.
 
+    Attributes:
+        tracks: what is known of every frame, by name.
+
     Raises:
         InputError: digits that do not fit into the frame, or a length, number of digits or speed below 1.
     """
+
+    tracks: ClassVar[dict[str, Track]] = {"bounces": Track("bool")}
 
     def __init__(
         self,
@@ -149,8 +155,8 @@ class MovingMNIST:
     def __str__(self) -> str:
         return f"{self.split}: Moving MNIST, {self.variant}, {len(self.digits):,} digits"
 
-    def digest(self) -> str:
-        """Identity of the digits."""
+    def digest(self, tracks: Iterable[str] = ()) -> str:
+        """Identity of the digits, and so of all that is known of their motion."""
         return blake2b(self.digits.tobytes(), digest_size=16).hexdigest()
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:

@@ -1,28 +1,31 @@
 """A prepared store: decoded clips as one memory-mapped array for each split, and an index.
 
-    STORE/index.json   clips (names, offsets, lengths), size, channels, where they come from, checksums
-    STORE/train.npy    (frames, C, size, size) uint8, the clips one after another
-    STORE/test.npy     likewise
+    STORE/index.json          clips (names, offsets, lengths), size, channels, tracks, where they come from, checksums
+    STORE/train.npy           (frames, C, size, size) uint8, the clips one after another
+    STORE/train.actions.npy   (frames, …), a track: what is known of each of these frames
+    STORE/test.npy …          likewise
 
-`Store` reads one; `store_writer.py` makes one.
+`Store` reads one; `store_writer.py` makes one. Version 1 knew no tracks but `bounces`, whose frames the index listed.
 """
 
 import hashlib
 import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from stochvid.core.clips import FRAMES
 from stochvid.core.errors import InputError
 from stochvid.core.untrusted import MOST_PIXELS, MOST_RECORDS, check_npy, read_json, shown
 from stochvid.data.splits import SPLITS
+from stochvid.data.tracks import Track, at_frames, check_tracks, marked
 
 INDEX = "index.json"
 WORK = ".preparing"  # ends the name of the folder in which a store is made
-FORMAT, VERSION = "stochvid store", 1
+FORMAT, VERSION = "stochvid store", 2
+READ = (1, VERSION)  # versions
 
 
 @dataclass
@@ -34,29 +37,28 @@ class SplitIndex:
         offsets: first frame of each in the array.
         lengths: frames of each.
         fps: frames per second, null where unknown.
-        bounces: for made clips, the frames in which something unpredictable happens; else null.
         sha256: of the array's file.
+        tracks: of each track's file, likewise.
     """
 
     names: list[str] = field(default_factory=list)
     offsets: list[int] = field(default_factory=list)
     lengths: list[int] = field(default_factory=list)
     fps: list[float | None] = field(default_factory=list)
-    bounces: list[list[int] | None] = field(default_factory=list)
     sha256: str = ""
+    tracks: dict[str, str] = field(default_factory=dict)
 
     @property
     def frames(self) -> int:
         """Frames of all clips together."""
         return sum(self.lengths)
 
-    def add(self, name: str, length: int, fps: float | None, bounces: Sequence[int] | None = None) -> None:
+    def add(self, name: str, length: int, fps: float | None) -> None:
         """Notes a clip whose frames follow those of the last one."""
         self.offsets.append(self.offsets[-1] + self.lengths[-1] if self.offsets else 0)
         self.names.append(name)
         self.lengths.append(length)
         self.fps.append(fps)
-        self.bounces.append(None if bounces is None else [int(frame) for frame in bounces])
 
 
 class Store:
@@ -69,6 +71,7 @@ class Store:
         size: height and width of the frames.
         channels: of the frames.
         splits: the clips of each split.
+        tracks: what is known of every frame, by name.
         about: what else the index says: source, options, what was left out.
 
     Raises:
@@ -80,15 +83,25 @@ class Store:
         index = _read_index(self.path)
         try:
             self.size, self.channels = index.pop("size"), index.pop("channels")
-            self.splits = {name: SplitIndex(**split) for name, split in index.pop("splits").items()}
+            splits = index.pop("splits")
+            tracks, old = index.pop("tracks", {}), index["version"] == 1
+            self._bounces = {name: split.pop("bounces") for name, split in splits.items()} if old else {}
+            self.splits = {name: SplitIndex(**split) for name, split in splits.items()}
+            self.tracks = {name: Track(**track) for name, track in tracks.items()}
             self.about = index
             self._check_index()
+            self._check_tracks()
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise self._broken(f"{INDEX} is not as it should be ({error!s:.200})") from None
-        self._arrays = {name: self._map(name) for name in self.splits}
+        image = (self.channels, self.size, self.size)
+        self._arrays, self._values = {}, {}
+        for name in self.splits:
+            self._arrays[name] = self._map(name, name, "uint8", image)
+            tracks = () if self._bounces else self.tracks.items()
+            self._values[name] = {n: self._map(name, f"{name}.{n}", t.dtype, t.shape) for n, t in tracks}
 
     def clip(self, split: str, number: int, limit: int | None = None) -> dict[str, np.ndarray]:
-        """A whole clip, or its first `limit` frames: `frames` (T, C, H, W) uint8, `bounces` (T,) bool where known.
+        """A whole clip, or its first `limit` frames: `frames` (T, C, H, W) uint8, and each track by name, (T, …).
 
         Raises:
             InputError: there is no such split or clip.
@@ -98,10 +111,17 @@ class Store:
             held = ", ".join(f"{name} 0 to {len(s.names) - 1}" for name, s in self.splits.items())
             raise InputError(f"store {str(self.path)!r} has no clip {number} in {split!r}; it has {held}.")
         start, length = index.offsets[number], min(index.lengths[number], limit or index.lengths[number])
-        clip = {"frames": np.array(self.array(split)[start : start + length])}
-        if (bounces := index.bounces[number]) is not None:
-            clip["bounces"] = np.isin(np.arange(length), bounces)
-        return clip
+        return {FRAMES: np.array(self.array(split)[start : start + length])} | self.tracks_at(split, number, 0, length)
+
+    def tracks_at(self, split: str, number: int, first: int, length: int, stride: int = 1) -> dict[str, np.ndarray]:
+        """Every track of a clip at the frames first, first + stride …, counted from the clip's first: (length, …)."""
+        index = self.splits[split]
+        begin, end = index.offsets[number], index.offsets[number] + index.lengths[number]
+        if self._bounces:
+            whole = {name: marked(self._bounces[split][number], end - begin) for name in self.tracks}
+        else:
+            whole = {name: values[begin:end] for name, values in self._values[split].items()}
+        return {name: at_frames(values, first, length, stride) for name, values in whole.items()}
 
     def first(self, split: str, frames: int) -> int:
         """Number of the first clip with so many frames, or else of the longest."""
@@ -111,6 +131,11 @@ class Store:
     def array(self, split: str) -> np.ndarray:
         """The memory map of a split: (frames, C, size, size) uint8."""
         return self._arrays[split]
+
+    @property
+    def tracks_text(self) -> str:
+        """Its tracks for people, a line each."""
+        return "".join(f"track {name}: {track}\n" for name, track in self.tracks.items())
 
     @property
     def held_out(self) -> str:
@@ -134,8 +159,9 @@ class Store:
             InputError: one differs.
         """
         for name, split in self.splits.items():
-            if checksum(self.path / f"{name}.npy") != split.sha256:
-                raise self._broken(f"{name}.npy does not match its checksum")
+            for file, sha256 in ((name, split.sha256), *((f"{name}.{n}", told) for n, told in split.tracks.items())):
+                if checksum(self.path / f"{file}.npy") != sha256:
+                    raise self._broken(f"{file}.npy does not match its checksum")
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path}  # a pickled memory map would be a copy of everything
@@ -143,8 +169,9 @@ class Store:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(vars(Store(state["path"])))
 
-    def _map(self, name: str) -> np.ndarray:
-        file = self.path / f"{name}.npy"
+    def _map(self, split: str, stem: str, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
+        """The memory map of a file, which must hold a value of this dtype and shape for every frame of the split."""
+        file = self.path / f"{stem}.npy"
         try:
             if not file.is_file():
                 raise FileNotFoundError("there is no such file")
@@ -152,14 +179,14 @@ class Store:
                 check_npy(opened)
             array = np.lib.format.open_memmap(file, mode="r")
         except Exception as error:  # NumPy raises nearly anything on broken files
-            raise self._broken(f"{name}.npy cannot be opened ({error!s:.200})") from None
-        expected = (self.splits[name].frames, self.channels, self.size, self.size)
-        if array.dtype != np.uint8 or array.shape != expected or not array.flags.c_contiguous:
+            raise self._broken(f"{file.name} cannot be opened ({error!s:.200})") from None
+        expected = (self.splits[split].frames, *shape)
+        if array.dtype != np.dtype(dtype) or array.shape != expected or not array.flags.c_contiguous:
             raise self._broken(
-                f"{name}.npy is {array.dtype} {array.shape}, but {INDEX} says uint8 {expected}, frame after frame"
+                f"{file.name} is {array.dtype} {array.shape}, but {INDEX} says {dtype} {expected}, frame after frame"
             )
         if file.stat().st_size != array.offset + array.nbytes:
-            raise self._broken(f"{name}.npy has {file.stat().st_size:,} bytes, not those of its header")
+            raise self._broken(f"{file.name} has {file.stat().st_size:,} bytes, not those of its header")
         return array
 
     def _check_index(self) -> None:
@@ -171,13 +198,12 @@ class Store:
         if not self.splits:
             raise ValueError("it has no splits")
         for name, split in self.splits.items():
-            columns = (split.names, split.offsets, split.lengths, split.fps, split.bounces)
+            columns = (split.names, split.offsets, split.lengths, split.fps)
             if name not in SPLITS or not split.names or len({len(column) for column in columns}) != 1:
                 raise ValueError(f"split {name!r} is incomplete")
             rates = all(fps is None or (type(fps) in (int, float) and 0 < fps < 1e6) for fps in split.fps)
-            turns = all(b is None or (type(b) is list and all(map(_is_frame, b))) for b in split.bounces)
-            if not rates or not turns or {type(clip) for clip in split.names} != {str}:
-                raise ValueError(f"names, fps or bounces of {name!r} are of the wrong kind")
+            if not rates or {type(clip) for clip in split.names} != {str}:
+                raise ValueError(f"names or fps of {name!r} are of the wrong kind")
             offsets, lengths = np.array(split.offsets), np.array(split.lengths)
             whole = all(a.dtype == np.int64 and a.shape == (len(split.names),) for a in (offsets, lengths))
             if not whole or lengths.min() < 1:
@@ -185,6 +211,22 @@ class Store:
             order = np.argsort(offsets)
             if not np.array_equal(offsets[order], np.cumsum(lengths[order]) - lengths[order]):
                 raise ValueError(f"the clips of {name!r} overlap or leave gaps")
+
+    def _check_tracks(self) -> None:
+        check_tracks(self.tracks)
+        for name, split in self.splits.items():
+            told = split.tracks
+            if (
+                not isinstance(told, dict)
+                or set(told) != set(self.tracks)
+                or not all(type(v) is str for v in told.values())
+            ):
+                raise ValueError(f"the tracks of {name!r} are not those of the store: {', '.join(self.tracks)}")
+        listed = [bounces for name, column in self._bounces.items() for bounces in _column(column, self.splits[name])]
+        if not all(clip is None or (type(clip) is list and all(map(_is_frame, clip))) for clip in listed):
+            raise ValueError("bounces are of the wrong kind")
+        if listed and None not in listed:  # a track is known of all clips
+            self.tracks = {"bounces": Track("bool")}
 
     def _broken(self, why: str) -> InputError:
         return InputError(f"store {str(self.path)!r} is broken: {why}. Prepare it again with --overwrite.")
@@ -194,11 +236,15 @@ def _is_frame(number: Any) -> bool:
     return type(number) is int and 0 <= number < 1 << 62
 
 
-def bounces_at(bounces: Sequence[int], first: int, length: int, stride: int) -> np.ndarray:
-    """Which of the frames first, first + stride … follow a bounce that the one before them did not: (length,) bool."""
-    frames = first + stride * np.arange(length)
-    ordered = np.sort(np.asarray(bounces, dtype=np.int64))
-    return np.searchsorted(ordered, frames, side="right") > np.searchsorted(ordered, frames - stride, side="right")
+def _column(values: Any, split: SplitIndex) -> list[Any]:
+    """A list with something for every clip.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not isinstance(values, list) or len(values) != len(split.names):
+        raise ValueError("bounces are incomplete")
+    return values
 
 
 def is_store(path: str | Path) -> bool:
@@ -290,9 +336,9 @@ def _read_index(folder: Path) -> dict[str, Any]:
         raise InputError(f"store {str(folder)!r} is broken: {INDEX} cannot be read ({error!s:.200}).") from None
     if not isinstance(index, dict) or index.get("format") != FORMAT:
         raise InputError(f"{str(path)!r} is not the index of a store of stochvid.")
-    if index.get("version") != VERSION:
+    if type(index.get("version")) is not int or index["version"] not in READ:
         raise InputError(
-            f"store {str(folder)!r} is of version {shown(index.get('version'))}; this stochvid reads version "
-            f"{VERSION}. Prepare it again with --overwrite, or update stochvid."
+            f"store {str(folder)!r} is of version {shown(index.get('version'))}; this stochvid reads versions "
+            f"{' and '.join(map(str, READ))}. Prepare it again with --overwrite, or update stochvid."
         )
     return index

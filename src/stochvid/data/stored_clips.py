@@ -1,13 +1,14 @@
 """Training clips out of a store: random starts that are a function of (seed, index)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
+from stochvid.core.clips import FRAMES, INDEX
 from stochvid.core.errors import InputError
 from stochvid.core.philox import Streams, shuffled
-from stochvid.data.store import Store, bounces_at
+from stochvid.data.store import Store
 
 ROUNDS = 6  # of the permutation: four are indistinguishable from a random one, two more cost nothing
 
@@ -23,11 +24,13 @@ class StoredClips:
         length: frames T of a clip.
         seed: clips of different seeds are independent.
         stride: take every so many-th frame.
-        flip: mirror every other clip, at random, left to right.
+        flip: mirror every other clip, at random, left to right. Only tracks that are events are given then: nobody
+            knows what becomes of the others.
 
     Attributes:
         span: frames of a store's clip that one of these covers.
         short: clips of the store that are too short, and left out.
+        tracks: what is given of every frame, by name.
 
     Raises:
         InputError: no clip of the store is long enough.
@@ -40,7 +43,8 @@ class StoredClips:
         index = store.splits[split]
         self.span = span = (length - 1) * stride + 1
         starts = np.maximum(np.array(index.lengths) - span + 1, 0)
-        self._offsets, self._bounces = np.array(index.offsets), index.bounces
+        self._offsets = np.array(index.offsets)
+        self.tracks = {name: track for name, track in store.tracks.items() if track.is_event or not flip}
         self._ends = np.cumsum(starts)  # the legal starts of all clips in a row, and where each clip's end in it
         self.short = int((starts == 0).sum())
         if not self._ends[-1]:
@@ -56,9 +60,10 @@ class StoredClips:
         left_out = f" ({self.short:,} more shorter than {self.span} frames)" if self.short else ""
         return f"{self.split}: {count - self.short:,} clip(s) of {self.store.path}{left_out}"
 
-    def digest(self) -> str:
-        """Identity of the frames: the checksum of their array."""
-        return self.store.splits[self.split].sha256
+    def digest(self, tracks: Iterable[str] = ()) -> str:
+        """Identity of the frames, the checksum of their array, and of some tracks, likewise."""
+        index = self.store.splits[self.split]
+        return " ".join([index.sha256, *(index.tracks.get(name, "") for name in tracks)])
 
     def seen(self) -> dict[str, Any]:
         """How these clips look at the world, which other clips must do as well: `fps`, `stride`, `crop` and `range`."""
@@ -70,25 +75,26 @@ class StoredClips:
         return {"fps": fps and fps / self.stride, "stride": self.stride, "crop": crop, "range": plan.get("range")}
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        """Clip `index` (any integer from 0): `frames` (T, C, H, W) uint8, `index`, and `bounces` (T,) if known."""
+        """Clip `index` (any integer from 0): `frames` (T, C, H, W) uint8, `index`, and tracks by name, (T, …)."""
         return {name: values[0] for name, values in self.__getitems__([index]).items()}
 
     def __getitems__(self, indices: Sequence[int]) -> dict[str, np.ndarray]:
-        """A batch: `frames` (B, T, C, H, W) uint8, `index` (B,) int64; `bounces` (B, T) bool if known of all clips."""
+        """A batch: `frames` (B, T, C, H, W) uint8, `index` (B,) int64, and tracks by name, (B, T, …)."""
         numbers = np.asarray(indices, dtype=np.int64)
         array = self.store.array(self.split)
+        tracks: dict[str, list[np.ndarray]] = {name: [] for name in self.tracks}
         frames = np.empty((len(numbers), self.length, *array.shape[1:]), dtype=np.uint8)
-        bounces = np.zeros((len(numbers), self.length), dtype=bool)
         for row, index in enumerate(numbers):
             clip, start, mirrored = self._place(int(index))
             first = self._offsets[clip] + start
             frames[row] = array[first : first + self.span : self.stride]
             if mirrored:
                 frames[row] = frames[row, ..., ::-1].copy()
-            if (known := self._bounces[clip]) is not None:
-                bounces[row] = bounces_at(known, start, self.length, self.stride)
-        batch = {"frames": frames, "index": numbers}
-        return batch | {"bounces": bounces} if None not in self._bounces else batch
+            if tracks:
+                found = self.store.tracks_at(self.split, clip, start, self.length, self.stride)
+                for name, values in tracks.items():
+                    values.append(found[name])
+        return {FRAMES: frames, INDEX: numbers} | {name: np.stack(values) for name, values in tracks.items()}
 
     def _place(self, index: int) -> tuple[int, int, bool]:
         """Which clip, its first frame, and whether it is mirrored: a function of the seed and the index."""

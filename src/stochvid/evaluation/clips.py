@@ -13,10 +13,12 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from stochvid.config import TRAINING, DataConfig, TrainConfig, config_path, load_config
+from stochvid.core.clips import FRAMES
 from stochvid.core.errors import InputError
+from stochvid.data.clips import shapes_of
 from stochvid.data.moving_mnist import MovingMNIST
 from stochvid.data.places import find_data
-from stochvid.data.store import Store, bounces_at, is_store, prepare_command
+from stochvid.data.store import Store, is_store, prepare_command
 from stochvid.evaluation.protocols import DATA_SETS
 from stochvid.model_configs import ModelConfig
 from stochvid.training.runs import CONFIG, seen_clips
@@ -42,7 +44,7 @@ class TestClips(Protocol):
     count: int | None
 
     def read(self, numbers: Sequence[int]) -> dict[str, np.ndarray]:
-        """`frames` (B, T, C, H, W) uint8; `bounces` (B, T) bool where they are known."""
+        """`frames` (B, T, C, H, W) uint8, and tracks by name, (B, T, …)."""
 
 
 class MadeClips(TestClips):
@@ -110,7 +112,7 @@ class StoredWindows(TestClips):
                 f"horizon together are {length}, and its longest has {max(index.lengths)}. Use a smaller --horizon or "
                 "--context, or longer clips."
             )
-        self._places = [(clip, k) for k in range(pieces.max()) for clip in np.flatnonzero(pieces > k)]
+        self._places = [(clip, k) for k in range(pieces.max()) for clip in np.flatnonzero(pieces > k).tolist()]
         self.count, self.short = len(self._places), int((pieces == 0).sum())
         plan = _plan(store)
         self.about = {"source": "store", "path": str(store.path), "split": split, "stride": stride, "plan": plan}
@@ -128,15 +130,14 @@ class StoredWindows(TestClips):
     def read(self, numbers: Sequence[int]) -> dict[str, np.ndarray]:
         """As `TestClips.read`."""
         index, array = self.store.splits[self.split], self.store.array(self.split)
-        frames, bounces = [], []
+        batch: dict[str, list[np.ndarray]] = {}
         for clip, k in (self._places[number] for number in numbers):
             first = k * self._span
             start = index.offsets[clip] + first
-            frames.append(array[start : start + self._span : self.stride])
-            if (known := index.bounces[clip]) is not None:
-                bounces.append(bounces_at(known, first, self.length, self.stride))
-        batch = {"frames": np.stack(frames)}
-        return batch | {"bounces": np.stack(bounces)} if len(bounces) == len(frames) else batch
+            batch.setdefault(FRAMES, []).append(array[start : start + self._span : self.stride])
+            for name, values in self.store.tracks_at(self.split, clip, first, self.length, self.stride).items():
+                batch.setdefault(name, []).append(values)
+        return {name: np.stack(values) for name, values in batch.items()}
 
 
 @dataclass
@@ -176,7 +177,7 @@ class Found:
         return MadeClips(self.source, self.config, length)
 
     def check_fit(self, model: ModelConfig) -> None:
-        """Checks that a model takes such frames.
+        """Checks that a model takes such frames and tracks.
 
         Raises:
             InputError: it does not.
@@ -187,6 +188,7 @@ class Found:
                 option = f"--{'size' if what.startswith('p') else 'channels'} {want}"
                 fix = f"Prepare a store with {option}" if isinstance(self.source, Store) else "Name another --data"
                 raise InputError(f"the data have frames of {have} {what}, the model takes {want} {what}. {fix}.")
+        model.check_tracks(shapes_of(self.source if isinstance(self.source, Store) else MovingMNIST), "the data")
 
 
 def find_test_clips(

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stochvid.core.clips import Clips
 from stochvid.core.devices import DTYPES
 from stochvid.core.errors import InputError
 from stochvid.core.untrusted import check_archive, check_directory, check_frame, check_npy
@@ -45,18 +46,18 @@ class Forecaster(ABC):
     together: int | None = None
 
     @abstractmethod
-    def draw(self, numbers: Sequence[int], context: Tensor, horizon: int, first: int, count: int) -> Tensor:
+    def draw(self, numbers: Sequence[int], clips: Clips, horizon: int, first: int, count: int) -> Tensor:
         """Samples first … first + count − 1 of clips.
 
         Args:
             numbers: which clips of the test they are.
-            context: (B, K, C, H, W) uint8.
+            clips: what is given, (B, K, C, H, W) uint8, and the tracks of K + T frames.
             horizon: frames to predict, T.
             first: number of the first sample.
             count: samples to draw, S.
 
         Returns:
-            (B, S, T, C, H, W) float32 in [0, 1], on the context's device.
+            (B, S, T, C, H, W) float32 in [0, 1], on the clips' device.
         """
 
 
@@ -95,9 +96,9 @@ class Model(Forecaster):
         if batch_statistics:
             self.about["batch_statistics"] = True
 
-    def draw(self, numbers: Sequence[int], context: Tensor, horizon: int, first: int, count: int) -> Tensor:
-        """As `Forecaster.draw`; a future depends on the context, the seed and the sample's number alone."""
-        return self.network.predict(context, horizon, count, self.seed, first_sample=first, chunk=count).frames
+    def draw(self, numbers: Sequence[int], clips: Clips, horizon: int, first: int, count: int) -> Tensor:
+        """As `Forecaster.draw`; a future depends on what is given, the seed and the sample's number alone."""
+        return self.network.predict(clips, horizon, count, self.seed, first_sample=first, chunk=count).frames
 
 
 class Baseline(Forecaster):
@@ -112,9 +113,9 @@ class Baseline(Forecaster):
     def __init__(self, name: str):
         self.name, self.about = name, {"kind": "baseline", "name": name}
 
-    def draw(self, numbers: Sequence[int], context: Tensor, horizon: int, first: int, count: int) -> Tensor:
+    def draw(self, numbers: Sequence[int], clips: Clips, horizon: int, first: int, count: int) -> Tensor:
         """As `Forecaster.draw`."""
-        frames = context.float() / 255
+        frames = clips.frames.float() / 255
         still = frames[:, -1] if self.name == "copy-last" else frames.mean(1)
         return still[:, None, None].expand(-1, count, horizon, -1, -1, -1)
 
@@ -151,11 +152,11 @@ class Predictions(Forecaster):
         if "context" in arrays and self.clips is None:
             raise InputError(f"predictions {str(path)!r} has a 'context' but no 'truth'. Save both, or use --data.")
 
-    def draw(self, numbers: Sequence[int], context: Tensor, horizon: int, first: int, count: int) -> Tensor:
+    def draw(self, numbers: Sequence[int], clips: Clips, horizon: int, first: int, count: int) -> Tensor:
         """As `Forecaster.draw`."""
         array = np.array(self._array[list(numbers), first : first + count, :horizon])
         if array.dtype == np.uint8:
-            frames = torch.from_numpy(array).to(context.device).float() / 255
+            frames = torch.from_numpy(array).to(clips.frames.device).float() / 255
         else:
             finite = array[np.isfinite(array)]
             if len(finite) and (finite.min() < -MARGIN or finite.max() > 1 + MARGIN):
@@ -164,7 +165,7 @@ class Predictions(Forecaster):
                     "expected [0, 1]. Scale them, or save uint8."
                 )
             self.clipped += int(((finite < 0) | (finite > 1)).sum())
-            frames = torch.from_numpy(array.astype(np.float32)).to(context.device)
+            frames = torch.from_numpy(array.astype(np.float32)).to(clips.frames.device)
             frames = frames.clamp(0, 1).where(frames.isfinite(), torch.nan)
         return frames.permute(0, 1, 2, 5, 3, 4).contiguous()
 

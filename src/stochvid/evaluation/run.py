@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from stochvid.core.clips import Clips
 from stochvid.core.philox import Streams
 from stochvid.core.progress import Progress
 from stochvid.core.team import Team
@@ -145,10 +146,10 @@ class Evaluation:
         together = self.forecaster.together or 1
         begin, place = clip["clip"] // together * together, clip["clip"] % together
         mates = range(begin, min(begin + together, self.count))
-        context, truth = self._read(mates)
+        clips, context, truth = self._read(mates)
         futures: dict[int, Tensor] = {}
         total, count = torch.zeros_like(truth[place], dtype=torch.float32), 0
-        for first, batch in self._draw(mates, context):
+        for first, batch in self._draw(mates, clips):
             drawn = batch[place]
             whole = drawn[drawn.isfinite().flatten(1).all(1)]
             total, count = total + whole.sum(0), count + len(whole)
@@ -164,26 +165,26 @@ class Evaluation:
         picture.write_gif(path)
 
     def _score(self, numbers: Sequence[int]) -> Iterator[dict[str, Any]]:
-        context, truth = self._read(numbers)
+        clips, context, truth = self._read(numbers)
         chosen = [int(Streams(self.seed, "fvd sample").at(n).integers(self.drawn)) for n in numbers]
         scores = [ClipScores(self.scorer, *clip) for clip in zip(context, truth, chosen, strict=True)]
         before = self.forecaster.clipped
-        for _, drawn in self._draw(numbers, context):
+        for _, drawn in self._draw(numbers, clips):
             for score, samples in zip(scores, drawn, strict=True):
                 score.add(samples)
         for i, score in enumerate(scores):
             record = {"digest": digest(torch.cat([score.context, score.truth]).cpu().numpy())} | score.record()
             yield record | {"clipped": self.forecaster.clipped - before if i == 0 else 0}  # of all clips of this draw
 
-    def _read(self, numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Context (B, K, C, H, W) and truth (B, T, C, H, W), uint8."""
-        frames = torch.from_numpy(self.clips.read(numbers)["frames"]).to(self.device)
-        known = self.task.context
-        return frames[:, :known], frames[:, known : known + self.task.horizon]
+    def _read(self, numbers: Sequence[int]) -> tuple[Clips, Tensor, Tensor]:
+        """What is given, K frames and the tracks of K + T; then context (B, K, C, H, W) and truth, uint8."""
+        clips, known = Clips.of_batch(self.clips.read(numbers)).to(self.device), self.task.context
+        context, truth = clips.frames[:, :known], clips.frames[:, known : known + self.task.horizon]
+        return clips._replace(frames=context), context, truth
 
-    def _draw(self, numbers: Sequence[int], context: Tensor) -> Iterator[tuple[int, Tensor]]:
+    def _draw(self, numbers: Sequence[int], clips: Clips) -> Iterator[tuple[int, Tensor]]:
         """Number of the first sample, and samples (B, S', T, C, H, W), until there are enough."""
         step = max(1, self.chunk // len(numbers))
         for first in range(0, self.drawn, step):
             count = min(step, self.drawn - first)
-            yield first, self.forecaster.draw(numbers, context, self.task.horizon, first, count)
+            yield first, self.forecaster.draw(numbers, clips, self.task.horizon, first, count)

@@ -1,4 +1,4 @@
-"""Is the prior uncertain exactly where the motion is? Its σ against the known bounces of Moving MNIST.
+"""Is the prior uncertain exactly where the motion is? Its σ against events that are known, as where a digit bounces.
 
 Axes: `N` clips, `T` frames, `Z` latents.
 """
@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from stochvid.core.clips import Clips, events, one_of
 from stochvid.core.devices import pick_device
 from stochvid.core.errors import InputError
 from stochvid.core.files import check_free, replacing_folder
 from stochvid.core.philox import Streams
 from stochvid.core.progress import Progress
 from stochvid.evaluation.clips import TestClips, find_clips_for
-from stochvid.media.plots import plot_bounces
+from stochvid.media.plots import plot_events
 from stochvid.models.base import VideoModel
 from stochvid.models.pretrained import find_model
 
@@ -26,7 +27,7 @@ RESULT, PLOT = "uncertainty.json", "uncertainty.png"
 CLIPS = 400
 AT_ONCE = 20  # clips
 RESAMPLES = 1000
-AROUND = 5  # steps either side of a bounce
+AROUND = 5  # steps either side of an event
 WHY_NOT = {
     "fixed": "its prior is N(0, I): its σ is 1 at every step, and there is nothing to measure",
     "none": "it is deterministic: it has no latents and no prior, and so no σ to measure",
@@ -48,14 +49,15 @@ def uncertainty(
     """Measures how well the prior's σ tells the frames that nobody could foresee, and draws it.
 
     The prior sees the true frames before each frame (teacher forcing). σ is a mean over latents. The frames that count
-    are those after the context: before, no observer can know the velocity. A bounce is a frame that is the first whose
-    position depends on a newly drawn velocity. In the frame after it a perfect observer, who has seen one step at the
-    new velocity, may be uncertain still; so the AUROC is told with and without those frames.
+    are those after the context: before, no observer can know the velocity. A bounce of Moving MNIST is a frame that is
+    the first whose position depends on a newly drawn velocity. In the frame after it a perfect observer, who has seen
+    one step at the new velocity, may be uncertain still; so the AUROC is told with and without those frames. A store
+    may know of other events (`core/clips.py`); of several, the first by name is taken.
 
     Args:
         model: as `stochvid.load` takes it, with a learned prior.
         out: folder for `uncertainty.json` and `uncertainty.png`.
-        data: a config, run or store of made clips; None: what the model was trained on.
+        data: a config, run or store of clips whose events are known; None: what the model was trained on.
         mnist: folder of MNIST's files, in place of the config's.
         clips: how many, or all if there are fewer; None: 400.
         length: frames of a clip; None: the context and twice the horizon of training.
@@ -67,7 +69,7 @@ def uncertainty(
         What `uncertainty.json` holds.
 
     Raises:
-        InputError: a model without a learned prior, clips without known bounces, or numbers that do not work out.
+        InputError: a model without a learned prior, clips without known events, or numbers that do not work out.
     """
     out, place = Path(out), pick_device(device)
     check_free(out, RESULT, overwrite)
@@ -97,88 +99,98 @@ def uncertainty(
             f"in {test}, the motion is deterministic: every bounce is certain, and nothing can be measured."
         )
     print(f"{model} on {test}: {count:,} clips of {length} frames", flush=True)
-    sigma, bounces = _observe(network, test, count, place)
-    results = _measure(sigma, bounces, context, seed)
+    name = _event(test)
+    sigma, happens = _observe(network, test, count, place, name)
+    results = _measure(sigma, happens, context, seed, name)
     results = {"model": model, "data": test.about, "clips": count, "length": length, "context": context} | results
-    shown = _telling(bounces, context)
+    shown = _telling(happens, context)
     with replacing_folder(out) as temporary:
         (temporary / RESULT).write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
         frames = test.read([shown])["frames"][0]
-        plot_bounces(temporary / PLOT, results, sigma[shown], bounces[shown], frames, context)
-    _report(results)
+        plot_events(temporary / PLOT, results, sigma[shown], happens[shown], frames, context, name)
+    _report(results, name)
     print(f"{out}: {RESULT}, {PLOT}")
     return results
 
 
-def _observe(network: VideoModel, test: TestClips, count: int, device: torch.device) -> tuple[np.ndarray, np.ndarray]:
-    """σ of every step (N, T − 1), a mean over latents, and bounces (N, T)."""
-    sigma, bounces = [], []
+def _event(test: TestClips) -> str:
+    """The event that is known of clips; says which, if there are several."""
+    found = sorted(events(test.read([0]), axes=2))
+    if not found:
+        raise InputError(
+            f"nothing says when something unpredictable happens in {test}. Use Moving MNIST: --data laptop, "
+            "or a store that `stochvid prepare moving-mnist` made."
+        )
+    if len(found) > 1:
+        print(f"note: of the events {', '.join(found)}, the first is taken")
+    return found[0]
+
+
+def _observe(
+    network: VideoModel, test: TestClips, count: int, device: torch.device, name: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """σ of every step (N, T − 1), a mean over latents, and where the event happens (N, T)."""
+    sigma, happens = [], []
     with torch.inference_mode(), Progress(count, "clips") as progress:
         for first in range(0, count, AT_ONCE):
             batch = test.read(range(first, min(first + AT_ONCE, count)))
-            if "bounces" not in batch:
-                raise InputError(
-                    f"nothing says when something unpredictable happens in {test}. Use Moving MNIST: --data laptop, "
-                    "or a store that `stochvid prepare moving-mnist` made."
-                )
-            frames = torch.from_numpy(batch["frames"]).to(device)
-            prior = network.observe(frames, decode=False).prior
+            prior = network.observe(Clips.of_batch(batch).to(device), decode=False).prior
             assert prior is not None  # it is learned
             sigma.append(prior.std.flatten(2).mean(-1).double().cpu().numpy())
-            bounces.append(batch["bounces"])
-            progress.show(first + len(frames))
-    return np.concatenate(sigma), np.concatenate(bounces)
+            happens.append(batch[name])
+            progress.show(first + len(batch[name]))
+    return np.concatenate(sigma), np.concatenate(happens)
 
 
-def _report(results: dict[str, Any]) -> None:
+def _report(results: dict[str, Any], name: str) -> None:
     for which, what in (
-        ("every_frame", "every frame"), ("without_the_frame_after", "without the frame after a bounce"),
+        ("every_frame", "every frame"), ("without_the_frame_after", f"without the frame after a {one_of(name)}"),
     ):  # fmt: skip
         r = results[which]
         low, high = r["auroc_ci95"]
-        counts = f"{r['bounces']:,} of {r['frames']:,} frames"
+        counts = f"{r[name]:,} of {r['frames']:,} frames"
         print(f"AUROC {r['auroc']:.4f} (95 % {low:.4f} to {high:.4f}), {what}: {counts}")
 
 
-def _measure(sigma: np.ndarray, bounces: np.ndarray, context: int, seed: int) -> dict[str, Any]:
-    """ROC curves, and σ around bounces, of σ of frames 2 … T, (N, T − 1), and bounces (N, T)."""
-    after = np.zeros_like(bounces)
-    after[:, 1:] = bounces[:, :-1]
-    sigma, bounces, after = sigma[:, context - 1 :], bounces[:, context:], after[:, context:]
+def _measure(sigma: np.ndarray, happens: np.ndarray, context: int, seed: int, name: str) -> dict[str, Any]:
+    """ROC curves, and σ around an event, of σ of frames 2 … T, (N, T − 1), and where it happens (N, T)."""
+    after = np.zeros_like(happens)
+    after[:, 1:] = happens[:, :-1]
+    sigma, happens, after = sigma[:, context - 1 :], happens[:, context:], after[:, context:]
     results = {
-        "every_frame": _roc(sigma, bounces, np.ones_like(bounces), seed),
-        "without_the_frame_after": _roc(sigma, bounces, bounces | ~after, seed),
+        "every_frame": _roc(sigma, happens, np.ones_like(happens), seed, name),
+        "without_the_frame_after": _roc(sigma, happens, happens | ~after, seed, name),
     }
     aligned = []
     for offset in range(-AROUND, AROUND + 1):
-        values = np.array(list(_around(sigma, bounces, offset)))
+        values = np.array(list(_around(sigma, happens, offset)))
         low, high = np.percentile(values, [10, 90]) if len(values) else (None, None)
         mean = float(values.mean()) if len(values) else None
         aligned.append({"offset": offset, "mean": mean, "p10": low, "p90": high, "frames": len(values)})
-    quiet = sigma[~(bounces | after)]
+    quiet = sigma[~(happens | after)]
     return results | {
         "aligned": aligned,
-        "sigma_at_bounces": float(sigma[bounces].mean()),
+        f"sigma_at_{name}": float(sigma[happens].mean()),
         "sigma_else": float(quiet.mean()),
     }
 
 
-def _around(sigma: np.ndarray, bounces: np.ndarray, offset: int) -> Iterator[float]:
-    """σ so many frames after each bounce, but not in frames that are bounces themselves."""
-    for clip, frame in np.argwhere(bounces):
+def _around(sigma: np.ndarray, happens: np.ndarray, offset: int) -> Iterator[float]:
+    """σ so many frames after each event, but not in frames in which it happens again."""
+    for clip, frame in np.argwhere(happens):
         place = frame + offset
-        if 0 <= place < bounces.shape[1] and (offset == 0 or not bounces[clip, place]):
+        if 0 <= place < happens.shape[1] and (offset == 0 or not happens[clip, place]):
             yield sigma[clip, place]
 
 
-def _roc(sigma: np.ndarray, bounces: np.ndarray, counted: np.ndarray, seed: int) -> dict[str, Any]:
-    """ROC curve and AUROC of σ as a score for bounces, over the frames that count, with a bootstrap over clips."""
+def _roc(sigma: np.ndarray, happens: np.ndarray, counted: np.ndarray, seed: int, name: str) -> dict[str, Any]:
+    """ROC curve and AUROC of σ as a score for an event, over the frames that count, with a bootstrap over clips."""
     clip = np.broadcast_to(np.arange(len(sigma))[:, None], sigma.shape)[counted]
-    score, label = sigma[counted], bounces[counted]
+    score, label = sigma[counted], happens[counted]
     if label.all() or not label.any():
         raise InputError(
-            f"of the {label.size:,} frames that count, {'every' if label.any() else 'no'} one is a bounce: there is "
-            "nothing to tell apart. Use more --clips, or a larger --length."
+            f"of the {label.size:,} frames that count, {'every' if label.any() else 'no'} one is a {one_of(name)}: "
+            "there is nothing to tell apart. Use more --clips, or a larger --length."
         )
     false, true, _ = roc_curve(label, score)
     random, resampled = Streams(seed, "bootstrap").at(0), []
@@ -188,18 +200,19 @@ def _roc(sigma: np.ndarray, bounces: np.ndarray, counted: np.ndarray, seed: int)
         if label[kept].any() and not label[kept].all():  # else this resample has no AUROC
             resampled.append(roc_auc_score(label[kept], score[kept], sample_weight=weight[kept]))
     if len(resampled) < RESAMPLES // 2:
-        raise InputError("too few clips have both frames with and frames without a bounce. Use more --clips.")
+        one = one_of(name)
+        raise InputError(f"too few clips have both frames with and frames without a {one}. Use more --clips.")
     points = np.linspace(0, 1, 201)
     return {
         "auroc": float(roc_auc_score(label, score)),
         "auroc_ci95": np.percentile(resampled, [2.5, 97.5]).tolist(),
         "frames": int(counted.sum()),
-        "bounces": int(label.sum()),
+        name: int(label.sum()),
         "roc": {"false_positive_rate": points.tolist(), "true_positive_rate": np.interp(points, false, true).tolist()},
     }
 
 
-def _telling(bounces: np.ndarray, context: int) -> int:
-    """The first clip with two bounces after the context, or else with the most."""
-    counts = bounces[:, context:].sum(1)
+def _telling(happens: np.ndarray, context: int) -> int:
+    """The first clip with two events after the context, or else with the most."""
+    counts = happens[:, context:].sum(1)
     return int(np.argmax(np.minimum(counts, 2)))

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from stochvid.config import TRAINING, load_config
+from stochvid.core.clips import FRAMES, Clips, events
 from stochvid.core.devices import DTYPES, Precision, check_compiler, pick_device, pick_precision
 from stochvid.core.errors import InputError
 from stochvid.core.files import check_free, replacing, replacing_folder, writable_folder
@@ -21,6 +22,7 @@ from stochvid.media.pictures import FPS, FuturesPicture
 from stochvid.media.plots import plot_uncertainty
 from stochvid.media.values import Range, check_range
 from stochvid.media.video import to_bytes, write_png
+from stochvid.model_configs import ModelConfig
 from stochvid.models.base import VideoModel
 from stochvid.models.noise import check_temperature
 from stochvid.models.pretrained import find_model
@@ -38,7 +40,7 @@ class Job:
     """A clip that is ready for the model.
 
     Attributes:
-        clip: as it was read, for its name, speed and bounces.
+        clip: as it was read, for its name, speed and tracks.
         context: (K, C, H, W) uint8.
         truth: (T', C, H, W) uint8, the frames after the context, perhaps none.
         folder: where its results go.
@@ -192,7 +194,33 @@ def _prepare(
         numbered = (f"{clip.name}-{i}" for i in count(2))
         name = next(name for name in chain([clip.name], numbered) if name not in names)
         names.add(name)
+        check_tracks(clip, config, context, horizon, f"clip {source!r}")
         yield Job(clip, frames[:context], frames[context:], out / name)
+
+
+def check_tracks(clip: Clip, config: ModelConfig, context: int, horizon: int, what: str) -> None:
+    """Checks that a clip has the tracks that a model needs, also of the frames to come.
+
+    Raises:
+        InputError: it has not.
+    """
+    config.check_tracks({name: track.shape[1:] for name, track in clip.tracks.items()}, what)
+    known = len(clip.frames)
+    if config.tracks and known < context + horizon:
+        fix = "a longer clip" + (f", or a horizon of at most {known - context}" if known > context else "")
+        raise InputError(
+            f"{what} has {known} frames, and its track {min(config.tracks)!r} is known of no more; the model needs it "
+            f"of all {context} + {horizon}. Use {fix}."
+        )
+
+
+def contexts_of(jobs: Sequence[Job], device: torch.device) -> Clips:
+    """What the model is given of clips, one row each: their contexts, and their tracks as far as all of them go."""
+    clips = [job.clip for job in jobs]
+    shared = [name for name in clips[0].tracks if all(name in clip.tracks for clip in clips)]
+    length = min(len(clip.frames) for clip in clips)
+    batch = {name: np.stack([clip.tracks[name][:length] for clip in clips]) for name in shared}
+    return Clips.of_batch({FRAMES: np.stack([job.context for job in jobs])} | batch).to(device)
 
 
 def _predictions(
@@ -202,8 +230,7 @@ def _predictions(
     device = next(network.parameters()).device
     for first in range(0, len(jobs), together):
         batch = jobs[first : first + together]
-        contexts = torch.from_numpy(np.stack([job.context for job in batch])).to(device)
-        drawn = network.predict(contexts, horizon, samples, seed, temperature=temperature)
+        drawn = network.predict(contexts_of(batch, device), horizon, samples, seed, temperature=temperature)
         for i, job in enumerate(batch):
             one = slice(i, i + 1)
             yield job, Prediction(*(getattr(drawn, field.name)[one] for field in fields(Prediction)))
@@ -224,7 +251,7 @@ def write_result(path: Path, job: Job, prediction: Prediction, seed: int, temper
     if path.name == ARRAYS:
         return _write_arrays(path, job, prediction, seed=seed, temperature=temperature)
     if path.name == "uncertainty.png":
-        return plot_uncertainty(path, sigma, len(job.context), job.clip.bounces, job.clip.name)
+        return plot_uncertainty(path, sigma, len(job.context), events(job.clip.tracks), job.clip.name)
     title = job.clip.name + (f" ({SHOWN} of {len(futures)} futures)" if len(futures) > SHOWN else "")
     picture = FuturesPicture(job.context, futures[:SHOWN], job.truth, title=title)
     if path.name == "strip.png":
@@ -236,8 +263,7 @@ def _write_arrays(path: Path, job: Job, prediction: Prediction, **numbers: float
     arrays: dict[str, Any] = {"context": job.context, "truth": job.truth, "futures": to_bytes(prediction.frames[0])}
     for name in ("prior_mean", "prior_std", "latents"):
         arrays[name] = getattr(prediction, name)[0].float().cpu().numpy()
-    if job.clip.bounces is not None:
-        arrays["bounces"] = job.clip.bounces
+    arrays |= job.clip.tracks
     with replacing(path) as temporary:
         np.savez_compressed(temporary, **(arrays | numbers))
     return path

@@ -2,17 +2,19 @@
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
 
 from stochvid.config import TRAINING, DataConfig, load_config
+from stochvid.core.clips import FRAMES, INDEX
 from stochvid.core.errors import InputError, alike
 from stochvid.data.moving_mnist import MovingMNIST
 from stochvid.data.places import find_mnist
-from stochvid.data.store import Store, bounces_at, is_store
+from stochvid.data.store import Store, is_store
+from stochvid.data.tracks import at_frames
 from stochvid.media.clip import Clip, open_clip
 from stochvid.media.images import IMAGE_SUFFIXES
 from stochvid.media.times import Timed
@@ -32,13 +34,13 @@ class Source:
         name: for files and titles.
         frames: (H, W, C) uint8, one after another, with their times where these are known.
         fps: frames per second, None where the source does not say.
-        bounces: (≥ T,) bool where it is known when something unpredictable happens, else None.
+        tracks: what else is known of every frame, by name, (≥ T, …).
     """
 
     name: str
     frames: Timed
     fps: float | None = None
-    bounces: np.ndarray | None = None
+    tracks: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def seconds(self) -> np.ndarray | None:
@@ -47,14 +49,14 @@ class Source:
         return np.arange(len(self.frames.times)) / self.fps if seconds is None and self.fps else seconds
 
     def every(self, stride: int) -> "Source":
-        """One frame in `stride` of it, from the first (of a file, where nobody knows of bounces)."""
-        return Source(self.name, self.frames.every(stride), self.fps and self.fps / stride)
+        """One frame in `stride` of it, from the first."""
+        tracks = {name: at_frames(track, 0, -(-len(track) // stride), stride) for name, track in self.tracks.items()}
+        return Source(self.name, self.frames.every(stride), self.fps and self.fps / stride, tracks)
 
     def start_at(self, start: int) -> "Source":
         """It from a frame on, counted from 0; or its last −start frames."""
-        bounces = None if self.bounces is None else self.bounces[start:]
         frames = Timed(self._pairs_from(start), self.frames.pace) if start else self.frames
-        return Source(self.name, frames, self.fps, bounces)
+        return Source(self.name, frames, self.fps, {name: track[start:] for name, track in self.tracks.items()})
 
     def _pairs_from(self, start: int) -> Iterator[tuple[np.ndarray, float | None]]:
         pairs = self.frames.pairs
@@ -73,8 +75,11 @@ class Source:
         frames = list(islice(self.frames, limit))
         if not frames:
             raise InputError(f"clip {self.name!r} has no frames.")
-        bounces = None if self.bounces is None else self.bounces[: len(frames)]
-        return Clip(self.name, np.stack(frames), self.fps, bounces, self.frames.seconds)
+        return Clip(self.name, np.stack(frames), self.fps, self.tracks_of(0, len(frames)), self.frames.seconds)
+
+    def tracks_of(self, first: int, last: int) -> dict[str, np.ndarray]:
+        """Its tracks from frame `first` to before `last`, counted from 0."""
+        return {name: track[first:last] for name, track in self.tracks.items()}
 
     def rate_note(self) -> str:
         """What to say of the frames read so far, and those passed over, if their rate varies; else nothing."""
@@ -164,7 +169,8 @@ def made_source(
             print(f"{name}: the model was trained on MNIST, which is not at {data.mnist!r}; showing built-in digits")
         data.digits = "builtin"
     item = MovingMNIST.from_config(data, config, "test", length, seed=seed, digits=digits)[0]
-    return Source(name, Timed.unknown(item["frames"].transpose(0, 2, 3, 1)), bounces=item["bounces"])
+    tracks = {name: values for name, values in item.items() if name not in (FRAMES, INDEX)}
+    return Source(name, Timed.unknown(item[FRAMES].transpose(0, 2, 3, 1)), tracks=tracks)
 
 
 def _made(source: str, model: Path, config: ModelConfig, length: int) -> Source:
@@ -218,7 +224,7 @@ def stored_source(store: Store, number: int, least: int, limit: int | None, stri
     fps = rate and rate / stride
     print(f"{source}: {split} clip {index.names[number]!r}" + (f", one frame in {stride}" if stride > 1 else ""))
     places = range(0, index.lengths[number], stride)
-    first, array, turns = index.offsets[number], store.array(split), index.bounces[number]
+    first, array = index.offsets[number], store.array(split)
     frames = (np.array(array[first + place]).transpose(1, 2, 0) for place in places)
-    bounces = None if turns is None else bounces_at(turns, 0, len(places), stride)
-    return Source(f"{Path(folder).resolve().name}-{number}", Timed.unknown(frames), fps, bounces)
+    tracks = store.tracks_at(split, number, 0, len(places), stride)
+    return Source(f"{Path(folder).resolve().name}-{number}", Timed.unknown(frames), fps, tracks)

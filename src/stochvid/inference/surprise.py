@@ -15,10 +15,11 @@ import torch
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import find_peaks
 
+from stochvid.core.clips import FRAMES, Clips
 from stochvid.core.devices import pick_device
 from stochvid.core.errors import InputError
 from stochvid.core.files import check_free, replacing_folder
-from stochvid.inference.sources import open_source
+from stochvid.inference.sources import Source, open_source
 from stochvid.media.axes import check_axes
 from stochvid.media.clip import Fit, fit_frame
 from stochvid.media.plots import plot_surprise
@@ -98,7 +99,8 @@ def surprise(
     )
     frames = (fit_frame(frame, config.image_size, config.channels, fit) for frame in islice(source.frames, length))
     film = Film()
-    kl, mse = _observe(network, frames, film, where)
+    config.check_tracks({name: track.shape[1:] for name, track in source.tracks.items()}, f"clip {video!r}")
+    kl, mse = _sum_up(observe_pieces(network, frames, where, source), film)
     if len(kl) == 0:
         raise InputError(f"video {video!r} has a single frame. Surprise needs two or more.")
     series = surprise_series(kl, mse, source.seconds, smooth, config.context)
@@ -153,35 +155,37 @@ class Piece:
     mse: np.ndarray
 
 
-def observe_pieces(network: VideoModel, frames: Iterator[np.ndarray], device: torch.device) -> Iterator[Piece]:
+def observe_pieces(
+    network: VideoModel, frames: Iterator[np.ndarray], device: torch.device, source: Source
+) -> Iterator[Piece]:
     """Watches frames (C, H, W) uint8, some at once, with the model's state handed on.
 
     Args:
         network: with latents.
-        frames: of the video.
+        frames: of the video, as the model takes them.
         device: of the network.
+        source: of the frames, which knows their tracks.
     """
-    state = None
+    state, seen = None, 0
     while piece := list(islice(frames, AT_ONCE)):
         with torch.inference_mode():  # not around the yield: it would reach into whoever uses this
-            known = torch.from_numpy(np.stack(piece)).to(device)
-            seen = network.observe(known[None], state=state)
-            assert seen.posterior is not None
-            assert seen.prior is not None
-            assert seen.frames is not None
-            nats = seen.posterior.kl(seen.prior, len(network.latent_shape))[0].double().cpu().numpy()
-            explained, told = seen.frames[0, 0].float(), known[state is None :]
-            error = (explained - told.float() / 255).square().mean((-1, -2, -3)).double().cpu().numpy()
-            state = seen.state
+            batch = {FRAMES: np.stack(piece)} | source.tracks_of(seen, seen + len(piece))
+            clips = Clips.of_batch({name: values[None] for name, values in batch.items()}).to(device)
+            told = network.observe(clips, state=state)
+            assert told.posterior is not None
+            assert told.prior is not None
+            assert told.frames is not None
+            nats = told.posterior.kl(told.prior, len(network.latent_shape))[0].double().cpu().numpy()
+            explained, known = told.frames[0, 0].float(), clips.frames[0, state is None :]
+            error = (explained - known.float() / 255).square().mean((-1, -2, -3)).double().cpu().numpy()
+            state, seen = told.state, seen + len(piece)
         yield Piece(np.stack(piece), to_bytes(explained), nats, error)
 
 
-def _observe(
-    network: VideoModel, frames: Iterator[np.ndarray], film: Film, device: torch.device
-) -> tuple[np.ndarray, np.ndarray]:
-    """KL in nats and reconstruction MSE of frames 2 … T, from (C, H, W) uint8 frames."""
+def _sum_up(pieces: Iterator[Piece], film: Film) -> tuple[np.ndarray, np.ndarray]:
+    """KL in nats and reconstruction MSE of frames 2 … T."""
     kl, mse, number = [np.empty(0)], [np.empty(0)], 0
-    for piece in observe_pieces(network, frames, device):
+    for piece in pieces:
         kl.append(piece.kl)
         mse.append(piece.mse)
         silent = len(piece.frames) - len(piece.kl)

@@ -3,7 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -45,14 +45,14 @@ class Clip:
         name: for files and titles.
         frames: (T, H, W, C) uint8.
         fps: frames per second, None where the source does not say.
-        bounces: (T,) bool where it is known when something unpredictable happens, else None.
+        tracks: what else is known of every frame, by name, (T, …): see `core/clips.py`.
         times: (T,) float64, when each frame is shown, in seconds since the first of the source; None: not known.
     """
 
     name: str
     frames: np.ndarray
     fps: float | None = None
-    bounces: np.ndarray | None = None
+    tracks: dict[str, np.ndarray] = field(default_factory=dict)
     times: np.ndarray | None = None
 
     @property

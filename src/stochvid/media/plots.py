@@ -1,12 +1,14 @@
 """Figures: uncertainty, scores and surprise over time. Matplotlib is imported when one is drawn."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stochvid.core.clips import in_words, one_of
 from stochvid.core.files import replacing
 from stochvid.evaluation.results import numbered
 
@@ -14,9 +16,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+EVENTS = ("tab:green", "tab:purple", "tab:brown", "tab:olive")  # the colours that mark them
+
 
 def plot_uncertainty(
-    path: Path, prior_std: np.ndarray, context: int, bounces: np.ndarray | None = None, title: str = ""
+    path: Path, prior_std: np.ndarray, context: int, events: Mapping[str, np.ndarray] | None = None, title: str = ""
 ) -> Path:
     """The prior's σ over time: mean over latents; line and band are mean and range over samples (paper, fig. 3).
 
@@ -24,7 +28,7 @@ def plot_uncertainty(
         path: PNG to write.
         prior_std: σ_ψ, (S, T, …), of latents of any shape.
         context: frames K before the first predicted one.
-        bounces: (≥ K + T,) bool, frames of the true clip in which something unpredictable happens, or None.
+        events: by name, (≥ K + T,) bool, the frames of the true clip in which something unpredictable happens.
         title: above the axes.
 
     Returns:
@@ -35,10 +39,10 @@ def plot_uncertainty(
     figure = _figure(7.5, 3.4)
     axes = figure.add_subplot()
     axes.axvspan(0.5, context + 0.5, color="0.88", label="given frames")
-    if bounces is not None:
-        for i, frame in enumerate((np.flatnonzero(bounces[: frames[-1]]) + 1).tolist()):
-            label = "bounce in the true clip" if i == 0 else None
-            axes.axvline(frame, color="tab:green", ls="--", lw=1.2, label=label)
+    for (name, happens), color in zip((events or {}).items(), cycle(EVENTS)):
+        for i, frame in enumerate((np.flatnonzero(happens[: frames[-1]]) + 1).tolist()):
+            label = _words(f"{one_of(name)} in the true clip") if i == 0 else None
+            axes.axvline(frame, color=color, ls="--", lw=1.2, label=label)
     axes.fill_between(
         frames, sigma.min(axis=0), sigma.max(axis=0), color="tab:orange", alpha=0.25, lw=0, label="range over samples"
     )
@@ -75,24 +79,32 @@ def plot_curves(path: Path, runs: Sequence[dict[str, Any]]) -> Path:
     return _save(figure, path)
 
 
-def plot_bounces(
-    path: Path, results: dict[str, Any], sigma: np.ndarray, bounces: np.ndarray, frames: np.ndarray, context: int
+def plot_events(
+    path: Path,
+    results: dict[str, Any],
+    sigma: np.ndarray,
+    happens: np.ndarray,
+    frames: np.ndarray,
+    context: int,
+    name: str,
 ) -> Path:
-    """The prior's σ against true bounces: ROC curves, σ around a bounce, and a clip's σ above its frames (fig. 3).
+    """The prior's σ against a true event: ROC curves, σ around it, and a clip's σ above its frames (fig. 3).
 
     Args:
         path: PNG to write.
         results: of `uncertainty`.
         sigma: of the clip's frames 2 … T, (T − 1,).
-        bounces: of the clip, (T,) bool.
+        happens: when the event happens in the clip, (T,) bool.
         frames: of the clip, (T, C, H, W) uint8.
         context: frames that the model is given.
+        name: of the event, in the plural.
     """
+    one, many = one_of(name), in_words(name)
     figure = _figure(10, 6.6)
     (above,), (below,) = figure.subfigures(2, 1, squeeze=False, height_ratios=[1.15, 1])
     left, right = above.subplots(1, 2)
     for i, (which, label) in enumerate(
-        (("every_frame", "every frame"), ("without_the_frame_after", "without the frame after a bounce"))
+        (("every_frame", "every frame"), ("without_the_frame_after", f"without the frame after a {one}"))
     ):
         r = results[which]
         low, high = r["auroc_ci95"]
@@ -100,16 +112,16 @@ def plot_bounces(
         left.plot(r["roc"]["false_positive_rate"], r["roc"]["true_positive_rate"], color=f"C{i}", label=label)
     left.plot([0, 1], [0, 1], color="0.7", lw=1, ls=":")
     left.legend(frameon=False, fontsize=8, loc="lower right")
-    _finish(left, "frames without a bounce above the threshold", "bounces above it", "σ tells the bounces")
+    _finish(left, f"frames without a {one} above the threshold", f"{many} above it", f"σ tells the {many}")
     offsets, mean, low, high = (
         np.array([step[name] for step in results["aligned"]], dtype=float) for name in ("offset", "mean", "p10", "p90")
     )
     right.fill_between(offsets, low, high, color="tab:orange", alpha=0.25, lw=0, label="10 to 90 % of the frames")
     right.plot(offsets, mean, color="tab:orange", marker="o", ms=4, label="mean")
-    right.axvline(0, color="tab:green", ls="--", lw=1.2, label="bounce")
+    right.axvline(0, color=EVENTS[0], ls="--", lw=1.2, label=one)
     right.set_ylim(0, None)
     right.legend(frameon=False, fontsize=8)
-    _finish(right, "frames after the bounce", "prior σ (mean over latents)", "σ around a bounce")
+    _finish(right, f"frames after the {one}", "prior σ (mean over latents)", f"σ around a {one}")
     strip, axes = below.subplots(2, 1, sharex=True, height_ratios=[1, 3])
     for t, frame in enumerate(frames, 1):
         strip.imshow(_pixels(frame), extent=(t - 0.48, t + 0.48, 0, 0.96), cmap="gray", vmin=0, vmax=255)
@@ -120,8 +132,8 @@ def plot_bounces(
     axes.set_xlim(0.5, len(frames) + 0.5)
     steps = np.arange(2, len(frames) + 1)
     axes.plot(steps, sigma, color="tab:orange", marker="o", ms=3.5)
-    for frame in np.flatnonzero(bounces) + 1:
-        axes.axvline(frame, color="tab:green", ls="--", lw=1.2)
+    for frame in np.flatnonzero(happens) + 1:
+        axes.axvline(frame, color=EVENTS[0], ls="--", lw=1.2)
     axes.set_ylim(0, 1.1 * float(sigma.max()))
     _finish(axes, "frame", "prior σ", "")
     strip.set_title(

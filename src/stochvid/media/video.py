@@ -132,6 +132,11 @@ def decode_video(path: Path, threads: int | None = None) -> Iterator[Frame]:
 
 
 def at_rate(frames: Iterable[Frame], fps: float, path: Path) -> Iterator[np.ndarray]:
+    """Pixels at a constant rate, as `frames_at_rate`."""
+    return (frame.pixels for frame in frames_at_rate(frames, fps, path))
+
+
+def frames_at_rate(frames: Iterable[Frame], fps: float, path: Path) -> Iterator[Frame]:
     """Frames at a constant rate: at every tick of 1/fps, the one that is shown then.
 
     Raises:
@@ -140,7 +145,7 @@ def at_rate(frames: Iterable[Frame], fps: float, path: Path) -> Iterator[np.ndar
     ticks = 0
     shown: Frame | None = None
 
-    def until(shown: Frame, time: float) -> Iterator[np.ndarray]:
+    def until(shown: Frame, time: float) -> Iterator[Frame]:
         nonlocal ticks
         step = time - shown.time
         if step * fps > LONGEST_STILL:
@@ -148,7 +153,7 @@ def at_rate(frames: Iterable[Frame], fps: float, path: Path) -> Iterator[np.ndar
                 f"clip {str(path)!r} stands still for {step:.0f} s at {shown.time:.1f} s: its times are broken."
             )
         while ticks / fps < time - 1e-6:
-            yield shown.pixels
+            yield shown
             ticks += 1
 
     for frame in frames:
@@ -158,7 +163,7 @@ def at_rate(frames: Iterable[Frame], fps: float, path: Path) -> Iterator[np.ndar
     if shown is not None:
         yield from until(shown, shown.time + shown.lasts)
         if not ticks:
-            yield shown.pixels
+            yield shown
 
 
 def timed_video(path: Path, fps: float | None, info: VideoInfo) -> Timed:

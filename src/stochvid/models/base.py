@@ -16,7 +16,7 @@ from typing import Generic, Self
 import torch
 from torch import Tensor, nn
 
-from stochvid.core.clips import Clips
+from stochvid.core.clips import Clips, tracks_between
 from stochvid.core.errors import InputError
 from stochvid.core.memory import rollout_bytes
 from stochvid.core.shapes import Float, Frames
@@ -211,7 +211,7 @@ class VideoModel(Pretrained, Generic[StateT], ABC):
     @torch.inference_mode()
     def predict(
         self,
-        context: Frames[Tensor, "B K C H W"],
+        context: Clips | Tensor,
         horizon: int,
         samples: int = 1,
         seed: int = 0,
@@ -229,7 +229,8 @@ class VideoModel(Pretrained, Generic[StateT], ABC):
         frames) on the horizon. What samples follow in common is drawn once, and is equal in all of them.
 
         Args:
-            context: (B, K, C, H, W), float in [0, 1] or uint8.
+            context: B clips of K frames, or their frames alone, (B, K, C, H, W), float in [0, 1] or uint8. Their tracks
+                go on into the future, (B, K + horizon, …) or longer; of a track that does not, the future is not told.
             horizon: frames to predict, at least 1.
             samples: futures per clip, at least 1.
             seed: of the latents.
@@ -243,14 +244,18 @@ class VideoModel(Pretrained, Generic[StateT], ABC):
             Frames, the prior's mean and standard deviation, and the latents drawn from it, on the context's device.
 
         Raises:
-            InputError: a shape that does not fit the model, a horizon or sample count below 1, or a negative (or
-                infinite) temperature.
+            InputError: a shape or tracks that do not fit the model, a horizon or sample count below 1, or a negative
+                (or infinite) temperature.
         """
+        clips = Clips.of(context)
+        context = clips.frames
         self._check_clips(context)
         check_temperature(temperature)
         for name, value in (("horizon", horizon), ("samples", samples), ("chunk", chunk or 1)):
             if value < 1:
                 raise InputError(f"{name} must be at least 1, got {value}.")
+        self._check_tracks(clips, horizon)
+        clips = clips.to(context.device)
         if clip_ids is None:
             clip_ids = content_ids(context)
         drawn = samples if self.stochastic else 1  # without latents all futures are one
@@ -263,24 +268,22 @@ class VideoModel(Pretrained, Generic[StateT], ABC):
                 seed, clip_ids, count, known, horizon, self.latent_shape, first_sample + first, temperature, branch
             )
             followed = min(branch.frames, horizon) if branch else None
-            parts.append(model._roll(context, horizon, noise.to(context.device), followed))
+            parts.append(model._roll(clips, horizon, noise.to(context.device), followed))
         together = (torch.cat(tensors, dim=1) for tensors in zip(*parts, strict=True))
         return Prediction(*(x if drawn == samples else x.expand(-1, samples, *x.shape[2:]) for x in together))
 
     # -------------------------------------------------------------------------------------------------------- private
 
     def _roll(
-        self,
-        context: Frames[Tensor, "B K C H W"],
-        horizon: int,
-        noise: Float[Tensor, "B S K-1+{horizon} *latent"],
-        followed: int | None,
+        self, clips: Clips, horizon: int, noise: Float[Tensor, "B S K-1+{horizon} *latent"], followed: int | None
     ) -> tuple[Tensor, ...]:
         """What a prediction holds, of the samples whose noise this is (B, S, K − 1 + horizon, *latent_shape).
 
         Samples that follow one future have its frames in common: these are drawn once, and repeated.
         """
-        known, samples = context.shape[1] - 1, noise.shape[1]
+        frames, samples = clips.frames.shape[1], noise.shape[1]
+        known, context = frames - 1, clips.between(0, frames)
+        tracks = {name: track for name, track in clips.tracks.items() if track.shape[1] >= frames + horizon}
         sampled = noise[:, :, :known] if self.config.samples_context else None
         if followed is not None and sampled is not None:
             sampled = sampled[:, :1]
@@ -290,7 +293,8 @@ class VideoModel(Pretrained, Generic[StateT], ABC):
             if first < last:
                 assert state is not None
                 drawn = future[:, :rows, first:last]
-                seen = self.imagine(state, last - first, drawn, go_on=last < horizon)
+                told = tracks_between(tracks, frames + first, frames + last)
+                seen = self.imagine(state, last - first, drawn, told, go_on=last < horizon)
                 prior, state = seen.prior, seen.state
                 values = (seen.frames, prior.mean, prior.std, prior.sample(drawn.to(prior.mean)))
                 parts.append([x.expand(-1, samples, *x.shape[2:]) for x in values])
@@ -301,6 +305,17 @@ class VideoModel(Pretrained, Generic[StateT], ABC):
         frames = 2 * 4 * horizon * context[0, 0].numel()
         fitting = rollout_bytes(context.device) // (len(context) * (self.row_bytes + frames))
         return 1 << max(0, fitting.bit_length() - 1)  # a power of two, so that few sizes are ever compiled
+
+    def _check_tracks(self, clips: Clips, horizon: int) -> None:
+        known, shapes = clips.frames.shape[1], {name: track.shape[2:] for name, track in clips.tracks.items()}
+        self.config.check_tracks(shapes, "context")
+        for name, track in clips.tracks.items():
+            least = known + horizon if name in self.config.tracks else known
+            if track.ndim < 2 or len(track) != len(clips.frames) or track.shape[1] < least:
+                raise InputError(
+                    f"track {name!r} must be ({len(clips.frames)}, {least} or more, …) of {known} given frame(s) and a "
+                    f"horizon of {horizon}, got {tuple(track.shape)}."
+                )
 
     def _check_clips(self, context: Tensor) -> None:
         size, channels = self.config.image_size, self.config.channels

@@ -1,4 +1,7 @@
-"""LeRobot datasets, version 3: `meta/info.json`, `meta/episodes/**.parquet`, and MP4 files of many episodes each."""
+"""LeRobot datasets, version 3: `meta/info.json`, `meta/episodes/**.parquet`, and MP4 files of many episodes each.
+
+Actions and states, where they are there, become tracks (`lerobot_tracks.py`).
+"""
 
 import math
 import re
@@ -8,10 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from stochvid.core.errors import InputError
 from stochvid.core.untrusted import MOST_CLIPS, MOST_RECORDS, read_json, shown
 from stochvid.data.splits import SHIPPED
-from stochvid.media.video import Frame, at_rate, decode_video, probe_video
+from stochvid.media.video import Frame, decode_video, frames_at_rate, probe_video
+from stochvid.prepare.lerobot_tracks import find_tracks, read_tracks
 from stochvid.prepare.source import Event, Item, Source, Task, Walk, regular, unreadable
 
 INFO = Path("meta") / "info.json"
@@ -19,6 +25,7 @@ LONGEST = 500  # letters of a path's pattern and of a camera's name: file system
 AT_ONCE = 10_000  # episodes
 MOST_EPISODE_BYTES = 64 << 20  # unpacked: 48 for each of the most clips that a source may have
 PLACE = re.compile(r"\{(video_key|chunk_index|file_index)(?::0?(\d)d)?\}")
+DATA = ("data/chunk_index", "data/file_index")  # of an episode: which file has what was recorded
 
 
 class LeRobot(Source):
@@ -47,12 +54,14 @@ class LeRobot(Source):
         self.fps, self.camera = float(info["fps"]), self._camera(info["features"])
         splits = _ranges(info.get("splits"))
         self.episodes: dict[Path, list[Item]] = {}
+        rows: list[tuple[str, dict[str, Any]]] = []
         for row in self._rows():
             path = self._path(info["video_path"], row)
             split = next((name for name, (a, b) in splits.items() if a <= row["episode_index"] < b), None)
             start, stop = row["from_timestamp"], row["to_timestamp"]
             item = Item(f"episode_{row['episode_index']:06}", row["length"], split, start, stop)
             self.episodes.setdefault(path, []).append(item)
+            rows.append((item.name, row))
         if not isinstance(info.get("splits"), dict) or set(info["splits"]) <= {
             "train"
         }:  # as recorded: nothing was held out
@@ -60,7 +69,30 @@ class LeRobot(Source):
             self.episodes = {
                 path: [replace(item, split=None) for item in items] for path, items in self.episodes.items()
             }
+        self._find_tracks(info, rows)
         return list(self.episodes)
+
+    def _find_tracks(self, info: dict[str, Any], rows: list[tuple[str, dict[str, Any]]]) -> None:
+        """Which tracks there are, and where those of each episode lie; if any is missing, says so, and takes none."""
+        self.recorded: dict[str, tuple[Path, int, int]] = {}  # of each episode's item: file, number and length
+        self.tracks, notes = find_tracks(info["features"])
+        self.notes += notes
+        template, missing = info.get("data_path"), "info.json does not say where they are"
+        if self.tracks and isinstance(template, str) and len(template) <= LONGEST:
+            for name, row in rows:
+                if not all(column in row for column in DATA):
+                    missing = "meta/episodes does not say in which files they are"
+                    break
+                path = self._path(template, {column.removeprefix("data/"): row[column] for column in DATA})
+                if not path.is_file():
+                    missing = f"there is no {str(path)!r}"
+                    break
+                self.recorded[name] = (path, row["episode_index"], row["length"])
+            else:
+                return
+        if self.tracks:
+            self.notes.append(f"{' and '.join(self.tracks)} are not taken: {missing}")
+        self.tracks = {}
 
     def probe(self, path: Path) -> Task:
         """The episodes of a file."""
@@ -75,22 +107,41 @@ class LeRobot(Source):
         """The frames whose time is an episode's, with half a frame of slack for rounded times."""
         slack, frames = 0.5 / self.fps, _Ahead(decode_video(task.path, threads=1))
         lengths = {item.name: item.frames for item in self.episodes[task.path]}
+        recorded = self._recorded(task)
         for number, item in enumerate(task.items):
-            before = frames.given
+            before, rows = frames.given, []
             episode = frames.between(item.start - slack, item.stop - slack)
-            pixels = (
-                at_rate(episode, self.options.fps, task.path)
-                if self.options.fps
-                else (frame.pixels for frame in episode)
-            )
-            yield from ((number, picture) for picture in pixels)
-            count, expected, fault = frames.given - before, lengths[item.name], None
+            if self.options.fps:
+                episode = frames_at_rate(episode, self.options.fps, task.path)
+            for frame in episode:
+                rows.append(round(frame.time * self.fps))
+                yield number, frame.pixels
+            count, expected, outcome = frames.given - before, lengths[item.name], recorded.get(item.name)
+            if isinstance(outcome, dict):
+                outcome = {name: values[np.minimum(rows, len(values) - 1)] for name, values in outcome.items()}
             if count != expected:
-                fault = InputError(
+                outcome = InputError(
                     f"{item.name} should have {expected} frames, but {count} of {str(task.path)!r} lie between "
                     f"{item.start:g} and {item.stop:g} s. Get the dataset again."
                 )
-            yield number, fault
+            yield number, outcome
+
+    def _recorded(self, task: Task) -> dict[str, dict[str, np.ndarray] | InputError]:
+        """The tracks of a task's episodes, a row for each of their frames as recorded, or what is wrong with them."""
+        files: dict[Path, dict[int, tuple[str, int]]] = {}
+        for item in task.items if self.tracks else ():
+            path, number, length = self.recorded[item.name]
+            files.setdefault(path, {})[number] = (item.name, length)
+        found: dict[str, dict[str, np.ndarray] | InputError] = {}
+        for path, episodes in files.items():
+            lengths = {number: length for number, (_, length) in episodes.items()}
+            try:
+                tracks = read_tracks(path, self.tracks, lengths)
+            except InputError as error:
+                found |= dict.fromkeys((name for name, _ in episodes.values()), error)
+            else:
+                found |= {name: tracks[number] for number, (name, _) in episodes.items()}
+        return found
 
     def _info(self) -> dict[str, Any]:
         path = self.root / INFO
@@ -176,8 +227,10 @@ class LeRobot(Source):
         for path in files:
             try:
                 regular(path)
-                read = _read_rows(parquet.ParquetFile(path), names, MOST_CLIPS - len(rows))
-                rows += [{n.removeprefix(prefix): kind(row[n]) for n, kind in names.items()} for row in read]
+                file = parquet.ParquetFile(path)
+                told = names | {name: int for name in DATA if name in file.schema_arrow.names}
+                read = _read_rows(file, told, MOST_CLIPS - len(rows))
+                rows += [{n.removeprefix(prefix): kind(row[n]) for n, kind in told.items()} for row in read]
             except InputError:
                 raise
             except (ArrowException, OSError, KeyError, TypeError, ValueError, OverflowError) as error:

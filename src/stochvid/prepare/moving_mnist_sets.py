@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from stochvid.config import DataConfig
+from stochvid.core.clips import FRAMES
 from stochvid.core.errors import InputError
 from stochvid.core.files import replacing_folder
 from stochvid.data.digits import Split, load_digits
@@ -91,9 +92,9 @@ def prepare_moving_mnist(
         "split": split,
     }
     if published:
-        source = _published(load_digits("mnist", "test", mnist), deterministic)
+        source: Iterator[tuple[np.ndarray, ...]] = _published(load_digits("mnist", "test", mnist), deterministic)
         plan |= {"published": "srvp2020 test set"}
-        size, channels = SIZE, 1
+        size, channels, tracks = SIZE, 1, {"bounces": MovingMNIST.tracks["bounces"]}
     else:
         data = DataConfig(
             variant=variant,
@@ -105,14 +106,15 @@ def prepare_moving_mnist(
         model = SVGConfig(image_size=size or SIZE, channels=channels or 1)
         size, channels, clips, length, seed = model.image_size, model.channels, clips or 1_000, length or 25, seed or 0
         source = _made(MovingMNIST.from_config(data, model, split, length, seed), clips)
+        tracks = MovingMNIST.tracks
         plan |= {"digits": data.digits, "num_digits": data.num_digits, "size": size, "channels": channels}
         plan |= {"clips": clips, "length": length, "seed": seed}
     if is_prepared(out, plan, overwrite):
         print(f"{out} is prepared already; nothing to do.", flush=True)
         return Store(out)
-    with replacing_folder(out) as folder, StoreWriter(folder, size, channels) as writer:
-        for number, (frames, bounces) in enumerate(source):
-            writer.add(split, f"{number:05}", frames, len(frames), bounces=np.flatnonzero(bounces).tolist())
+    with replacing_folder(out) as folder, StoreWriter(folder, size, channels, tracks) as writer:
+        for number, (frames, *values) in enumerate(source):
+            writer.add(split, f"{number:05}", frames, len(frames), tracks=dict(zip(tracks, values, strict=True)))
         writer.finish({"plan": plan, "source": "moving-mnist", "left_out": []})
         if published:
             _check_published(folder, deterministic)
@@ -121,7 +123,7 @@ def prepare_moving_mnist(
     print(f"{split}: {len(made.names):,} clips of {made.lengths[0]} frames, {size}×{size}, {channels} channel(s)")
     if published:
         print(f"the published test set: as its array 'sequences', SHA-256 {PUBLISHED[deterministic][0]}")
-    print(f"Done: {out}", flush=True)
+    print(f"{store.tracks_text}Done: {out}", flush=True)
     return store
 
 
@@ -164,10 +166,11 @@ def _published(digits: np.ndarray, deterministic: bool) -> Iterator[tuple[np.nda
         yield from zip(frames[:, :, None], np.any(bounces, axis=1), strict=True)
 
 
-def _made(source: MovingMNIST, clips: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _made(source: MovingMNIST, clips: int) -> Iterator[tuple[np.ndarray, ...]]:
+    """Frames (T, C, H, W) and every track (T, …) of each clip."""
     for first in range(0, clips, BATCH):
         batch = source.__getitems__(range(first, min(first + BATCH, clips)))
-        yield from zip(batch["frames"], batch["bounces"], strict=True)
+        yield from zip(batch[FRAMES], *(batch[name] for name in source.tracks), strict=True)
 
 
 def _check_published(folder: Path, deterministic: bool) -> None:

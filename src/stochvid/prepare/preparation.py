@@ -159,16 +159,23 @@ class Preparation:
         """Whether the store is there already; says so."""
         if not is_prepared(self.out, self.plan, overwrite):
             return False
-        left_out = len(Store(self.out).about.get("left_out") or [])
+        store = Store(self.out)
+        lacking = ", ".join(name for name in self.source.tracks if name not in store.tracks)
+        if lacking and overwrite:
+            return False
+        left_out = len(store.about.get("left_out") or [])
         told = f" ({left_out:,} fault(s) were left out)" if left_out else ""
         print(f"{self.shown} is prepared already{told}; nothing to do.", flush=True)
+        if lacking:
+            print(f"note: it is from before tracks were kept, and lacks {lacking}; --overwrite prepares it anew")
         return True
 
     def run(self, crew: Crew, *, skip_bad: bool, overwrite: bool) -> None:
         """Says what will be done, does what is left of it, and says what was done."""
         self._announce(crew.workers)
         self._check_disk(crew.workers)
-        with Work(self.out, self.plan, self.fitting.size, self.fitting.channels, overwrite) as work:
+        shape = (self.fitting.size, self.fitting.channels)
+        with Work(self.out, self.plan, *shape, self.source.tracks, overwrite) as work:
             if self.is_done(overwrite):  # by another process, until a moment ago
                 return
             entries = work.take_up([self._identity(task) for task in self.tasks])
@@ -293,6 +300,7 @@ class Preparation:
             least, most = min(split.lengths), max(split.lengths)
             lengths = f"{least}" if least == most else f"{least} to {most}"
             print(f"{name}: {len(split.names):,} clip(s) of {lengths} frames, {split.frames:,} in all")
+        print(store.tracks_text, end="")
         for fault in self.wrong[:5]:
             print(f"left out: {fault}")
         if len(self.wrong) > 5:

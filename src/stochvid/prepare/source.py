@@ -18,6 +18,7 @@ import numpy as np
 from stochvid.core.errors import InputError
 from stochvid.data.splits import SHIPPED
 from stochvid.data.store import WORK, is_store
+from stochvid.data.tracks import Track
 from stochvid.media.order import natural, natural_order
 from stochvid.media.values import Limits, Range, joint_limits
 
@@ -94,7 +95,7 @@ class Task:
         return sum(item.frames for item in self.items)
 
 
-Event = tuple[int, np.ndarray | InputError | None]
+Event = tuple[int, np.ndarray | dict[str, np.ndarray] | InputError | None]
 
 
 class Source(ABC):
@@ -111,6 +112,7 @@ class Source(ABC):
         channels: likewise; None: as many as the frames have.
         takes: the options that concern it.
         notes: what a person should know before the work begins.
+        tracks: what else it knows of every frame of every clip, by name; settled by `find`.
     """
 
     format: ClassVar[str]
@@ -121,6 +123,7 @@ class Source(ABC):
     def __init__(self, root: Path, tree: "Walk", options: Options):
         self.root, self.tree, self.options = root, tree, options
         self.notes: list[str] = []
+        self.tracks: dict[str, Track] = {}
 
     @classmethod
     @abstractmethod
@@ -155,8 +158,8 @@ class Source(ABC):
         """The frames of a task's clips, clip after clip.
 
         Yields:
-            Number of the clip in the task, and its next frame (H, W, C) uint8; then, in a frame's place, None: the
-            clip is whole; or what is wrong with it.
+            Number of the clip in the task, and its next frame (H, W, C) uint8; then, in a frame's place: the clip is
+            whole, and these are its tracks, (T, …) each (None: it has none); or what is wrong with it.
 
         Raises:
             InputError: clips that are not whole by now cannot be read.

@@ -21,6 +21,7 @@ from stochvid.core.files import replacing, sync_folder, writable_folder
 from stochvid.core.untrusted import parse_json, read_json
 from stochvid.data.splits import SPLITS
 from stochvid.data.store import WORK, SplitIndex, difference, is_store
+from stochvid.data.tracks import Track
 from stochvid.prepare.store_writer import StoreWriter
 from stochvid.prepare.workers import Part, cannot_write
 
@@ -35,6 +36,7 @@ class Work:
         plan: what it is made of, and how.
         size: height and width of the frames.
         channels: of the frames.
+        tracks: as `StoreWriter` takes them.
         overwrite: whether unfinished work of another plan may be thrown away.
 
     Attributes:
@@ -46,10 +48,12 @@ class Work:
         InputError: there is other work, or another process at it, or the folder cannot be written.
     """
 
-    def __init__(self, out: Path, plan: dict[str, Any], size: int, channels: int, overwrite: bool):
+    def __init__(
+        self, out: Path, plan: dict[str, Any], size: int, channels: int, tracks: Mapping[str, Track], overwrite: bool
+    ):
         self.out, self.plan, self.overwrite = out, plan, overwrite
         self.folder = out.with_name(out.name + WORK)
-        self.writer = StoreWriter(self.folder, size, channels)
+        self.writer = StoreWriter(self.folder, size, channels, tracks)
         self._aside = out.with_name(f"{out.name}.replaced")
 
     def __enter__(self) -> Self:
@@ -109,7 +113,7 @@ class Work:
             with replacing(path) as temporary:
                 temporary.write_text("".join(lines[: len(entries)]), encoding="utf-8")
         for array in self.folder.glob("*.npy"):
-            if array.stem not in splits:
+            if array.name.partition(".")[0] not in splits:
                 array.unlink()
         try:
             self.writer.go_on(splits)
@@ -129,9 +133,12 @@ class Work:
             InputError: the disk is full.
         """
         try:
+            first = 0
             with open(part.path, "rb") as file:
                 for split, name, length, fps in clips:
-                    self.writer.add(split, name, file, length, fps)
+                    tracks = {track: values[first : first + length] for track, values in part.tracks.items()}
+                    self.writer.add(split, name, file, length, fps, tracks)
+                    first += length
             self.writer.flush()
             with open(self.folder / JOURNAL, "a", encoding="utf-8") as journal:
                 journal.write(json.dumps({"task": task, "clips": clips, "wrong": part.wrong}) + "\n")

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -17,6 +17,7 @@ from typing import Any, Literal, Self, TypeVar
 import numpy as np
 
 from stochvid.core.errors import InputError
+from stochvid.data.tracks import Track
 from stochvid.media.clip import fit_frame
 from stochvid.prepare.source import Source, Task
 
@@ -58,11 +59,13 @@ class Part:
         path: the file with the frames of its good clips, one after another.
         lengths: frames of each clip of the task, 0 where it is left out.
         wrong: what is wrong with clips that are left out.
+        tracks: of the frames in the file, (frames, …) each.
     """
 
     path: Path
     lengths: list[int]
     wrong: list[str] = field(default_factory=list)
+    tracks: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 class Crew:
@@ -224,13 +227,13 @@ def _decode(source: Source, task: Task, path: Path, wanted: Sequence[bool], fitt
     Raises:
         CannotWrite: the file cannot be written (what cannot be read is told in the part).
     """
-    with _Clips(task, path, wanted) as clips:
+    with _Clips(task, path, wanted, source.tracks) as clips:
         try:
             for number, frame in source.read(task):
                 if not clips.wanted[number]:
                     continue
-                if frame is None:
-                    clips.finish(number)
+                if frame is None or isinstance(frame, dict):
+                    clips.finish(number, frame or {})
                 elif isinstance(frame, InputError):
                     clips.drop(number, str(frame))
                 else:
@@ -241,7 +244,8 @@ def _decode(source: Source, task: Task, path: Path, wanted: Sequence[bool], fitt
             clips.drop_rest(str(error))
         except Exception as error:
             clips.drop_rest(str(_unexpected(task.path, error)))
-        return Part(path, clips.lengths, clips.wrong)
+        tracks = {name: np.concatenate(pieces) for name, pieces in clips.tracks.items() if pieces}
+        return Part(path, clips.lengths, clips.wrong, tracks)
 
 
 def _unexpected(path: Path, error: Exception) -> InputError:
@@ -255,10 +259,12 @@ class _Clips:
         wanted: which clips are still to come.
         lengths: frames of each clip, 0 where it is left out.
         wrong: what is wrong with those that are left out.
+        tracks: of the whole clips, one after another, by name.
     """
 
-    def __init__(self, task: Task, path: Path, wanted: Sequence[bool]):
-        self.task, self.path, self.wanted = task, path, list(wanted)
+    def __init__(self, task: Task, path: Path, wanted: Sequence[bool], tracks: Mapping[str, Track]):
+        self.task, self.path, self.wanted, self.kinds = task, path, list(wanted), tracks
+        self.tracks: dict[str, list[np.ndarray]] = {name: [] for name in tracks}
         self.lengths = [0] * len(task.items)
         self.wrong: list[str] = []
         self.end = 0  # of the whole clips
@@ -284,12 +290,21 @@ class _Clips:
             raise cannot_write(self.path.parent, error) from None
         self.lengths[number] += 1
 
-    def finish(self, number: int) -> None:
-        """The clip is whole."""
-        if self.lengths[number] < 2:
-            frames = "one frame" if self.lengths[number] else "no frames"
-            name = self.task.items[number].name
-            self.drop(number, f"clip {name!r} of {str(self.task.path)!r} has {frames}; a clip needs two.")
+    def finish(self, number: int, tracks: Mapping[str, np.ndarray]) -> None:
+        """The clip is whole, with these tracks."""
+        clip = f"clip {self.task.items[number].name!r} of {str(self.task.path)!r}"
+        try:
+            if self.lengths[number] < 2:
+                raise InputError(
+                    f"{clip} has {'one frame' if self.lengths[number] else 'no frames'}; a clip needs two."
+                )
+            for name, kind in self.kinds.items():
+                kind.check_values(tracks[name], self.lengths[number], f"track {name!r} of {clip}")
+        except InputError as error:
+            self.drop(number, str(error))
+        else:
+            for name, pieces in self.tracks.items():
+                pieces.append(tracks[name])
         self.wanted[number], self.end = False, self.file.tell()
 
     def drop(self, number: int, why: str) -> None:

@@ -19,6 +19,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from stochvid.config import TrainConfig
+from stochvid.core.clips import Clips
 from stochvid.core.devices import machine
 from stochvid.core.errors import InputError
 from stochvid.core.files import replacing
@@ -205,7 +206,7 @@ class Samples(Callback):
 
     def __init__(self, config: TrainConfig, run: Run, log: RunLog):
         self.config, self.run, self.run_log = config, run, log  # `log` is taken by Lightning
-        self.clips: Tensor | None = None
+        self.clips: Clips | None = None
         if config.trainer.sample_clips:
             # twice the trained horizon: that the digits stay digits is what one wants to see
             length = config.model.context + 2 * config.model.horizon
@@ -213,22 +214,25 @@ class Samples(Callback):
                 source = open_clips(config.data, config.model, "held out", length, VAL_SEED)
             except InputError:  # a store of short clips
                 source = open_clips(config.data, config.model, "held out", config.model.frames, VAL_SEED)
-            batch = source.__getitems__(range(config.trainer.sample_clips))
-            self.clips = torch.from_numpy(batch["frames"])
+            self.clips = Clips.of_batch(source.__getitems__(range(config.trainer.sample_clips)))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draws and writes them."""
         if self.clips is None or not trainer.is_global_zero:
             return
-        known = self.config.model.context
-        clips = self.clips.to(pl_module.device)
-        futures = _training(pl_module).final.predict(clips[:, :known], 2 * self.config.model.horizon, self.FUTURES)
+        known, horizon = self.config.model.context, 2 * self.config.model.horizon
+        clips, frames = self.clips.to(pl_module.device), self.clips.frames
+        if self.config.model.tracks:
+            horizon = min(horizon, frames.shape[1] - known)  # as far as its tracks are known
+        futures = _training(pl_module).final.predict(
+            clips._replace(frames=clips.frames[:, :known]), horizon, self.FUTURES
+        )
         drawn = to_bytes(futures.frames)
         folder, name = self.run.folder / "samples", f"step-{trainer.global_step:08d}"
         folder.mkdir(exist_ok=True)
         pictures = [
             FuturesPicture(clip[:known], samples, truth=clip[known:])
-            for clip, samples in zip(to_bytes(clips), drawn, strict=True)
+            for clip, samples in zip(to_bytes(frames), drawn, strict=True)
         ]
         strip = np.concatenate([picture.strip(tile=64) for picture in pictures])
         write_png(folder / f"{name}.png", strip)

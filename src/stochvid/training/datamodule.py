@@ -12,7 +12,7 @@ from lightning.pytorch import LightningDataModule, Trainer
 from torch.utils.data import DataLoader
 
 from stochvid.config import TrainConfig
-from stochvid.core.clips import FRAMES, INDEX, Clips
+from stochvid.core.clips import INDEX, Clips
 from stochvid.data.clips import VAL_SEED, open_clips
 from stochvid.data.stored_clips import StoredClips
 from stochvid.models.noise import latent_noise
@@ -61,7 +61,7 @@ class ClipData(LightningDataModule):
     @cached_property
     def digest(self) -> str:
         """Identity of what is trained on, wherever it lies."""
-        return self.train_clips.digest()
+        return self.train_clips.digest(self.config.model.tracks)
 
     @property
     def seen(self) -> dict[str, Any] | None:
@@ -103,10 +103,8 @@ class _Steps:
 
 def _add_noise(batch: dict[str, np.ndarray], seed: int, steps: int, shape: tuple[int, ...]) -> dict[str, Any]:
     """A batch of training: `clips`, their `index`, and the latents' `noise` (B, 1, T − 1, *shape), always the same."""
-    tensors = {name: torch.from_numpy(values) for name, values in batch.items()}
-    frames, index = tensors.pop(FRAMES), tensors.pop(INDEX)
     noise = latent_noise(seed, batch[INDEX].tolist(), 1, steps, shape)
-    return {"clips": Clips(frames, tensors), INDEX: index, "noise": noise}
+    return {"clips": Clips.of_batch(batch), INDEX: torch.from_numpy(batch[INDEX]), "noise": noise}
 
 
 def data_of(trainer: Trainer) -> ClipData:

@@ -158,7 +158,7 @@ const buildLegend = () => {
     ["chosen", futures ? "the selected future" : "each frame", true],
     ["mean", "mean of all", futures && view.curve],
     ["band", "range of all", futures && view.curve],
-    ["mark", "true bounces", view.curve && view.curve.marks.length],
+    ["mark", view.curve && view.curve.marked, view.curve && view.curve.marks.length],
     ["peak", "outstanding", !futures && view.curve.peaks.length],
   ];
   const shown = entries.filter((entry) => entry[2]);
