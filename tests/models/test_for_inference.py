@@ -10,10 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-import stochvid.models.base
 from commands import STOCHVID
 from stochvid import SVG, InputError
-from stochvid.core.memory import SWITCH
+from stochvid.core.memory import SWITCH, rollout_bytes
 from stochvid.models.noise import latent_noise
 from tiny import BACKBONES, elbo, make_clips, make_model, narrow
 
@@ -59,15 +58,26 @@ def test_bf16_futures_are_those_of_fp32_up_to_its_rounding():
     torch.testing.assert_close(rough.prior_std, exact.prior_std, rtol=0.1, atol=0.05)
 
 
-def test_little_memory_makes_pieces_of_the_samples_and_the_same_futures(monkeypatch):
+def test_little_memory_makes_pieces_of_the_samples_and_the_same_futures():
+    rolled = []
+
+    class Large(SVG):
+        """Two samples of two clips fill the memory that there is."""
+
+        @property
+        def row_bytes(self) -> int:
+            return rollout_bytes(self.device) // 5
+
+        def imagine(self, state, horizon, noise, **options):
+            rolled.append(noise.shape[1])
+            return super().imagine(state, horizon, noise, **options)
+
     model = make_model(narrow())
+    large = Large(model.config).double().eval()
+    large.load_state_dict(model.state_dict())
     context = make_clips(model.config, 3)
     at_once = model.predict(context, 3, 5).frames
-    row, rolled = model.row_bytes + 2 * 4 * 3 * 32 * 32, []
-    roll = SVG._roll
-    monkeypatch.setattr(SVG, "_roll", lambda self, *a: rolled.append(a[2].shape[1]) or roll(self, *a))
-    monkeypatch.setattr(stochvid.models.base, "rollout_bytes", lambda device: 2 * 2 * row)  # two samples of two clips
-    torch.testing.assert_close(model.predict(context, 3, 5).frames, at_once, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(large.predict(context, 3, 5).frames, at_once, rtol=1e-12, atol=1e-12)
     assert rolled == [2, 2, 1]
 
 
