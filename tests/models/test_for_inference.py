@@ -12,6 +12,7 @@ from torch import nn
 
 from commands import STOCHVID
 from stochvid import SVG, InputError
+from stochvid.cli import main
 from stochvid.core.memory import SWITCH, rollout_bytes
 from stochvid.models.noise import latent_noise
 from tiny import BACKBONES, elbo, make_clips, make_model, narrow
@@ -130,9 +131,8 @@ def run_stochvid(folder, *words, **environment):
 def test_the_commands_draw_in_bf16_when_asked_and_in_fp32_otherwise(saved, tmp_path):
     futures = {}
     for precision in ("fp32", "bf16"):
-        words = ("predict", saved, "moving-mnist:1", "--samples", 2, "--precision", precision, "--out", precision)
-        code, said = run_stochvid(tmp_path, *words)
-        assert code == 0, said
+        words = ["predict", str(saved), "moving-mnist:1", "--samples", "2", "--precision", precision]
+        assert main([*words, "--out", str(tmp_path / precision)]) == 0
         futures[precision] = np.load(tmp_path / precision / "moving-mnist-1" / "futures.npz")["futures"].astype(int)
     difference = np.abs(futures["fp32"] - futures["bf16"])
     assert 0 < difference.max() < 32
@@ -140,14 +140,14 @@ def test_the_commands_draw_in_bf16_when_asked_and_in_fp32_otherwise(saved, tmp_p
 
 
 @pytest.mark.parametrize("words", [("predict", "moving-mnist:1", "--compile"), ("evaluate", "--compile")], ids=str)
-def test_compiling_without_a_compiler_says_what_is_missing(saved, tmp_path, words):
+def test_compiling_without_a_compiler_says_what_is_missing(saved, tmp_path, monkeypatch, capsys, words):
+    monkeypatch.setenv("CXX", "no-such-compiler")
     command, *rest = words
-    code, said = run_stochvid(
-        tmp_path, command, saved, *rest, "--device", "cpu", "--out", "out", CXX="no-such-compiler"
-    )
-    assert code == 2
-    wanted = "--compile needs a C++ compiler (no-such-compiler), and there is none. Install it, or leave --compile out."
-    assert said.strip() == f"stochvid: {wanted}"
+    assert main([command, str(saved), *rest, "--device", "cpu", "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert "--compile needs a C++ compiler (no-such-compiler)" in said
+    assert "leave --compile out" in said
+    assert said.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
 
@@ -170,6 +170,7 @@ def test_no_clips_are_refused():
 
 FAULTS = """
 import resource, torch
+from stochvid.cli import main
 from stochvid.core.memory import keep_freed_memory
 print(keep_freed_memory())
 for exponent in (26, 24, 24):
