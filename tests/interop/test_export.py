@@ -322,7 +322,7 @@ def test_what_cannot_be_exported_is_refused_and_leaves_nothing(capsys, tmp_path,
     assert "model 'missing' is neither a folder here" in refused(capsys, tmp_path, "missing", "out")
     assert "--format: invalid choice: 'tflite'" in refused(capsys, tmp_path, "model", "out", "--format", "tflite")
     said = refused(capsys, tmp_path, "model", "out", "--context", "1")
-    assert "--context must be at least 2 for a model whose future_skip is second_last, got 1" in said
+    assert all(part in said for part in ("--context must be at least 2", "second_last", "got 1"))
     assert "--context must be at least 2" in refused(capsys, tmp_path, "model", "out", "--context", "-3")
     with pytest.raises(InputError, match=r"no export format 'onxx'. Did you mean onnx"):
         export_model("model", "out", "onxx")
