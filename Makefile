@@ -1,6 +1,6 @@
 # make demo   draw futures of moving digits with a shipped model, in seconds
-# make test   lint and the tests (under 10 minutes on two cores)
-# make test-slow   the rest of the tests: kills, fuzzing, several processes, the page in a browser (half an hour)
+# make test   lint and the tests (about 6 minutes on two cores)
+# make test-slow   the rest of the tests: kills, fuzzing, several processes, benchmarks, the page in a browser (half an hour)
 # make docs   the site, into site/
 # make bench  what is timed (half an hour on two cores)
 

@@ -1,6 +1,7 @@
 """Frames have the times of their container, whatever the decoder makes of them."""
 
 import csv
+import re
 import struct
 from fractions import Fraction
 from pathlib import Path
@@ -151,7 +152,7 @@ def test_empty_chunks_of_an_avi_are_repeated_frames(tmp_path):
     expected = [t - (t % 10 == 3) - 2 * (t % 10 == 4) for t in range(100)]
     assert close(shown(read_clip(path, fps=25)), expected)
     assert close(shown(read_clip(path)), DROPPED)
-    with pytest.raises(InputError, match=r"has a variable frame rate: frames last 40 to 120 ms. Give --fps 25 for a"):
+    with pytest.raises(InputError, match=r"variable frame rate.* 40 to 120 ms.* --fps 25"):
         prepare(path, tmp_path / "out", size=32, workers=0)
 
 
@@ -215,7 +216,7 @@ def test_hundredths_of_a_gif_are_a_constant_rate(tmp_path):
     assert read_clip(gif(tmp_path / "none.gif", [0] * 10)).fps == pytest.approx(10)  # as browsers show it
     rests = gif(tmp_path / "rests.gif", [10] * 9 + [100])  # before it begins again
     assert (read_clip(rests).fps, len(read_clip(rests, fps=10).frames)) == (10, 10)
-    with pytest.raises(InputError, match=r"has a variable frame rate: frames last 100 to 300 ms. Give --fps 10 for"):
+    with pytest.raises(InputError, match=r"variable frame rate.* 100 to 300 ms.* --fps 10"):
         prepare(gif(tmp_path / "varies.gif", [10, 10, 30] * 5), tmp_path / "b", size=32, workers=0)
 
 
@@ -266,7 +267,7 @@ def test_predict_says_that_the_rate_varies(tmp_path, capsys):
     predict_clips("one-digit", [str(path)], tmp_path / "a", start=7, horizon=3, samples=1)
     said = capsys.readouterr().out
     assert "screen.mp4: 8 frames of 96×64 RGB, variable frame rate" in said
-    assert "note: 'screen' has a variable frame rate: frames last 100 to 1100 ms. Give --fps 10" in said
+    assert re.search("note: 'screen' .*variable frame rate.* 100 to 1100 ms.* --fps 10", said)
     predict_clips("one-digit", [str(path)], tmp_path / "b", start=7, horizon=3, samples=1, fps=10)
     assert "variable" not in capsys.readouterr().out
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-import stochvid.models.base
 from commands import STOCHVID
 from stochvid import SVG, InputError
-from stochvid.core.memory import SWITCH
+from stochvid.cli import main
+from stochvid.core.memory import SWITCH, rollout_bytes
 from stochvid.models.noise import latent_noise
 from tiny import BACKBONES, elbo, make_clips, make_model, narrow
 
@@ -59,15 +59,26 @@ def test_bf16_futures_are_those_of_fp32_up_to_its_rounding():
     torch.testing.assert_close(rough.prior_std, exact.prior_std, rtol=0.1, atol=0.05)
 
 
-def test_little_memory_makes_pieces_of_the_samples_and_the_same_futures(monkeypatch):
+def test_little_memory_makes_pieces_of_the_samples_and_the_same_futures():
+    rolled = []
+
+    class Large(SVG):
+        """Two samples of two clips fill the memory that there is."""
+
+        @property
+        def row_bytes(self) -> int:
+            return rollout_bytes(self.device) // 5
+
+        def imagine(self, state, horizon, noise, **options):
+            rolled.append(noise.shape[1])
+            return super().imagine(state, horizon, noise, **options)
+
     model = make_model(narrow())
+    large = Large(model.config).double().eval()
+    large.load_state_dict(model.state_dict())
     context = make_clips(model.config, 3)
     at_once = model.predict(context, 3, 5).frames
-    row, rolled = model.row_bytes + 2 * 4 * 3 * 32 * 32, []
-    roll = SVG._roll
-    monkeypatch.setattr(SVG, "_roll", lambda self, *a: rolled.append(a[2].shape[1]) or roll(self, *a))
-    monkeypatch.setattr(stochvid.models.base, "rollout_bytes", lambda device: 2 * 2 * row)  # two samples of two clips
-    torch.testing.assert_close(model.predict(context, 3, 5).frames, at_once, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(large.predict(context, 3, 5).frames, at_once, rtol=1e-12, atol=1e-12)
     assert rolled == [2, 2, 1]
 
 
@@ -120,9 +131,8 @@ def run_stochvid(folder, *words, **environment):
 def test_the_commands_draw_in_bf16_when_asked_and_in_fp32_otherwise(saved, tmp_path):
     futures = {}
     for precision in ("fp32", "bf16"):
-        words = ("predict", saved, "moving-mnist:1", "--samples", 2, "--precision", precision, "--out", precision)
-        code, said = run_stochvid(tmp_path, *words)
-        assert code == 0, said
+        words = ["predict", str(saved), "moving-mnist:1", "--samples", "2", "--precision", precision]
+        assert main([*words, "--out", str(tmp_path / precision)]) == 0
         futures[precision] = np.load(tmp_path / precision / "moving-mnist-1" / "futures.npz")["futures"].astype(int)
     difference = np.abs(futures["fp32"] - futures["bf16"])
     assert 0 < difference.max() < 32
@@ -130,14 +140,14 @@ def test_the_commands_draw_in_bf16_when_asked_and_in_fp32_otherwise(saved, tmp_p
 
 
 @pytest.mark.parametrize("words", [("predict", "moving-mnist:1", "--compile"), ("evaluate", "--compile")], ids=str)
-def test_compiling_without_a_compiler_says_what_is_missing(saved, tmp_path, words):
+def test_compiling_without_a_compiler_says_what_is_missing(saved, tmp_path, monkeypatch, capsys, words):
+    monkeypatch.setenv("CXX", "no-such-compiler")
     command, *rest = words
-    code, said = run_stochvid(
-        tmp_path, command, saved, *rest, "--device", "cpu", "--out", "out", CXX="no-such-compiler"
-    )
-    assert code == 2
-    wanted = "--compile needs a C++ compiler (no-such-compiler), and there is none. Install it, or leave --compile out."
-    assert said.strip() == f"stochvid: {wanted}"
+    assert main([command, str(saved), *rest, "--device", "cpu", "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert "--compile needs a C++ compiler (no-such-compiler)" in said
+    assert "leave --compile out" in said
+    assert said.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
 
@@ -160,6 +170,7 @@ def test_no_clips_are_refused():
 
 FAULTS = """
 import resource, torch
+from stochvid.cli import main
 from stochvid.core.memory import keep_freed_memory
 print(keep_freed_memory())
 for exponent in (26, 24, 24):

@@ -120,7 +120,7 @@ def test_a_rate_is_kept_by_time(tmp_path):
 def test_a_variable_rate_needs_one_to_be_named(tmp_path):
     frames = [np.full((32, 32, 3), 20 * t + 20, np.uint8) for t in range(5)]
     path = write_video(tmp_path / "a.mkv", frames, times=[0, 100, 200, 600, 700], crf="1")
-    with pytest.raises(InputError, match=r"a.mkv' has a variable frame rate: frames last 100 to 400 ms. Give --fps"):
+    with pytest.raises(InputError, match=r"a\.mkv.* variable frame rate.* 100 to 400 ms.* --fps"):
         prepare(path, tmp_path / "out", size=32, workers=0)
     store = prepare(path, tmp_path / "out", size=32, fps=10, split="train", workers=0)
     brightness = store.array("train").mean(axis=(1, 2, 3))

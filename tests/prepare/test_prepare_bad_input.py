@@ -452,7 +452,7 @@ def test_kth_ranges_that_are_of_no_use_are_named(tmp_path, capsys):
     root = write_kth(tmp_path / "KTH", people=(1, 2, 3), actions=("boxing",), scenes=(1,))
     text = "person01_boxing_d1 frames 500-600\nPerson02_boxing_d1_uncomp: 1-20, 5-5, 3-99999999999999\n"
     (root / "00sequences.txt").write_text(text)
-    with pytest.raises(InputError, match=r"none of the ranges of person01_boxing_d1 in 00sequences.txt are frames of"):
+    with pytest.raises(InputError, match=r"ranges of person01_boxing_d1 in 00sequences\.txt"):
         prepare(root, tmp_path / "out", workers=0)
     store = prepare(root, tmp_path / "out", workers=0, skip_bad=True)
     assert {n: len(c) for n, c in stored(store).items()} == {"person02_boxing_d1#1": 20, "person03_boxing_d1": 60}

@@ -108,6 +108,13 @@ def test_every_page_is_in_the_navigation_and_every_public_name_in_the_api():
         assert re.search(rf"^::: stochvid\.([\w.]+\.)?{name}$", api, flags=re.MULTILINE), name
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_every_file_of_ours_that_is_named_is_there(page):
+    """From the root, or below `src/stochvid`."""
+    for name in re.findall(r"`((?:[\w-]+/)+[\w-]+\.py)`", read(page)):
+        assert (ROOT / name).is_file() or (ROOT / "src" / "stochvid" / name).is_file(), name
+
+
 def test_figures_are_small():
     for path in (ROOT / "docs" / "figures").iterdir():
         assert path.stat().st_size < 150_000, path.name
