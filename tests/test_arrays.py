@@ -198,14 +198,14 @@ def test_a_range_of_training_that_makes_no_sense_is_refused(tmp_path, value):
     ],
 )
 def test_a_range_is_two_words_on_the_command_line(words, value):
-    from stochvid.options import join_range
+    from stochvid.cli.options import join_range
 
     assert join_range(["predict", *words]) == ["predict", *value]
 
 
 @pytest.mark.parametrize("words", [["--range"], ["--range", "0"], ["--range", "a.npy", "0"], ["--range", "0", "--fps"]])
 def test_a_range_of_other_words_is_refused(words):
-    from stochvid.options import join_range
+    from stochvid.cli.options import join_range
 
     with pytest.raises(InputError, match="--range must be two numbers, as --range 0 4095, or auto; got"):
         join_range(words)

@@ -17,7 +17,7 @@ import yaml
 
 from conftest import STOCHVID, in_terminal
 from stochvid import SVG, SVGConfig, load_config
-from stochvid.cli.commands import COMMANDS, main
+from stochvid.cli.commands import main
 from stochvid.config import shipped_configs
 from stochvid.media.video import write_mp4
 
@@ -169,7 +169,7 @@ def test_a_start_without_enough_frames_is_said(model, tmp_path, capsys, start, m
 
 def test_memory_that_does_not_suffice_is_said(capsys, monkeypatch):
     for error in (MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory"), RuntimeError("other")):
-        monkeypatch.setitem(COMMANDS, "demo", lambda values, error=error: (_ for _ in ()).throw(error))
+        monkeypatch.setattr("stochvid.inference.demo.demo", lambda _, error=error: (_ for _ in ()).throw(error))
         if str(error) == "other":
             with pytest.raises(RuntimeError, match="other"):
                 main(["demo"])

@@ -27,8 +27,8 @@ from PIL import Image
 
 from conftest import STOCHVID, in_terminal
 from stochvid import InputError
-from stochvid.cli.parsers import FORMATS
 from stochvid.data.store import Store
+from stochvid.prepare.options import FORMATS
 from stochvid.prepare.preparation import SOURCES, prepare
 
 # ------------------------------------------------------------------------------------------------------- the sources
