@@ -21,8 +21,8 @@ from stochvid import SVG
 from stochvid.evaluation.clips import TestClips, find_clips_for
 from stochvid.evaluation.metrics.frames import as_float, mse, psnr
 from stochvid.evaluation.metrics.samples import diversity, gradient_energy
+from stochvid.inference.trained import Trained
 from stochvid.models.noise import latent_noise
-from stochvid.models.pretrained import find_model
 
 OUT = Path(__file__).parent / "figures"
 CONTEXT, HORIZON = 5, 20
@@ -55,8 +55,8 @@ def legend_above(axes) -> None:
     axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 0.97), ncols=3, fontsize=8, borderaxespad=0)
 
 
-def open_test(model: str, network: SVG) -> TestClips:
-    return find_clips_for(find_model(model), network.config, None, None).open(CONTEXT + HORIZON)
+def open_test(model: str) -> TestClips:
+    return find_clips_for(Trained.open(model, "cpu"), None, None).open(CONTEXT + HORIZON)
 
 
 def pick(test: TestClips) -> int:
@@ -254,7 +254,7 @@ def measure(model: SVG, test: TestClips) -> dict[str, float]:
 def draw_beta(folders: Sequence[str]) -> None:
     """Models that differ in β alone: what they measure, and a future of each."""
     models = [SVG.from_pretrained(folder).for_inference() for folder in folders]
-    tests = [open_test(folder, model) for folder, model in zip(folders, models, strict=True)]
+    tests = [open_test(folder) for folder in folders]
     found = [measure(model, test) for model, test in zip(models, tests, strict=True)]
     betas = [f"{model.config.beta:.0e}".replace("e-0", "e-") for model in models]
     for beta, numbers in zip(betas, found, strict=True):
@@ -298,7 +298,7 @@ def main() -> None:
     torch.set_num_threads(1)  # the same sums in the same order
     with matplotlib.rc_context(STYLE), torch.inference_mode():
         model = SVG.from_pretrained(options.model).for_inference()
-        test = open_test(options.model, model)
+        test = open_test(options.model)
         clip = test.read([pick(test)])
         frames, bounces = clip["frames"][0], clip["bounces"][0]
         made = model.observe(torch.from_numpy(frames)[None]).frames[0, 0, :, 0].numpy()

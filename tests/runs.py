@@ -10,6 +10,14 @@ from safetensors.torch import load_file
 from stochvid import DataConfig, OptimConfig, SVGConfig, TrainConfig, TrainerConfig
 from stochvid.training.runs import Run
 
+SIZES = [  # a run of a second or two, on the command line
+    *("--model.image_size", "32", "--model.base_channels", "2", "--model.g_dim", "6", "--model.z_dim", "2"),
+    *("--model.rnn_size", "6", "--model.context", "3", "--model.horizon", "2"),
+    *("--data.num_digits", "1", "--data.batch_size", "4", "--data.val_clips", "4"),
+    *("--trainer.device", "cpu", "--trainer.log_every", "2"),
+    *("--trainer.validate_every", "4", "--trainer.checkpoint_every", "2"),
+]
+
 
 def tiny(steps=6, seed=0, **groups) -> TrainConfig:
     """A run of a second or two."""

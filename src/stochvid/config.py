@@ -19,6 +19,7 @@ from stochvid.core.untrusted import MOST_YAML, parse_yaml, read_text, shown
 from stochvid.model_configs import FIRST_FAMILY, ModelConfig, SVGConfig
 
 TRAINING = "training.yaml"  # beside a model's weights: the config of the run that trained it
+MOVING_MNIST = "moving-mnist"  # what people call clips that are made as they are read
 CLIPS = "clips.json"  # likewise: rate, stride and crop of the store that it was trained on
 
 

@@ -2,8 +2,10 @@
 
 import dataclasses
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args, get_origin
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 from stochvid.core.errors import InputError
 from stochvid.core.untrusted import shown
@@ -13,13 +15,17 @@ MOST = (1 << 32) - 1  # of whole numbers without a bound of their own: seeds; fa
 
 @dataclass(frozen=True)
 class Bounds:
-    """What numbers a field may hold: from `least` to `most`, or strictly `above` and `below`, or `one_of` some."""
+    """What numbers a field may hold: from `least` to `most`, or strictly `above` and `below`, or `one_of` some.
+
+    `said` says it in other words.
+    """
 
     least: float | None = None
     most: float | None = None
     above: float | None = None
     below: float | None = None
     one_of: tuple[int, ...] = ()
+    said: str = ""
 
     def hold(self, value: float) -> bool:
         """Whether a value is within them."""
@@ -32,6 +38,8 @@ class Bounds:
         )
 
     def __str__(self) -> str:
+        if self.said:
+            return self.said
         if self.one_of:
             *first, last = map(str, self.one_of)
             return f"{', '.join(first)} or {last}"
@@ -69,28 +77,59 @@ def check_fields(config: Any, group: str) -> None:
     """
     for spec in dataclasses.fields(config):
         name = f"{group}.{spec.name}"
-        value = _checked_type(getattr(config, spec.name), spec.type, name)
-        setattr(config, spec.name, value)
-        if type(value) in (int, float):
-            bounds = spec.metadata.get("bounds", Bounds())
-            optional = " or null" if type(None) in get_args(spec.type) else ""
-            require(bounds.hold(value), name, value, f"{bounds}{optional}")
-            require(value <= MOST or type(value) is float, name, value, f"at most {MOST:,}")
+        check_field(config, spec, name, " or null")
+        value = getattr(config, spec.name)
+        require(type(value) is not int or value <= MOST, name, value, f"at most {MOST:,}")
 
 
-def _checked_type(value: Any, kind: Any, name: str) -> Any:
+def check_field(config: Any, spec: dataclasses.Field, name: str, or_none: str = "") -> None:
+    """Checks one field of a dataclass, and makes it a float where its annotation takes floats.
+
+    Args:
+        config: the dataclass.
+        spec: of the field.
+        name: what people call it.
+        or_none: what is said of a field that may be left out, after what it must be.
+
+    Raises:
+        InputError: with that name, what it must be, and what it is.
+    """
+    value = _checked_type(getattr(config, spec.name), spec.type, name, or_none)
+    setattr(config, spec.name, value)
+    bounds = spec.metadata.get("bounds", Bounds())
+    if type(value) in (int, float) and not bounds.hold(value):
+        optional = or_none if type(None) in get_args(spec.type) else ""
+        raise InputError(
+            f"{name} must be {bounds}{optional}, got {shown(value) if type(value) is int else f'{value:g}'}."
+        )
+
+
+def _checked_type(value: Any, kind: Any, name: str, or_none: str) -> Any:
     """The value, as a float where the annotation takes floats."""
-    if get_origin(kind) is Literal:
-        choices = get_args(kind)
-        require(value in choices, name, value, f"one of {', '.join(map(repr, choices))}")
+    kinds = get_args(kind) if isinstance(kind, UnionType) or get_origin(kind) is Union else (kind,)
+    if value is None and type(None) in kinds:
+        return None
+    choices = [choice for k in kinds if get_origin(k) is Literal for choice in get_args(k)]
+    if choices and value in choices:
         return value
-    kinds = get_args(kind) or (kind,)
+    kinds = tuple(k for k in kinds if k is not type(None) and get_origin(k) is not Literal)
+    optional = or_none if type(None) in get_args(kind) else ""
+    require(not choices or bool(kinds), name, value, f"one of {', '.join(map(repr, choices))}{optional}")
     if float in kinds and (number := _number(value)) is not None:
         return number
-    readable = " or ".join("null" if k is type(None) else k.__name__ for k in kinds)
-    require(type(value) in kinds, name, value, f"of type {readable}")
+    readable = " or ".join(getattr(k, "__name__", str(k)) for k in kinds)
+    require(any(_is_of(value, k) for k in kinds), name, value, f"of type {readable}{optional}")
     require(type(value) is not float, name, value, "a finite number")
     return value
+
+
+def _is_of(value: Any, kind: Any) -> bool:
+    """Whether a value is of a kind: a number of that very one, for `True` is no 1."""
+    if kind in (bool, int, float, str):
+        return type(value) is kind
+    if get_origin(kind) is Sequence:
+        return isinstance(value, Iterable) and not isinstance(value, str)
+    return isinstance(value, get_origin(kind) or kind)
 
 
 def _number(value: Any) -> float | None:

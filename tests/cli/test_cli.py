@@ -15,19 +15,12 @@ import pytest
 import yaml
 
 from commands import STOCHVID, in_terminal
+from runs import SIZES
 from stochvid import SVG, load_config
-from stochvid.cli.commands import COMMANDS, main
+from stochvid.cli.commands import main
 from stochvid.config import shipped_configs
 from stochvid.media.video import write_mp4
 from tiny import save_model
-
-SIZES = [
-    *("--model.image_size", "32", "--model.base_channels", "2", "--model.g_dim", "6", "--model.z_dim", "2"),
-    *("--model.rnn_size", "6", "--model.context", "3", "--model.horizon", "2"),
-    *("--data.num_digits", "1", "--data.batch_size", "4", "--data.val_clips", "4"),
-    *("--trainer.device", "cpu", "--trainer.log_every", "2"),
-    *("--trainer.validate_every", "4", "--trainer.checkpoint_every", "2"),
-]
 
 
 def run(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess:
@@ -163,7 +156,7 @@ def test_a_start_without_enough_frames_is_said(model, tmp_path, capsys, start, m
 
 def test_memory_that_does_not_suffice_is_said(capsys, monkeypatch):
     for error in (MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory"), RuntimeError("other")):
-        monkeypatch.setitem(COMMANDS, "demo", lambda values, error=error: (_ for _ in ()).throw(error))
+        monkeypatch.setattr("stochvid.inference.demo.demo", lambda _, error=error: (_ for _ in ()).throw(error))
         if str(error) == "other":
             with pytest.raises(RuntimeError, match="other"):
                 main(["demo"])

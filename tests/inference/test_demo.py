@@ -13,6 +13,7 @@ from stochvid.cli import main
 from stochvid.config import shipped_models
 from stochvid.evaluation.clips import find_clips_for
 from stochvid.inference.sources import open_source
+from stochvid.inference.trained import Trained
 from stochvid.models.pretrained import find_model
 
 MOST = {"two-digits": 12e6, "one-digit": 1e6}  # bytes
@@ -44,7 +45,7 @@ def test_a_shipped_model_of_both_digit_sets_needs_no_mnist():
     folder = shipped_models()["two-digits"]
     config = load_config(folder / "training.yaml")
     assert config.data.digits == "both"
-    found = find_clips_for(folder, config.model, None, None)
+    found = find_clips_for(Trained.open(folder, "cpu"), None, None)
     assert (found.source.digits, found.source.num_digits, found.source.variant) == ("builtin", 2, "srvp2020")
     clip = open_source("moving-mnist:4", folder, config.model, least=5, limit=6, fps=None, stride=1).read()
     assert clip.frames.shape == (6, 64, 64, 1)

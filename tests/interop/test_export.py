@@ -320,7 +320,8 @@ def test_what_cannot_be_exported_is_refused_and_leaves_nothing(capsys, tmp_path,
     monkeypatch.chdir(tmp_path)
     lively(narrow(future_skip="second_last")).save_pretrained("model")
     assert "model 'missing' is neither a folder here" in refused(capsys, tmp_path, "missing", "out")
-    assert "--format: invalid choice: 'tflite'" in refused(capsys, tmp_path, "model", "out", "--format", "tflite")
+    said = refused(capsys, tmp_path, "model", "out", "--format", "tflite")
+    assert "no export format 'tflite'. Valid names: onnx, torch-export." in said
     said = refused(capsys, tmp_path, "model", "out", "--context", "1")
     assert "--context must be at least 2 for a model of SVG-LP with these settings, got 1" in said
     assert "--context must be at least 2" in refused(capsys, tmp_path, "model", "out", "--context", "-3")

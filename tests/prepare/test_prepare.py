@@ -27,8 +27,8 @@ from made_data import (
     write_video,
 )
 from stochvid import InputError
-from stochvid.cli.parsers import FORMATS
 from stochvid.data.store import Store
+from stochvid.prepare.options import FORMATS
 from stochvid.prepare.preparation import SOURCES, prepare
 
 # ------------------------------------------------------------------------------------------------------- the sources

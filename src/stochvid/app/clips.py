@@ -14,10 +14,11 @@ import numpy as np
 
 from stochvid.app.limits import MIB, UPLOAD_BYTES
 from stochvid.app.studio import Studio
+from stochvid.config import MOVING_MNIST
 from stochvid.core.errors import InputError
 from stochvid.core.untrusted import check_directory
 from stochvid.data.digits import digit_from_strokes
-from stochvid.inference.sources import MOVING_MNIST, Source, made_source, stored_source
+from stochvid.inference.sources import Source, made_source, stored_source
 from stochvid.media.arrays import ARRAY_SUFFIXES, ArrayFile
 from stochvid.media.clip import fit_frame, open_clip
 from stochvid.media.times import Timed
@@ -72,7 +73,7 @@ def _own_clip(studio: Studio, kind: str, seed: Any, strokes: Any, length: int) -
         number = seed % studio.held_out
         return stored_source(studio.store, number, studio.least_context, length, studio.seen["stride"])
     if kind == DIGITS:
-        return made_source(f"{MOVING_MNIST.rstrip(':')}-{seed}", seed, studio.folder, studio.network.config, length)
+        return made_source(f"{MOVING_MNIST}-{seed}", seed, studio.folder, studio.network.config, length)
     if kind == DRAWING:
         digit = digit_from_strokes(checked_strokes(strokes))
         return made_source(f"drawing-{seed}", seed, studio.folder, studio.network.config, length, digit[None])

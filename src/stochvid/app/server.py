@@ -15,7 +15,9 @@ from stochvid.app.guard import Checked, Guard
 from stochvid.app.hosts import Hosts
 from stochvid.app.limits import CONNECTIONS, UPLOAD_BYTES
 from stochvid.app.opening import Opening
+from stochvid.app.options import AppOptions
 from stochvid.app.uploads import Uploads
+from stochvid.command_options import takes
 from stochvid.core.errors import InputError
 
 PORTS_TRIED = 20
@@ -23,27 +25,22 @@ NEEDED = ("gradio", "fastapi", "uvicorn")  # the last two come with the first
 GRACE = 1  # seconds that open pages get when the server ends
 
 
-def serve(
-    model: str, *, host: str = "127.0.0.1", port: int = 7860, device: str = "auto", allow_host: tuple[str, ...] = ()
-) -> None:
+@takes(AppOptions)
+def serve(options: AppOptions) -> None:
     """Shows the page of a model until it is stopped.
 
     Args:
-        model: as `stochvid.load` takes it.
-        host: address to listen on. Whoever can reach it can use the page: there is no login.
-        port: to listen on.
-        device: auto, cpu or cuda.
-        allow_host: names that it answers to besides localhost and its address, as of a proxy before it.
+        options: `AppOptions`, or their fields. Whoever can reach the host can use the page: there is no login.
 
     Raises:
         InputError: gradio is missing, a name is none, the port is busy or none, or the model cannot be loaded.
     """
     if not all(map(find_spec, NEEDED)):
         raise InputError("the web page needs gradio. Install it: pip install 'stochvid[app]'.")
-    hosts = Hosts(host, port, allow_host)
-    with open_port(host, port) as listener, tempfile.TemporaryDirectory(prefix="stochvid-app-") as folder:
+    o, hosts = options, Hosts(options.host, options.port, options.names)
+    with open_port(o.host, o.port) as listener, tempfile.TemporaryDirectory(prefix="stochvid-app-") as folder:
         uploads = Uploads(Path(folder))
-        run(lambda: _open(model, device, uploads), uploads, hosts, listener)
+        run(lambda: _open(str(o.model), o.device, uploads), uploads, hosts, listener)
 
 
 def open_port(host: str, port: int) -> socket.socket:

@@ -13,21 +13,19 @@ from typing import Self
 import numpy as np
 import torch
 
-from stochvid.config import TRAINING, DataConfig, load_config
-from stochvid.core.devices import pick_device
+from stochvid.config import DataConfig
 from stochvid.core.errors import InputError
 from stochvid.data.places import find_store
 from stochvid.data.store import Store
 from stochvid.inference.predict import Job, check_tracks, contexts_of
 from stochvid.inference.sources import Source, shown_split
 from stochvid.inference.surprise import observe_pieces, surprise_series
+from stochvid.inference.trained import Trained
 from stochvid.media.clip import Clip, Fit
 from stochvid.media.video import to_bytes
 from stochvid.models.base import VideoModel
 from stochvid.models.noise import Branch
-from stochvid.models.pretrained import find_model
 from stochvid.models.state import Prediction
-from stochvid.training.runs import folder_name, seen_clips
 
 # Futures that are rolled at once, always so many, even if fewer are wanted: products of another shape are rounded in
 # another way, and the same wish shall show the same futures. Between them, work can be stopped.
@@ -43,7 +41,8 @@ class Studio:
         folder: where it lies.
         network: a copy for inference.
         device: of the network.
-        seen: how its training looked at its clips (`runs.seen_clips`).
+        seen: how its clips were made (`runs.seen_clips`).
+        fit: how frames of another shape become square: as in training.
         summary: what it is, in a line.
         store: the store that it was trained on, if that is here; None: digits.
         trained: how its training was set up; None: it does not say.
@@ -54,6 +53,7 @@ class Studio:
     network: VideoModel
     device: torch.device
     seen: dict
+    fit: Fit
     summary: str
     store: Store | None = None
     trained: DataConfig | None = None
@@ -65,17 +65,17 @@ class Studio:
         Raises:
             InputError: it cannot be loaded, or there is no such device.
         """
-        place, folder = pick_device(device), find_model(model)
-        loaded = VideoModel.from_pretrained(folder, device=place)
-        seen, summary, store = seen_clips(folder), loaded.summary, None
-        trained = load_config(folder / TRAINING).data if (folder / TRAINING).is_file() else None
-        if trained and trained.store:
+        trained = Trained.open(model, device)
+        folder, summary, store = trained.folder, trained.network.summary, None
+        data = trained.training.data if trained.training else None
+        if data and data.store:
             try:
-                store = Store(find_store(trained.store, folder, "--data"))
+                store = Store(find_store(data.store, folder, "--data"))
             except InputError:
-                name = Path(trained.store).name
+                name = Path(data.store).name
                 summary += f", trained on clips of {name!r}, which are not here: digits tell nothing of it"
-        return cls(folder_name(model), folder, loaded.for_inference(), place, seen, summary, store, trained)
+        network = trained.network.for_inference()
+        return cls(trained.label, folder, network, trained.device, trained.seen, trained.fit, summary, store, data)
 
     def without_paths(self, text: str) -> str:
         """A text for visitors: names in place of where things lie on this machine."""
@@ -86,11 +86,6 @@ class Studio:
             if os.sep in path:
                 text = text.replace(path, Path(path).name)
         return text
-
-    @property
-    def fit(self) -> Fit:
-        """How frames of another shape become square: as in training."""
-        return "crop" if self.seen["crop"] == "centre" else "squash"
 
     @property
     def held_out(self) -> int:

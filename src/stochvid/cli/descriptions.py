@@ -98,3 +98,18 @@ Write a model as two graphs that run without stochvid, one for the given frames 
   stochvid export runs/laptop exported --format torch-export      for torch alone, without this package
 
 docs/export.md has the inputs and outputs, and a whole program around them."""
+
+COMMANDS = {
+    "demo": DEMO,
+    "prepare": PREPARE,
+    "train": TRAIN,
+    "predict": PREDICT,
+    "evaluate": EVALUATE,
+    "compare": COMPARE,
+    "uncertainty": UNCERTAINTY,
+    "surprise": SURPRISE,
+    "app": APP,
+    "import": IMPORT,
+    "export": EXPORT,
+    "card": CARD,
+}

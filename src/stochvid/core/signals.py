@@ -13,11 +13,22 @@ class Interrupted(BaseException):
 
     Attributes:
         number: the signal.
+        advice: how to go on, a sentence, or "".
     """
 
     def __init__(self, number: signal.Signals):
         super().__init__(number.name)
-        self.number = number
+        self.number, self.advice = number, ""
+
+
+@contextmanager
+def advice(text: str) -> Iterator[None]:
+    """Says how to go on with the work within a `with` block, where a signal stops it."""
+    try:
+        yield
+    except Interrupted as error:
+        error.advice = text
+        raise
 
 
 @contextmanager

@@ -11,6 +11,7 @@
 import hashlib
 import shlex
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -323,7 +324,8 @@ def checksum(path: Path) -> str:
 def _read_index(folder: Path) -> dict[str, Any]:
     path = folder / INDEX
     try:
-        index = read_json(path, MOST_RECORDS)
+        file = path.stat()
+        index = _read_once(path.absolute(), file.st_ino, file.st_size, file.st_mtime_ns)
     except (FileNotFoundError, NotADirectoryError):
         if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
             raise InputError(
@@ -341,4 +343,10 @@ def _read_index(folder: Path) -> dict[str, Any]:
             f"store {str(folder)!r} is of version {shown(index.get('version'))}; this stochvid reads versions "
             f"{' and '.join(map(str, READ))}. Prepare it again with --overwrite, or update stochvid."
         )
-    return index
+    return dict(index)
+
+
+@lru_cache(maxsize=2)  # a command has one store, or two, and asks for it several times; its index may be large
+def _read_once(path: Path, *_: int) -> Any:
+    """The content of an index file, read again once its inode, size or time is another. Nobody changes it in memory."""
+    return read_json(path, MOST_RECORDS)

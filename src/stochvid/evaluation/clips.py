@@ -8,20 +8,24 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
 from stochvid.config import TRAINING, DataConfig, TrainConfig, config_path, load_config
 from stochvid.core.clips import FRAMES
 from stochvid.core.errors import InputError
+from stochvid.data.clip_names import ClipName
 from stochvid.data.clips import shapes_of
 from stochvid.data.moving_mnist import MovingMNIST
 from stochvid.data.places import find_data
-from stochvid.data.store import Store, is_store, prepare_command
+from stochvid.data.store import Store, prepare_command
 from stochvid.evaluation.protocols import DATA_SETS
 from stochvid.model_configs import ModelConfig
-from stochvid.training.runs import CONFIG, seen_clips
+from stochvid.training.runs import CONFIG
+
+if TYPE_CHECKING:
+    from stochvid.inference.trained import Trained
 
 TEST_SEED = 2 << 32  # made clips are the same in every evaluation, and others than those of any training or validation
 
@@ -194,7 +198,7 @@ class Found:
 def find_test_clips(
     data: str | None,
     trained: TrainConfig | None,
-    mnist: str | None,
+    mnist: str | Path | None,
     stride: int = 1,
     model: ModelConfig | None = None,
 ) -> Found:
@@ -211,9 +215,8 @@ def find_test_clips(
     Raises:
         InputError: there is nothing of that name.
     """
-    if data is not None and (is_store(data) or is_store(data.rpartition(":")[0] or data)):
-        folder, _, split = (data, "", "") if is_store(data) else data.rpartition(":")
-        return Found(Store(folder), split or None, stride, None)
+    if data is not None and (named := ClipName.of_store(data)):
+        return Found(named.store(), named.part or None, stride, None)
     if data is None and trained is None:
         raise InputError(
             "--data is needed: a store, STORE:SPLIT, or a config such as laptop or smmnist-srvp-lp. There is no model "
@@ -228,20 +231,20 @@ def find_test_clips(
         config = trained
     if config.data.store:
         return Found(Store(config.data.store), None, config.data.stride, config.model)
-    made = dataclasses.replace(config.data, mnist=mnist or config.data.mnist)
+    made = dataclasses.replace(config.data, mnist=str(mnist) if mnist else config.data.mnist)
     if made.digits == "both" and made.mnist is None:
         made.digits = "builtin"  # half of what it was trained on needs no files
     return Found(made, None, 1, config.model)
 
 
-def find_clips_for(folder: Path, model: ModelConfig, data: str | None, mnist: str | None) -> Found:
-    """As `find_test_clips`, for the model in a folder, which says what it was trained on; checks that they fit."""
-    trained = load_config(folder / TRAINING) if data is None and (folder / TRAINING).is_file() else None
-    if trained is not None:
-        trained.data = find_data(trained.data, folder, "--data STORE")
-    found = find_test_clips(data, trained, mnist, seen_clips(folder)["stride"], model)
-    found.check_fit(model)
-    found.config = model
+def find_clips_for(trained: "Trained", data: str | None, mnist: str | Path | None) -> Found:
+    """As `find_test_clips`, for a model that says what it was trained on; checks that they fit."""
+    training = trained.training if data is None else None
+    if training is not None:
+        training = dataclasses.replace(training, data=find_data(training.data, trained.folder, "--data STORE"))
+    found = find_test_clips(data, training, mnist, trained.seen["stride"], trained.config)
+    found.check_fit(trained.config)
+    found.config = trained.config
     return found
 
 

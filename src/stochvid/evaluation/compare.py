@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from stochvid.command_options import takes
 from stochvid.core.errors import InputError
 from stochvid.core.files import check_free, replacing_folder
 from stochvid.evaluation.metrics.pooling import interval
 from stochvid.evaluation.metrics.registry import of_kind
+from stochvid.evaluation.options import CompareOptions
 from stochvid.evaluation.results import WHICH, numbered, read_results, result_of
 from stochvid.evaluation.tables import comparison_table
 from stochvid.media.plots import plot_curves
@@ -18,19 +20,19 @@ from stochvid.media.plots import plot_curves
 TABLE, PLOT = "comparison.csv", "comparison.png"
 
 
-def compare(runs: Sequence[str | Path], out: str | Path, *, overwrite: bool = False) -> None:
+@takes(CompareOptions)
+def compare(options: CompareOptions) -> None:
     """Puts evaluations of one protocol on the same clips into a table and a plot, with paired differences.
 
     Args:
-        runs: folders of results; differences are from the first.
-        out: folder for `comparison.csv` and `comparison.png`.
-        overwrite: replace an earlier comparison.
+        options: `CompareOptions`, or their fields: the folders of results, of which differences are from the first, the
+            folder for `comparison.csv` and `comparison.png`, and whether an earlier comparison is replaced.
 
     Raises:
         InputError: results that are not there, or that are not of the same protocol, setting, clips or weights.
     """
-    out = Path(out)
-    check_free(out, TABLE, overwrite)
+    runs, out = options.runs, Path(options.out)
+    check_free(out, TABLE, options.overwrite)
     results = [read_results(run) for run in runs]
     for run, result in zip(runs, results, strict=True):
         if not numbered([result], "frame"):

@@ -4,126 +4,85 @@ import json
 import math
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
-from stochvid.core.devices import Precision, check_compiler, pick_device, pick_precision
+from stochvid.command_options import takes
+from stochvid.core.devices import check_compiler, pick_device, pick_precision
 from stochvid.core.errors import InputError, alike
 from stochvid.core.files import replacing_folder
+from stochvid.core.signals import advice
 from stochvid.core.team import Team
 from stochvid.evaluation.clips import Found, TestClips, find_clips_for, find_test_clips
 from stochvid.evaluation.forecasters import Baseline, FileClips, Forecaster, Model, Predictions
 from stochvid.evaluation.journal import Journal
+from stochvid.evaluation.options import EvaluateOptions
 from stochvid.evaluation.protocols import BASELINES, CLIPS, PUBLISHED_CLIPS, SAMPLES, Protocol, Task, find_protocol
 from stochvid.evaluation.results import CURVES, RESULTS, read_results, write_curves, write_results
 from stochvid.evaluation.run import Evaluation
 from stochvid.evaluation.scores import ENSEMBLE, ClipScores, Scorer
 from stochvid.evaluation.tables import evaluation_table
+from stochvid.inference.trained import Trained
 from stochvid.media.plots import plot_curves
-from stochvid.models.base import VideoModel
-from stochvid.models.pretrained import find_model
+from stochvid.training.runs import folder_name
 
 GIB = 1 << 30
 MEMORY = {"cpu": 0.5, "cuda": 4.0}  # GiB; more makes nothing faster
 
 
-def evaluate(
-    model: str | None,
-    out: str | Path,
-    *,
-    data: str | None = None,
-    predictions: str | Path | None = None,
-    protocol: str = "srvp2020",
-    samples: int | None = None,
-    clips: int | None = None,
-    context: int | None = None,
-    horizon: int | None = None,
-    seed: int = 0,
-    lpips_weights: str | Path | None = None,
-    fvd_weights: str | Path | None = None,
-    mnist: str | None = None,
-    name: str | None = None,
-    device: str = "auto",
-    precision: Literal["auto"] | Precision = "fp32",
-    compile: bool = False,
-    batch_statistics: bool = False,
-    memory: float | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-) -> dict[str, Any]:
+@takes(EvaluateOptions)
+def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     """Scores futures against what really happened, and writes `results.json`, `curves.csv`, `curves.png`, `best.gif`.
 
     Processes that `torchrun` started share the clips; the numbers are those of one process.
 
     Args:
-        model: as `stochvid.load` takes it, or a baseline: copy-last, mean-of-context. None with `predictions`.
-        out: folder of the results.
-        data: a store, `STORE:SPLIT`, a config or a run; None: what the model was trained on.
-        predictions: an `.npy` or `.npz` file with another tool's futures.
-        protocol: svg2018 or srvp2020.
-        samples: futures of each clip, of which the best counts; None: 100, or all of the file.
-        clips: how many clips, or all if there are fewer; None: 256, or all of the file.
-        context: frames to give; None: as the protocol says of the data, else as trained.
-        horizon: frames to predict; None: likewise, else twice as trained.
-        seed: of the latents.
-        lpips_weights: folder with AlexNet's weights and the LPIPS heads.
-        fvd_weights: TorchScript I3D.
-        mnist: folder of MNIST's files, where the config names none, or another.
-        name: of the results in tables; None: of the run, baseline or file.
-        device: auto, cpu or cuda.
-        precision: of the model, fp32, bf16 or auto.
-        compile: compile the steps of the future.
-        batch_statistics: take batch-norm statistics of 100 clips together, as the published code of SVG-LP does.
-        memory: about how many GiB the samples that are drawn together may take; None: 0.5 on a CPU, 4 on a GPU.
-        resume: go on with an evaluation that was interrupted.
-        overwrite: replace earlier results.
+        options: `EvaluateOptions`, or their fields: the model or a baseline (copy-last, mean-of-context), the folder,
+            and others by name.
 
     Returns:
         What `results.json` holds; nothing in all but the main process of several.
 
     Raises:
         InputError: something that does not exist or does not fit.
+        Interrupted: a signal stopped it; `resume` goes on.
     """
-    begun, team = time.monotonic(), Team()
-    rules, place = find_protocol(protocol), pick_device(device)
-    for what, value in (
-        ("samples", samples), ("clips", clips), ("context", context), ("horizon", horizon), ("memory", memory),
-    ):  # fmt: skip
-        if value is not None and (value < 1 if what != "memory" else value <= 0):
-            raise InputError(f"--{what} must be {'above 0' if what == 'memory' else 'at least 1'}, got {value}.")
-    if (model is None) == (predictions is None):
-        raise InputError("give either a model (a run, a baseline: copy-last, mean-of-context) or --predictions FILE.")
+    begun, team, o = time.monotonic(), Team(), options
+    with advice("The same command with --resume goes on."):
+        evaluation = _prepare(o, team)
+        name = o.name or folder_name(o.tested)
+        out = Path(o.out or f"evaluations/{name}")
+        if o.resume and not o.overwrite and (done := _done(out, evaluation.identity())):
+            print(f"{out} is done already.\n\n{evaluation_table(done)}")
+            return done
+        with team:
+            if not team.main:
+                evaluation.assist(team)
+                return {}
+            return _carry_out(evaluation, out, team, begun, resume=o.resume, overwrite=o.overwrite)
 
-    if compile:
+
+def _prepare(options: EvaluateOptions, team: Team) -> Evaluation:
+    """What is to be done, once all that can be wrong with it has been found."""
+    o, rules, place = options, find_protocol(options.protocol), pick_device(options.device)
+    if o.compile:
         check_compiler(place, "--compile")
-    drawing = {"seed": seed, "precision": pick_precision(precision, place), "compile": compile}
-    drawing["batch_statistics"] = batch_statistics
-    forecaster, found = _open(model, predictions, data, mnist, place, drawing)
-    task = _task(rules, found, forecaster, context, horizon)
-    test, count = _clips(found, forecaster, task, clips)
-    if clips is not None and count < clips and team.main:
-        print(f"note: there are {count:,} clip(s), not {clips:,}; all of them are taken")
+    forecaster, found = _open(o, place)
+    task = _task(rules, found, forecaster, o.context, o.horizon)
+    test, count = _clips(found, forecaster, task, o.clips)
+    if o.clips is not None and count < o.clips and team.main:
+        print(f"note: there are {count:,} clip(s), not {o.clips:,}; all of them are taken")
     if forecaster.together and count % forecaster.together == 1:
         fix = count - 1 if count > 1 else "2 or more"
         raise InputError(f"--clips {count} leaves one clip alone, which has no batch statistics. Use {fix}.")
-    samples = _samples(forecaster, samples)
-    scorer = Scorer.load(rules, {"lpips": lpips_weights, "fvd": fvd_weights}, place)
-    forecaster.name = name or forecaster.name
+    samples = _samples(forecaster, o.samples)
+    scorer = Scorer.load(rules, {"lpips": o.lpips_weights, "fvd": o.fvd_weights}, place)
+    forecaster.name = o.name or forecaster.name
     _check_frames(scorer, test, task, place)
-    chunk = _chunk(forecaster, test, task, samples, memory, place)
+    chunk = _chunk(forecaster, test, task, samples, o.memory, place)
     departures = _departures(rules, test, task, count, samples)
-    evaluation = Evaluation(
-        forecaster, test, scorer, task, count, samples, seed, place, chunk, departures
-    )  # fmt: skip
-    if resume and not overwrite and (done := _done(Path(out), evaluation.identity())):
-        print(f"{out} is done already.\n\n{evaluation_table(done)}")
-        return done
-    with team:
-        if not team.main:
-            evaluation.assist(team)
-            return {}
-        return _carry_out(evaluation, Path(out), team, begun, resume=resume, overwrite=overwrite)
+    return Evaluation(forecaster, test, scorer, task, count, samples, o.seed, place, chunk, departures)
 
 
 def _carry_out(
@@ -146,32 +105,27 @@ def _carry_out(
     return results
 
 
-def _open(
-    model: str | None,
-    predictions: str | Path | None,
-    data: str | None,
-    mnist: str | None,
-    device: torch.device,
-    drawing: dict[str, Any],
-) -> tuple[Forecaster, Found | FileClips]:
+def _open(options: EvaluateOptions, device: torch.device) -> tuple[Forecaster, Found | FileClips]:
     """What is tested, and on what."""
-    if predictions is not None:
-        forecaster = Predictions(predictions)
+    o, data = options, str(options.data) if options.data else None
+    if o.predictions is not None:
+        forecaster = Predictions(o.predictions)
         if data is None and forecaster.clips is None:
             raise InputError(
-                f"predictions {str(predictions)!r} come without a truth. Name what they are of with --data, or save "
+                f"predictions {str(o.predictions)!r} come without a truth. Name what they are of with --data, or save "
                 "them as .npz with 'predictions' and 'truth'."
             )
         own = forecaster.clips if data is None else None
-        return forecaster, own or find_test_clips(data, None, mnist)
-    assert model is not None
+        return forecaster, own or find_test_clips(data, None, o.mnist)
+    model = o.tested
     if model in BASELINES:
-        return Baseline(model), find_test_clips(data, None, mnist)
+        return Baseline(model), find_test_clips(data, None, o.mnist)
     if not Path(model).exists() and (names := alike(model, BASELINES)):
         raise InputError(f"there is no model or baseline {model!r}. Did you mean {' or '.join(names)}?")
-    folder = find_model(model)
-    network = VideoModel.from_pretrained(folder, device=device)
-    return Model(network, folder, model, **drawing), find_clips_for(folder, network.config, data, mnist)
+    trained = Trained.open(model, device)
+    precision = pick_precision(o.precision, device)
+    drawn = Model(trained, o.seed, precision, compile=o.compile, batch_statistics=o.batch_statistics)
+    return drawn, find_clips_for(trained, data, o.mnist)
 
 
 def _task(

@@ -18,9 +18,7 @@ from stochvid.core.devices import DTYPES
 from stochvid.core.errors import InputError
 from stochvid.core.untrusted import check_archive, check_directory, check_frame, check_npy
 from stochvid.evaluation.clips import TestClips
-from stochvid.models.base import VideoModel
-from stochvid.models.pretrained import WEIGHTS
-from stochvid.training.runs import folder_name
+from stochvid.inference.trained import Trained
 
 BATCH = 100  # clips whose batch-norm statistics are taken together: the batch of the published code
 MARGIN = 0.5  # values so little outside [0, 1] are clipped; farther, they are on another scale
@@ -65,9 +63,7 @@ class Model(Forecaster):
     """A trained model of any family.
 
     Args:
-        network: in eval mode.
-        folder: that it was loaded from.
-        source: what the user called it.
+        trained: the model.
         seed: of the latents.
         precision: fp32 or bf16.
         compile: compile the steps of the future.
@@ -76,23 +72,19 @@ class Model(Forecaster):
 
     def __init__(
         self,
-        network: VideoModel,
-        folder: Path,
-        source: str,
-        *,
+        trained: Trained,
         seed: int,
         precision: str,
+        *,
         compile: bool = False,
         batch_statistics: bool = False,
     ):
-        self.network = network.for_inference(DTYPES[precision], compile, batch_statistics)
+        self.network = trained.network.for_inference(DTYPES[precision], compile, batch_statistics)
         self.seed, self.precision = seed, precision
         self.together = BATCH if batch_statistics else None
-        self.name = folder_name(source)
-        self.stochastic = network.stochastic
-        with open(folder / WEIGHTS, "rb") as file:
-            weights = hashlib.file_digest(file, "sha256").hexdigest()
-        self.about = {"kind": "model", "path": source, "sha256": weights, "prior": network.config.prior_kind}
+        self.name, self.stochastic = trained.label, self.network.stochastic
+        self.about = {"kind": "model", "path": trained.name, "sha256": trained.sha256()}
+        self.about["prior"] = trained.config.prior_kind
         if batch_statistics:
             self.about["batch_statistics"] = True
 

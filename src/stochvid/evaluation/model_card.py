@@ -1,28 +1,28 @@
 """A model's card, with the numbers of its evaluations."""
 
-import hashlib
-from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
 from huggingface_hub import ModelCard
 from yaml import YAMLError
 
+from stochvid.command_options import takes
 from stochvid.core.errors import InputError
 from stochvid.core.files import replacing
+from stochvid.evaluation.options import CardOptions
 from stochvid.evaluation.results import read_results
 from stochvid.evaluation.tables import evaluation_table
-from stochvid.models.base import VideoModel
+from stochvid.inference.trained import Trained
 from stochvid.models.card import put_numbers
-from stochvid.models.pretrained import CARD, WEIGHTS, find_model
+from stochvid.models.pretrained import CARD
 
 
-def write_card(model: str, evaluations: Sequence[str | Path]) -> Path:
+@takes(CardOptions)
+def write_card(options: CardOptions) -> Path:
     """Puts the numbers of evaluations into a model's card, the README.md in its folder; what else it says stays.
 
     Args:
-        model: the folder of a run or a model.
-        evaluations: folders that `stochvid evaluate` made of it, at least one.
+        options: `CardOptions`, or their fields: the folder of a run or a model, and those of its evaluations.
 
     Returns:
         The file.
@@ -30,14 +30,12 @@ def write_card(model: str, evaluations: Sequence[str | Path]) -> Path:
     Raises:
         InputError: there is no such model or evaluation, an evaluation is of other weights, or the card is none.
     """
+    model = str(options.model)
     if not Path(model).is_dir():
         raise InputError(f"there is no folder {model!r} here that has a card. Give that of a run or a model.")
-    folder = find_model(model)
-    network = VideoModel.from_pretrained(folder)
-    with open(folder / WEIGHTS, "rb") as file:
-        weights = hashlib.file_digest(file, "sha256").hexdigest()
-    scored = []
-    for path in evaluations:
+    trained, scored = Trained.open(model, "cpu"), []
+    weights = trained.sha256()
+    for path in options.evaluations:
         results = read_results(path)
         if results["model"].get("sha256") != weights:
             raise InputError(
@@ -47,15 +45,18 @@ def write_card(model: str, evaluations: Sequence[str | Path]) -> Path:
         _name_store_alone(results["data"])
         scored.append((results, evaluation_table(results)))
     try:
-        text = network.documents.get(CARD)
-        card = network.generate_model_card() if text is None else ModelCard(text)
+        text = trained.network.documents.get(CARD)
+        card = trained.network.generate_model_card() if text is None else ModelCard(text)
     except (ValueError, TypeError, YAMLError) as error:
         why = " ".join(str(error).split())
-        raise InputError(f"{str(folder / CARD)!r} is no model card: {why:.100}. Delete it for a new one.") from None
+        raise InputError(
+            f"{str(trained.folder / CARD)!r} is no model card: {why:.100}. Delete it for a new one."
+        ) from None
     put_numbers(card, scored)
-    with replacing(folder / CARD) as temporary:
+    with replacing(trained.folder / CARD) as temporary:
         temporary.write_text(str(card), encoding="utf-8", errors="backslashreplace")
-    return folder / CARD
+    print(trained.folder / CARD)
+    return trained.folder / CARD
 
 
 def _name_store_alone(data: dict[str, Any]) -> None:

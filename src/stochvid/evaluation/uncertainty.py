@@ -12,19 +12,20 @@ import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from stochvid.command_options import takes
 from stochvid.core.clips import Clips, events, one_of
-from stochvid.core.devices import pick_device
 from stochvid.core.errors import InputError
 from stochvid.core.files import check_free, replacing_folder
 from stochvid.core.philox import Streams
 from stochvid.core.progress import Progress
 from stochvid.evaluation.clips import TestClips, find_clips_for
+from stochvid.evaluation.options import EVENT_CLIPS, UncertaintyOptions
+from stochvid.inference.trained import Trained
 from stochvid.media.plots import plot_events
 from stochvid.models.base import VideoModel
-from stochvid.models.pretrained import find_model
+from stochvid.training.runs import folder_name
 
 RESULT, PLOT = "uncertainty.json", "uncertainty.png"
-CLIPS = 400
 AT_ONCE = 20  # clips
 RESAMPLES = 1000
 AROUND = 5  # steps either side of an event
@@ -34,18 +35,8 @@ WHY_NOT = {
 }
 
 
-def uncertainty(
-    model: str,
-    out: str | Path,
-    *,
-    data: str | None = None,
-    mnist: str | None = None,
-    clips: int | None = None,
-    length: int | None = None,
-    seed: int = 0,
-    device: str = "auto",
-    overwrite: bool = False,
-) -> dict[str, Any]:
+@takes(UncertaintyOptions)
+def uncertainty(options: UncertaintyOptions) -> dict[str, Any]:
     """Measures how well the prior's σ tells the frames that nobody could foresee, and draws it.
 
     The prior sees the true frames before each frame (teacher forcing). σ is a mean over latents. The frames that count
@@ -55,15 +46,7 @@ def uncertainty(
     may know of other events (`core/clips.py`); of several, the first by name is taken.
 
     Args:
-        model: as `stochvid.load` takes it, with a learned prior.
-        out: folder for `uncertainty.json` and `uncertainty.png`.
-        data: a config, run or store of clips whose events are known; None: what the model was trained on.
-        mnist: folder of MNIST's files, in place of the config's.
-        clips: how many, or all if there are fewer; None: 400.
-        length: frames of a clip; None: the context and twice the horizon of training.
-        seed: of the bootstrap.
-        device: auto, cpu or cuda.
-        overwrite: replace earlier results.
+        options: `UncertaintyOptions`, or their fields: the model, with a learned prior, the folder, and others by name.
 
     Returns:
         What `uncertainty.json` holds.
@@ -71,26 +54,25 @@ def uncertainty(
     Raises:
         InputError: a model without a learned prior, clips without known events, or numbers that do not work out.
     """
-    out, place = Path(out), pick_device(device)
-    check_free(out, RESULT, overwrite)
-    folder = find_model(model)
-    network = VideoModel.from_pretrained(folder, device=place).for_inference()
-    if why_not := WHY_NOT.get(network.config.prior_kind):
+    o, model, clips = options, str(options.model), options.clips
+    out = Path(o.out or f"uncertainty/{folder_name(model)}")
+    check_free(out, RESULT, o.overwrite)
+    trained = Trained.open(model, o.device)
+    config, network = trained.config, trained.network.for_inference()
+    if why_not := WHY_NOT.get(config.prior_kind):
         raise InputError(f"model {model!r}: {why_not}. Take one with a learned prior (SVG-LP).")
-    found = find_clips_for(folder, network.config, data, mnist)
-    context = network.config.context
-    length = context + 2 * network.config.horizon if length is None else length
+    found = find_clips_for(trained, str(o.data) if o.data else None, o.mnist)
+    context = config.context
+    length = context + 2 * config.horizon if o.length is None else o.length
     if length <= context + 1:
         raise InputError(f"--length must be more than the context of {context} and one frame, got {length}.")
     test = found.open(length)
-    most = test.count or max(CLIPS, clips or 0)
-    count = min(CLIPS, most) if clips is None else clips
+    most = test.count or max(EVENT_CLIPS, clips or 0)
+    count = min(EVENT_CLIPS, most) if clips is None else clips
     if most < 2:
         raise InputError(
             f"{test} has {most} clip of {length} frames, but two or more are needed. Take a lower --length."
         )
-    if count < 2:
-        raise InputError(f"--clips must be at least 2, got {count:,}.")
     if count > most:
         print(f"note: there are {most:,} clip(s), not {count:,}; all of them are taken")
         count = most
@@ -100,8 +82,8 @@ def uncertainty(
         )
     print(f"{model} on {test}: {count:,} clips of {length} frames", flush=True)
     name = _event(test)
-    sigma, happens = _observe(network, test, count, place, name)
-    results = _measure(sigma, happens, context, seed, name)
+    sigma, happens = _observe(network, test, count, trained.device, name)
+    results = _measure(sigma, happens, context, o.seed, name)
     results = {"model": model, "data": test.about, "clips": count, "length": length, "context": context} | results
     shown = _telling(happens, context)
     with replacing_folder(out) as temporary:

@@ -2,20 +2,20 @@
 
 from pathlib import Path
 
-from stochvid.config import shipped_models
+from stochvid.command_options import takes
+from stochvid.config import MOVING_MNIST, shipped_models
+from stochvid.inference.options import DemoOptions
 from stochvid.inference.predict import predict_clips
-from stochvid.inference.sources import MOVING_MNIST
 
 CLIPS = (4, 8, 12)
 
 
-def demo(out: str | Path = "demo", *, samples: int = 5, seed: int = 0) -> list[Path]:
+@takes(DemoOptions)
+def demo(options: DemoOptions) -> list[Path]:
     """Draws futures of three clips with the first of the shipped models, in place of those of an earlier demo.
 
     Args:
-        out: folder for the results.
-        samples: futures of each clip.
-        seed: of the futures.
+        options: `DemoOptions`, or their fields.
 
     Returns:
         The folders written, one for each clip.
@@ -23,9 +23,9 @@ def demo(out: str | Path = "demo", *, samples: int = 5, seed: int = 0) -> list[P
     Raises:
         InputError: a folder that cannot be written, or holds other things.
     """
-    clips = [f"{MOVING_MNIST}{clip}" for clip in CLIPS]
+    clips, samples = [f"{MOVING_MNIST}:{clip}" for clip in CLIPS], options.samples
     name, folder = next(iter(shipped_models().items()))
-    folders = predict_clips(str(folder), clips, out, samples=samples, seed=seed, overwrite=True)
+    folders = predict_clips(folder, clips, options.out, samples=samples, seed=options.seed, overwrite=True)
     first = folders[0]
     print(f"""
 Open {first / "futures.gif"}: the clip as it was given, how it went on, and {samples} ways in which it could have.

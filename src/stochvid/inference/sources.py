@@ -10,10 +10,11 @@ import numpy as np
 
 from stochvid.config import TRAINING, DataConfig, load_config
 from stochvid.core.clips import FRAMES, INDEX
-from stochvid.core.errors import InputError, alike
+from stochvid.core.errors import InputError
+from stochvid.data.clip_names import ClipName
 from stochvid.data.moving_mnist import MovingMNIST
 from stochvid.data.places import find_mnist
-from stochvid.data.store import Store, is_store
+from stochvid.data.store import Store
 from stochvid.data.tracks import at_frames
 from stochvid.media.clip import Clip, open_clip
 from stochvid.media.images import IMAGE_SUFFIXES
@@ -22,7 +23,6 @@ from stochvid.media.values import Limits, Range
 from stochvid.media.video import probe_video
 from stochvid.model_configs import ModelConfig
 
-MOVING_MNIST = "moving-mnist:"
 MADE = 100  # frames of a made clip, unless told otherwise
 
 
@@ -87,7 +87,7 @@ class Source:
 
 
 def open_source(
-    source: str,
+    source: str | ClipName,
     model: Path,
     config: ModelConfig,
     least: int,
@@ -101,8 +101,7 @@ def open_source(
     """Opens a clip.
 
     Args:
-        source: as `read_clip` takes it; or `STORE:NUMBER`, a clip that a prepared store holds out; or
-            `moving-mnist:SEED`, held-out digits.
+        source: what people call it, as `ClipName` has it.
         model: folder of the model, which says what it was trained on.
         config: of the model.
         least: frames that are needed.
@@ -116,13 +115,12 @@ def open_source(
     Raises:
         InputError: there is no such clip, or a store's is too short.
     """
-    if source.startswith(MOVING_MNIST):
-        return _made(source, model, config, limit or MADE)
-    kind, _, number = source.partition(":")
-    if number and not Path(source).exists() and alike(kind, [MOVING_MNIST[:-1]]):
-        raise InputError(f"clip {source!r} does not exist. Did you mean {MOVING_MNIST}{number}?")
-    if is_store(source) or is_store(source.rpartition(":")[0] or source):
-        return _stored(source, least, limit, stride)
+    called = source if isinstance(source, ClipName) else ClipName.parse(source)
+    if called.kind == "made":
+        return made_source(called.label, int(called.part), model, config, limit or MADE)
+    if called.kind == "stored":
+        return _stored(called, least, limit, stride)
+    source = called.place
     name, frames, native = open_clip(source, fps, range, axes, trained, print)
     if (
         fps
@@ -173,23 +171,14 @@ def made_source(
     return Source(name, Timed.unknown(item[FRAMES].transpose(0, 2, 3, 1)), tracks=tracks)
 
 
-def _made(source: str, model: Path, config: ModelConfig, length: int) -> Source:
-    """The clip `moving-mnist:SEED`: held-out digits, moving as the model was trained to expect."""
-    number = source.removeprefix(MOVING_MNIST)
-    if not number.isdecimal():
-        raise InputError(f"clip {source!r} must be {MOVING_MNIST}SEED with a whole number, as in {MOVING_MNIST}3.")
-    return made_source(source.replace(":", "-"), int(number), model, config, length)
-
-
-def _stored(source: str, least: int, limit: int | None, stride: int) -> Source:
+def _stored(called: ClipName, least: int, limit: int | None, stride: int) -> Source:
     """The clip `STORE:NUMBER` of what a store holds out (or of train, where it holds nothing out)."""
-    folder, _, number = (source, "", "") if is_store(source) else source.rpartition(":")
-    store = Store(folder)
+    store, folder, number = called.store(), called.place, called.part
     split = shown_split(store)
     clips = len(store.splits[split].names)
     if not number.isdecimal() or int(number) >= clips:
         raise InputError(
-            f"{source!r} names no clip; the {split} split of that store has {folder}:0 to {folder}:{clips - 1}."
+            f"{called.text!r} names no clip; the {split} split of that store has {folder}:0 to {folder}:{clips - 1}."
         )
     return stored_source(store, int(number), least, limit, stride)
 

@@ -15,19 +15,18 @@ import torch
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import find_peaks
 
+from stochvid.command_options import takes
 from stochvid.core.clips import FRAMES, Clips
-from stochvid.core.devices import pick_device
 from stochvid.core.errors import InputError
 from stochvid.core.files import check_free, replacing_folder
+from stochvid.data.clip_names import ClipName
+from stochvid.inference.options import SurpriseOptions
 from stochvid.inference.sources import Source, open_source
-from stochvid.media.axes import check_axes
-from stochvid.media.clip import Fit, fit_frame
+from stochvid.inference.trained import Trained
+from stochvid.media.clip import fit_frame
 from stochvid.media.plots import plot_surprise
-from stochvid.media.values import Range, check_range
 from stochvid.media.video import to_bytes
 from stochvid.models.base import VideoModel
-from stochvid.models.pretrained import find_model
-from stochvid.training.runs import seen_clips
 
 TABLE, PLOT = "surprise.csv", "surprise.png"
 AT_ONCE = 32  # frames
@@ -36,20 +35,8 @@ SHOWN = 8  # peaks whose frames are shown
 OUTSTANDING = 6.0  # a peak stands so many robust standard deviations above the median
 
 
-def surprise(
-    model: str,
-    video: str,
-    out: str | Path,
-    *,
-    smooth: float = 2.0,
-    length: int | None = None,
-    fit: Fit | None = None,
-    fps: float | None = None,
-    range: Range = None,
-    axes: str | None = None,
-    device: str = "auto",
-    overwrite: bool = False,
-) -> dict[str, np.ndarray]:
+@takes(SurpriseOptions)
+def surprise(options: SurpriseOptions) -> dict[str, np.ndarray]:
     """Measures how much each frame of a video surprises a model, and writes a table and a picture.
 
     KL(q(z_t | x_≤t) ‖ p(z_t | x_<t)) is how many nats the frame tells that its past did not; the reconstruction error
@@ -58,17 +45,7 @@ def surprise(
     that has seen no motion yet is always surprised.
 
     Args:
-        model: as `stochvid.load` takes it, with latents.
-        video: as `stochvid predict` takes clips.
-        out: folder for `surprise.csv` and `surprise.png`.
-        smooth: standard deviation of the Gaussian that smooths, in frames; 0: none.
-        length: frames to read; None: all (of moving-mnist 100).
-        fit: how frames of another shape become square; None: as in training, else squash.
-        fps: take the frames of videos at this rate; None: as in training, else as they come.
-        range: as `read_clip` takes it; None: as in training, where values have more than 8 bits.
-        axes: as `read_clip` takes it.
-        device: auto, cpu or cuda.
-        overwrite: replace earlier results.
+        options: `SurpriseOptions`, or their fields: the model, with latents, the video, the folder, and others by name.
 
     Returns:
         Columns of `surprise.csv`, (T − 1,) each: `frame` (from 2; frames count from 1), `seconds` (when the frame is
@@ -78,32 +55,27 @@ def surprise(
     Raises:
         InputError: a model without latents, or a video that cannot be read or has a single frame.
     """
-    out, where = Path(out), pick_device(device)
-    check_free(out, TABLE, overwrite)
-    for name, value, least in (("smooth", smooth, 0), ("length", length, 2)):
-        if value is not None and value < least:
-            raise InputError(f"--{name} must be at least {least}, got {value:g}.")
-    if fps is not None and fps <= 0:
-        raise InputError(f"--fps must be above 0, got {fps:g}.")
-    folder = find_model(model)
-    network = VideoModel.from_pretrained(folder, device=where).for_inference()
+    o, called = options, ClipName.parse(options.video)
+    out = Path(o.out or f"surprise/{called.label}")
+    check_free(out, TABLE, o.overwrite)
+    trained = Trained.open(o.model, o.device)
+    network, seen, config = trained.network.for_inference(), trained.seen, trained.config
     if not network.stochastic:
         raise InputError(
-            f"model {model!r} is deterministic: it has no latents, and no KL to measure surprise with. "
+            f"model {str(o.model)!r} is deterministic: it has no latents, and no KL to measure surprise with. "
             "Take one with a learned or a fixed prior."
         )
-    seen, config = seen_clips(folder), network.config
-    fit, fps = fit or ("crop" if seen["crop"] == "centre" else "squash"), fps or seen["fps"]
+    fit, fps = o.fit or trained.fit, o.fps or seen["fps"]
     source = open_source(
-        video, folder, config, 2, length, fps, seen["stride"], check_range(range), check_axes(axes), seen["range"]
+        called, trained.folder, config, 2, o.length, fps, seen["stride"], o.limits, o.axes, seen["range"]
     )
-    frames = (fit_frame(frame, config.image_size, config.channels, fit) for frame in islice(source.frames, length))
+    frames = (fit_frame(frame, config.image_size, config.channels, fit) for frame in islice(source.frames, o.length))
     film = Film()
-    config.check_tracks({name: track.shape[1:] for name, track in source.tracks.items()}, f"clip {video!r}")
-    kl, mse = _sum_up(observe_pieces(network, frames, where, source), film)
+    config.check_tracks({name: track.shape[1:] for name, track in source.tracks.items()}, f"clip {called.text!r}")
+    kl, mse = _sum_up(observe_pieces(network, frames, trained.device, source), film)
     if len(kl) == 0:
-        raise InputError(f"video {video!r} has a single frame. Surprise needs two or more.")
-    series = surprise_series(kl, mse, source.seconds, smooth, config.context)
+        raise InputError(f"video {called.text!r} has a single frame. Surprise needs two or more.")
+    series = surprise_series(kl, mse, source.seconds, o.smooth, config.context)
     note = source.rate_note()
     if note:
         print(f"{note}. Seconds are the frames' own", flush=True)

@@ -17,15 +17,16 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from stochvid.core.errors import InputError, nearest
+from stochvid.command_options import takes
+from stochvid.core.errors import InputError
 from stochvid.core.files import check_free, replacing_folder
 from stochvid.interop.graphs import NEXT, ContextGraph, Graph, StepGraph
+from stochvid.interop.options import SUFFIXES, ExportOptions
 from stochvid.models.noise import latent_noise
 from stochvid.models.svg import SVG
 
 ABOUT = "export.json"
 FORMAT_VERSION = 1
-SUFFIXES = {"onnx": ".onnx", "torch-export": ".pt2"}
 NEEDED = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "torch-export": ()}
 NOTED = ("format_version", "stochvid", "torch", "context", "image_range", "config")  # in the ONNX files themselves
 OPSET = 18
@@ -49,19 +50,14 @@ class Exported(NamedTuple):
     difference: float
 
 
-def export_model(
-    model: str, out: str | Path, format: str = "onnx", *, context: int | None = None, overwrite: bool = False
-) -> Exported:
+@takes(ExportOptions)
+def export_model(options: ExportOptions) -> Exported:
     """Writes a model as two graphs, `context` and `step`, and `export.json` beside them.
 
     The graphs are run before the folder appears, and must draw what the model draws.
 
     Args:
-        model: as `SVG.from_pretrained` takes it.
-        out: folder for the files.
-        format: onnx or torch-export.
-        context: frames that are given, fixed in the graph; None: as trained.
-        overwrite: replace an earlier export.
+        options: `ExportOptions`, or their fields: the model, the folder, the format, and others by name.
 
     Returns:
         What was written.
@@ -70,12 +66,11 @@ def export_model(
         InputError: a model, format, number or folder that does not work out, a missing package, or graphs that draw
             something else.
     """
-    if format not in SUFFIXES:
-        raise InputError(f"there is no export format {format!r}. {nearest(format, SUFFIXES)}")
-    check_free(out, ABOUT, overwrite)
+    o, out, format = options, Path(options.out), options.format
+    check_free(out, ABOUT, o.overwrite)
     _check_packages(format)
-    loaded = SVG.from_pretrained(model)
-    frames = loaded.check_context(loaded.config.context if context is None else context, "--context")
+    loaded = SVG.from_pretrained(o.model)
+    frames = loaded.check_context(loaded.config.context if o.context is None else o.context, "--context")
     first, step = ContextGraph(loaded.for_inference()), StepGraph(loaded.for_inference())
     with replacing_folder(out) as folder, torch.no_grad(), _quiet():
         about = _describe(loaded, format, frames)
@@ -93,6 +88,11 @@ def export_model(
             json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8", errors="backslashreplace"
         )
         sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
+    print(f"{o.model} → {out}: {loaded.summary}, as {format}")
+    for name, size in sizes.items():
+        print(f"  {name:14}{size / 1e6:8.2f} MB")
+    print(f"Run on random clips, the graphs differ from the model by {difference:.1e} at most.")
+    print("A loop that needs neither stochvid nor (with ONNX) torch is in docs/export.md.")
     return Exported(loaded.summary, sizes, difference)
 
 

@@ -6,18 +6,22 @@ A checkpoint holds whole pickled modules; only their numbers are taken, by the n
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
+from stochvid.command_options import takes
 from stochvid.core.errors import InputError
+from stochvid.core.files import check_free, replacing_folder
 from stochvid.core.untrusted import shown
+from stochvid.interop.options import ImportOptions
 from stochvid.interop.torch_files import Numbers, read_torch_file
 from stochvid.interop.unpickling import Inert, StoredTensor
 from stochvid.model_configs import SVGConfig
 from stochvid.models.layers import in_format
-from stochvid.models.pretrained import unusable
+from stochvid.models.pretrained import CONFIG, unusable
 from stochvid.models.svg import SVG
 
 PARTS = ("encoder", "decoder", "frame_predictor", "posterior")  # and `prior`, in SVG-LP alone
@@ -31,6 +35,34 @@ OPTIONS = {
 MOST_HELD = 20_000  # modules, tensors and other things in the modules of a checkpoint: honest ones have some 500
 MOST_NAME = 100  # letters of a layer's name
 DEEPEST = 8  # module within module: 5 in the published code
+
+
+@takes(ImportOptions)
+def import_official(options: ImportOptions) -> SVG:
+    """Turns a checkpoint of the published code into the folder of a model, and says how to draw with it.
+
+    Args:
+        options: `ImportOptions`, or their fields: the checkpoint, the folder, and whether a model there is replaced.
+
+    Returns:
+        The model, in eval mode.
+
+    Raises:
+        InputError: as of `read_official`; or the folder holds something.
+    """
+    checkpoint, out = options.checkpoint, Path(options.out)
+    check_free(out, CONFIG, options.overwrite)
+    model = read_official(checkpoint)
+    with replacing_folder(out) as folder:
+        model.save_pretrained(folder)
+    print(f"{checkpoint} → {out}: {model.summary}")
+    clips, how = "moving-mnist:1", ""
+    if model.config.batch_statistics:
+        clips, how = "moving-mnist:1 moving-mnist:2", " --batch-statistics"
+        print("Its published futures were drawn with the batch-norm statistics of all clips: give two clips or more.")
+    print("Name clips of the kind that it was trained on, videos or folders of frames, in place of moving-mnist.")
+    print(f"Draw futures with: stochvid predict {quote(str(out))} {clips}{how}")
+    return model
 
 
 def read_official(path: str | Path) -> SVG:

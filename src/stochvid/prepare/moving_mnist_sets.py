@@ -3,18 +3,20 @@
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from stochvid.config import DataConfig
+from stochvid.command_options import takes
+from stochvid.config import MOVING_MNIST, DataConfig
 from stochvid.core.clips import FRAMES
 from stochvid.core.errors import InputError
 from stochvid.core.files import replacing_folder
-from stochvid.data.digits import Split, load_digits
-from stochvid.data.moving_mnist import MovingMNIST, Variant, draw_digits, move_srvp2020
+from stochvid.data.digits import load_digits
+from stochvid.data.moving_mnist import MovingMNIST, draw_digits, move_srvp2020
 from stochvid.data.store import Store, is_prepared
-from stochvid.model_configs import IMAGE_SIZES, SVGConfig
+from stochvid.model_configs import SVGConfig
+from stochvid.prepare.options import MovingMNISTOptions
 from stochvid.prepare.store_writer import StoreWriter
 
 # SHA-256 of the published arrays `sequences`, uint8 (T, 5000, 64, 64), and their lengths, by whether they are
@@ -28,41 +30,15 @@ BEGIN = ((0, 37), (0, 37), (-SPEED, SPEED + 1), (-SPEED, SPEED + 1))  # row, col
 BATCH = 100
 
 
-def prepare_moving_mnist(
-    out: str | Path,
-    *,
-    variant: Variant = "svg2018",
-    split: Split = "test",
-    deterministic: bool = False,
-    mnist: str | None = None,
-    digits: Literal["builtin", "mnist", "both"] | None = None,
-    num_digits: int | None = None,
-    size: int | None = None,
-    channels: int | None = None,
-    clips: int | None = None,
-    length: int | None = None,
-    seed: int | None = None,
-    overwrite: bool = False,
-) -> Store:
+@takes(MovingMNISTOptions)
+def prepare_moving_mnist(options: MovingMNISTOptions) -> Store:
     """Makes a store of Moving MNIST clips, which know where they bounce.
 
     With variant srvp2020, split test and nothing else said of the clips, it is the published test set of Franceschi et
     al. (2020), to the byte: 5,000 clips of MNIST's test digits, 25 frames each, or 100 if deterministic.
 
     Args:
-        out: folder of the store.
-        variant: rules of motion.
-        split: whose digits move, and the split of the store: train or test.
-        deterministic: mirror the velocity at walls.
-        mnist: folder of the MNIST files.
-        digits: builtin, mnist or both; None: mnist where its folder is given.
-        num_digits: digits in a clip; None: 2.
-        size: height and width of the frames; None: 64.
-        channels: of the frames; None: 1.
-        clips: how many; None: 1,000.
-        length: frames of each; None: 25.
-        seed: of the clips; None: 0.
-        overwrite: replace another store in `out`.
+        options: `MovingMNISTOptions`, or their fields: the folder of the store, and others by name.
 
     Returns:
         The store.
@@ -70,59 +46,46 @@ def prepare_moving_mnist(
     Raises:
         InputError: an option or a folder does not work out.
     """
-    out, own = Path(out), (digits, num_digits, size, channels, clips, length, seed)
-    published = variant == "srvp2020" and split == "test" and all(value is None for value in own)
-    if published and mnist is None:
-        raise InputError(
-            "the published test set of srvp2020 is made of MNIST's test digits: --mnist PATH. For another set in this "
-            "variant, say which: --seed, --clips, --digits builtin."
-        )
-    if split not in ("train", "test"):
-        raise InputError(f"--split of moving-mnist must be train or test, got {split!r}.")
-    numbers = {"clips": clips, "length": length, "num_digits": num_digits, "channels": channels}
-    for name, value in numbers.items():
-        if value is not None and value < 1:
-            raise InputError(f"--{name} must be at least 1, got {value}.")
-    if size not in (None, *IMAGE_SIZES):
-        raise InputError(f"--size must be 32, 64, 128 or 256, which models take, got {size}.")
+    o, out, split = options, Path(options.out), options.digits_of
     plan: dict[str, Any] = {
-        "format": "moving-mnist",
-        "variant": variant,
-        "deterministic": deterministic,
+        "format": MOVING_MNIST,
+        "variant": o.variant,
+        "deterministic": o.deterministic,
         "split": split,
     }
-    if published:
-        source: Iterator[tuple[np.ndarray, ...]] = _published(load_digits("mnist", "test", mnist), deterministic)
+    if o.published:
+        source: Iterator[tuple[np.ndarray, ...]] = _published(load_digits("mnist", "test", o.mnist), o.deterministic)
         plan |= {"published": "srvp2020 test set"}
         size, channels, tracks = SIZE, 1, {"bounces": MovingMNIST.tracks["bounces"]}
     else:
         data = DataConfig(
-            variant=variant,
-            deterministic=deterministic,
-            digits=digits or ("mnist" if mnist else "builtin"),
-            mnist=mnist,
-            num_digits=num_digits or 2,
+            variant=o.variant,
+            deterministic=o.deterministic,
+            digits=o.digits or ("mnist" if o.mnist else "builtin"),
+            mnist=str(o.mnist) if o.mnist else None,
+            num_digits=o.num_digits or 2,
         )
-        model = SVGConfig(image_size=size or SIZE, channels=channels or 1)
-        size, channels, clips, length, seed = model.image_size, model.channels, clips or 1_000, length or 25, seed or 0
+        model = SVGConfig(image_size=o.size or SIZE, channels=o.channels or 1)
+        size, channels = model.image_size, model.channels
+        clips, length, seed = o.clips or 1_000, o.length or 25, o.seed or 0
         source = _made(MovingMNIST.from_config(data, model, split, length, seed), clips)
         tracks = MovingMNIST.tracks
         plan |= {"digits": data.digits, "num_digits": data.num_digits, "size": size, "channels": channels}
         plan |= {"clips": clips, "length": length, "seed": seed}
-    if is_prepared(out, plan, overwrite):
+    if is_prepared(out, plan, o.overwrite):
         print(f"{out} is prepared already; nothing to do.", flush=True)
         return Store(out)
     with replacing_folder(out) as folder, StoreWriter(folder, size, channels, tracks) as writer:
         for number, (frames, *values) in enumerate(source):
             writer.add(split, f"{number:05}", frames, len(frames), tracks=dict(zip(tracks, values, strict=True)))
-        writer.finish({"plan": plan, "source": "moving-mnist", "left_out": []})
-        if published:
-            _check_published(folder, deterministic)
+        writer.finish({"plan": plan, "source": MOVING_MNIST, "left_out": []})
+        if o.published:
+            _check_published(folder, o.deterministic)
     store = Store(out)
     made = store.splits[split]
     print(f"{split}: {len(made.names):,} clips of {made.lengths[0]} frames, {size}×{size}, {channels} channel(s)")
-    if published:
-        print(f"the published test set: as its array 'sequences', SHA-256 {PUBLISHED[deterministic][0]}")
+    if o.published:
+        print(f"the published test set: as its array 'sequences', SHA-256 {PUBLISHED[o.deterministic][0]}")
     print(f"{store.tracks_text}Done: {out}", flush=True)
     return store
 

@@ -12,23 +12,23 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from stochvid.core.errors import InputError, alike, nearest
+from stochvid.command_options import takes
+from stochvid.config import MOVING_MNIST
+from stochvid.core.errors import InputError, alike
 from stochvid.core.progress import Progress
 from stochvid.data.splits import SPLITS, SplitRule
 from stochvid.data.store import Store, is_prepared
 from stochvid.media.archives import unpack_command
-from stochvid.media.axes import check_axes
 from stochvid.media.clip import KEYED
 from stochvid.media.images import COLOURS
 from stochvid.media.times import rate_for_all, shown_rate
-from stochvid.media.values import Range, check_range
-from stochvid.model_configs import IMAGE_SIZES
 from stochvid.prepare.arrays import Arrays
 from stochvid.prepare.bair import BAIR
 from stochvid.prepare.kth import ACTIONS, KTH, SRVP_TEST
 from stochvid.prepare.lerobot import LeRobot
+from stochvid.prepare.options import PrepareOptions
 from stochvid.prepare.source import Item, Options, Source, Task, Walk, walk
 from stochvid.prepare.videos import Videos
 from stochvid.prepare.work import WORK, Work
@@ -39,45 +39,12 @@ SOURCES: dict[str, type[Source]] = {s.format: s for s in (LeRobot, BAIR, KTH, Ar
 SPARE = 64 << 20  # bytes that shall stay free on the disk
 
 
-def prepare(
-    source: str | Path,
-    out: str | Path,
-    *,
-    format: str | None = None,
-    size: int | None = None,
-    channels: int | None = None,
-    fps: float | None = None,
-    crop: Literal["centre", "none"] = "none",
-    split: str | None = None,
-    axes: str | None = None,
-    camera: str | None = None,
-    range: Range = None,
-    key: str | None = None,
-    length: int | None = None,
-    workers: int | None = None,
-    skip_bad: bool = False,
-    overwrite: bool = False,
-) -> Store:
+@takes(PrepareOptions)
+def prepare(options: PrepareOptions) -> Store:
     """Decodes a source of clips into a store, or finds that it is there already.
 
     Args:
-        source: a folder or a file.
-        out: folder of the store.
-        format: one of `SOURCES`; None: recognised.
-        size: height and width of the stored frames; None: 64.
-        channels: 1 grey, 3 RGB; None: the source's usual, or as the frames have.
-        fps: take frames at this rate; None: as they come.
-        crop: centre: the middle square; none: the whole frame, squashed to a square.
-        split: as `SplitRule` takes it, or srvp-test for KTH; None: as the source ships it.
-        axes: order of the axes of arrays, letters of NTHWC.
-        camera: of a LeRobot dataset.
-        range: the values of arrays and images that become black and white, as (0, 4095); auto: the least and the
-            largest of all clips, for which all are read twice; None: images by their bits, arrays as they are.
-        key: name of the array in `.npz` and HDF5 files with several.
-        length: frames of a clip of the KTH test set srvp-test; None: 40, as published.
-        workers: processes that decode; 0: in this one; None: one for each core.
-        skip_bad: leave out what cannot be read, instead of stopping there.
-        overwrite: replace another store in `out`, or unfinished work with other options.
+        options: `PrepareOptions`, or their fields: the source, the folder of the store, and others by name.
 
     Returns:
         The store.
@@ -85,16 +52,16 @@ def prepare(
     Raises:
         InputError: an option, the source, a file in it, or the disk does not work out.
     """
-    root, published = Path(source), split if split == SRVP_TEST else None
-    rule = SplitRule(None if published else split)
-    workers = os.cpu_count() or 1 if workers is None else workers
-    _check_ranges(size=size, channels=channels, fps=fps, length=length, workers=workers)
-    root, key = _with_key(root, key)
-    options = Options(fps, check_axes(axes), camera, check_range(range), key, length, published)
+    o, out = options, Path(options.out)
+    published = o.split if o.split == SRVP_TEST else None
+    rule = SplitRule(None if published else o.split)
+    workers = os.cpu_count() or 1 if o.workers is None else o.workers
+    root, key = _with_key(Path(o.source), o.key)
+    asked = Options(o.fps, o.axes, o.camera, o.limits, key, o.length, published)
     tree = _look(root)
-    kind = _pick_source(root, tree, format)
-    _check_options(kind, options)
-    reader = kind(root, tree, options)
+    kind = _pick_source(root, tree, o.format)
+    _check_options(kind, asked)
+    reader = kind(root, tree, asked)
     paths = reader.find()
     if not paths:
         raise InputError(f"there is nothing to prepare in {str(root)!r}: no clip of the format {kind.format}.")
@@ -106,15 +73,15 @@ def prepare(
         if not tasks:
             raise InputError(f"nothing in {str(root)!r} can be read. The first of {len(wrong)} faults: {wrong[0]}")
         had = min(max(task.channels for task in tasks), 3)
-        fitting = Fitting(size or kind.size, channels or kind.channels or had, crop)
-        job = Preparation(reader, tasks, fitting, rule, Path(out), wrong)
-        if job.is_done(overwrite):
+        fitting = Fitting(o.size or kind.size, o.channels or kind.channels or had, o.crop)
+        job = Preparation(reader, tasks, fitting, rule, out, wrong)
+        if job.is_done(o.overwrite):
             return Store(out)
-        if wrong and not skip_bad:
+        if wrong and not o.skip_bad:
             others = [repr(path) for path in unread if repr(path) not in wrong[0]]
             more = f" Nor can {', '.join(others[:3])}{', …' if len(others) > 3 else ''}." if others else ""
             raise InputError(f"{wrong[0]}{more} To leave out what cannot be read: --skip-bad.")
-        job.run(crew, skip_bad=skip_bad, overwrite=overwrite)
+        job.run(crew, skip_bad=o.skip_bad, overwrite=o.overwrite)
     return Store(out)
 
 
@@ -345,15 +312,13 @@ def _look(root: Path) -> Walk:
         root.stat()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        fix = "Did you mean moving-mnist?" if alike(str(root), ["moving-mnist"]) else "Give a folder or a file."
+        fix = f"Did you mean {MOVING_MNIST}?" if alike(str(root), [MOVING_MNIST]) else "Give a folder or a file."
         raise InputError(f"source {str(root)!r} cannot be read: {reason}. {fix}") from None
     return walk(root)
 
 
 def _pick_source(root: Path, tree: Walk, format: str | None) -> type[Source]:
     if format is not None:
-        if format not in SOURCES:
-            raise InputError(f"there is no format {format!r}. {nearest(format, SOURCES)}")
         return SOURCES[format]
     kinds = [kind for kind in SOURCES.values() if kind.recognises(root, tree)]
     if Arrays in kinds and Videos in kinds and kinds[0] is Arrays:
@@ -390,18 +355,6 @@ def _check_options(kind: type[Source], options: Options) -> None:
             raise InputError(f"{shown} is for {who}; the source is of the format {kind.format}.")
     if options.length is not None and options.split is None:
         raise InputError("--length is for --split srvp-test; other clips are as long as they are.")
-
-
-def _check_ranges(**values: float | None) -> None:
-    ranges = {"channels": (1, 3), "fps": (0.001, 1000), "length": (2, 10_000), "workers": (0, 1000)}
-    for name, (least, most) in ranges.items():
-        value = values[name]
-        if value is not None and not least <= value <= most:
-            raise InputError(f"--{name} must be from {least} to {most}, got {value}.")
-    if values["size"] not in (None, *IMAGE_SIZES):
-        raise InputError(f"--size must be 32, 64, 128 or 256, which models take, got {values['size']}.")
-    if values["channels"] == 2:
-        raise InputError(f"--channels must be 1 (grey) or 3 (RGB), got {values['channels']}.")
 
 
 def _bytes(count: float) -> str:

@@ -1,0 +1,74 @@
+"""What `predict`, `surprise` and `demo` take. Imports no torch."""
+
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from stochvid.command_options import MODEL, ClipOptions, DeviceOptions, DrawingOptions, Options, argument, option
+from stochvid.core.errors import InputError
+
+MOST_FRAMES = 10**9  # of a clip: a year of video
+
+
+@dataclass
+class DemoOptions(Options):
+    """What `stochvid demo` takes."""
+
+    out: str | Path = option("demo", "folder of the results")
+    _: KW_ONLY
+    samples: int = option(5, "futures of each clip", least=1)
+    seed: int = option(0, "another seed, other futures")
+
+
+@dataclass
+class PredictOptions(DrawingOptions, ClipOptions):
+    """What `stochvid predict` takes."""
+
+    missing: ClassVar = "predict needs a model and then what to see: stochvid predict one-digit moving-mnist:7."
+
+    model: str | Path = argument(MODEL)
+    clips: Sequence[str] = argument(
+        "a video, a folder of frames, a stack (TIFF, GIF, WebP), .npy, .npz, .h5, FILE:ARRAY, STORE:NUMBER (held-out "
+        "clip) or moving-mnist:SEED",
+        metavar="CLIP",
+    )
+    out: str | Path = option("predictions", "folder of the results")
+    _: KW_ONLY
+    start: int = option(0, "first frame to give; -5: the fifth from the end", least=-MOST_FRAMES, most=MOST_FRAMES)
+    context: int | None = option(None, "frames to give (default: as trained)")
+    horizon: int | None = option(None, "frames to predict (default: twice as trained)", least=1)
+    samples: int = option(5, "futures of each clip", least=1)
+    seed: int = option(0, "another seed, other futures")
+    temperature: float = option(
+        1.0, "scale of the future's σ: 0 the prior's mean, 1 as trained", least=0, said="0 or more"
+    )
+    overwrite: bool = option(False, "replace earlier results of the same names")
+
+    def check(self) -> None:
+        """Checks that there are clips, and enough for statistics of their own."""
+        super().check()
+        if not self.clips:
+            raise InputError(
+                "no clip was given. Name a video, a folder of frames, .npy, .npz, STORE:NUMBER or moving-mnist:SEED."
+            )
+        if self.batch_statistics and len(self.clips) < 2:
+            raise InputError("--batch-statistics are those of two clips or more, and one was given. Name more clips.")
+
+
+@dataclass
+class SurpriseOptions(DeviceOptions, ClipOptions):
+    """What `stochvid surprise` takes."""
+
+    missing: ClassVar = "surprise needs a model and then what to see: stochvid surprise one-digit moving-mnist:7."
+
+    model: str | Path = argument(f"{MODEL}; with a learned or a fixed prior")
+    video: str = argument(
+        "a video of any length, a folder of frames, a stack (TIFF, GIF, WebP), .npy, .npz, .h5, FILE:ARRAY, "
+        "STORE:NUMBER or moving-mnist:SEED"
+    )
+    out: str | Path | None = option(None, "folder of the results (default: surprise/NAME)")
+    _: KW_ONLY
+    smooth: float = option(2.0, "σ of the smoothing, in frames", least=0)
+    length: int | None = option(None, "frames to read (default: all; of moving-mnist 100)", least=2)
+    overwrite: bool = option(False, "replace earlier results")

@@ -1,0 +1,93 @@
+"""A trained model with all that belongs to it: the one way in which commands and the page load one."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+
+from stochvid.config import TRAINING, TrainConfig, load_config
+from stochvid.core.devices import pick_device
+from stochvid.media.clip import Fit
+from stochvid.model_configs import ModelConfig
+from stochvid.models.base import VideoModel
+from stochvid.models.pretrained import WEIGHTS, find_model
+from stochvid.training.runs import folder_name, seen_clips
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model, how its clips were made, and how it was trained.
+
+    Attributes:
+        name: as it was asked for.
+        folder: where it lies.
+        network: its weights, in eval mode.
+        device: of the network.
+    """
+
+    name: str
+    folder: Path
+    network: VideoModel
+    device: torch.device
+
+    @classmethod
+    def open(cls, name: str | Path, device: str | torch.device = "auto") -> Self:
+        """Loads a model of any family.
+
+        Args:
+            name: as `stochvid.load` takes it.
+            device: auto, cpu or cuda; or one that was picked.
+
+        Raises:
+            InputError: there is no such model or device, or its files are broken or do not fit each other.
+        """
+        place = pick_device(device) if isinstance(device, str) else device
+        folder = find_model(str(name))
+        return cls(str(name), folder, VideoModel.from_pretrained(folder, device=place), place)
+
+    @property
+    def config(self) -> ModelConfig:
+        """What it is."""
+        return self.network.config
+
+    @property
+    def label(self) -> str:
+        """What its results are called."""
+        return folder_name(self.name)
+
+    @cached_property
+    def seen(self) -> dict[str, Any]:
+        """How its clips were made: `fps`, `stride`, `crop` and `range`, as `runs.seen_clips` says.
+
+        Raises:
+            InputError: what its folder says of them makes no sense.
+        """
+        return seen_clips(self.folder)
+
+    @cached_property
+    def training(self) -> TrainConfig | None:
+        """The config of the run that trained it; None: its folder does not say.
+
+        Raises:
+            InputError: its `training.yaml` is broken.
+        """
+        path = self.folder / TRAINING
+        return load_config(path) if path.is_file() else None
+
+    @property
+    def fit(self) -> Fit:
+        """How frames of another shape become square: as in training."""
+        return "crop" if self.seen["crop"] == "centre" else "squash"
+
+    @property
+    def knows_digits_alone(self) -> bool:
+        """Whether it is known to have been trained on moving digits, and on nothing else."""
+        return self.training is not None and self.training.data.store is None
+
+    def sha256(self) -> str:
+        """Identity of its weights: the checksum of their file."""
+        with open(self.folder / WEIGHTS, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
