@@ -22,6 +22,14 @@ CHECKED = ("stochvid.models", "stochvid.evaluation.metrics")
 assert "stochvid" not in sys.modules
 jaxtyping.install_import_hook(CHECKED, "beartyped.checked")
 
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """Leaves the checks out of tests that are marked `unchecked`."""
+    jaxtyping.config.update("jaxtyping_disable", item.get_closest_marker("unchecked") is not None)
+    return (yield)
+
+
 STOCHVID = [str(Path(sys.executable).parent / "stochvid")]  # the real entry point
 
 MNIST = ROOT.parent / "shared" / "data" / "mnist"
