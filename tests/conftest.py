@@ -13,6 +13,14 @@ CHECKED = ("stochvid.models", "stochvid.evaluation.metrics")
 assert "stochvid" not in sys.modules
 jaxtyping.install_import_hook(CHECKED, "beartyped.checked")
 
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """Leaves the checks out of tests that are marked `unchecked`."""
+    jaxtyping.config.update("jaxtyping_disable", item.get_closest_marker("unchecked") is not None)
+    return (yield)
+
+
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 2)))
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")

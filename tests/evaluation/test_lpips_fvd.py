@@ -141,6 +141,7 @@ def test_i3d_sees_bytes_in_three_channels(i3d_file):
     np.testing.assert_allclose(features[:, 8:16], features[:, :8])
 
 
+@pytest.mark.unchecked
 def test_i3d_names_what_is_wrong_with_its_file(tmp_path, i3d_file):
     with pytest.raises(InputError, match="there is no file"):
         I3D(tmp_path / "nothing.pt")

@@ -152,6 +152,7 @@ def test_compiling_without_a_compiler_says_what_is_missing(saved, tmp_path, monk
 
 
 @pytest.mark.slow
+@pytest.mark.unchecked
 def test_compiled_futures_are_the_same(saved, tmp_path):
     for out, more in (("plain", []), ("compiled", ["--compile"])):
         code, said = run_stochvid(tmp_path, "predict", saved, "moving-mnist:1", "--samples", 2, "--out", out, *more)

@@ -69,6 +69,7 @@ def test_recomputing_activations_trains_the_same_weights(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of torch, as it compiles
+@pytest.mark.unchecked
 def test_compiled_training_has_the_same_losses(tmp_path):
     train(tiny(3), tmp_path / "plain")
     train(tiny(3, trainer={"compile": True}), tmp_path / "compiled")

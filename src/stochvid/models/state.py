@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 from torch import Tensor
 
 from stochvid.core.errors import InputError
-from stochvid.core.shapes import Float
+from stochvid.core.shapes import Float, Frames
 from stochvid.models.recurrent import Gaussian
 
 
@@ -93,13 +93,13 @@ class Prediction:
     """Futures of B clips, and how uncertain the prior was at every step.
 
     Attributes:
-        frames: (B, S, horizon, C, H, W), float in (0, 1).
+        frames: (B, S, horizon, C, H, W), float in (0, 1); uint8 in [0, 255] where many are kept, as by the page.
         prior_mean: μ_ψ, (B, S, horizon, *latent_shape); (…, 0) without latents.
         prior_std: σ_ψ, likewise: low while the motion is predictable (SVG paper, fig. 3).
         latents: z, what was drawn from it, likewise.
     """
 
-    frames: Float[Tensor, "B S horizon C H W"]
+    frames: Frames[Tensor, "B S horizon C H W"]
     prior_mean: Float[Tensor, "B S horizon *latent"]
     prior_std: Float[Tensor, "B S horizon *latent"]
     latents: Float[Tensor, "B S horizon *latent"]
