@@ -13,7 +13,7 @@ from skimage.metrics import structural_similarity
 
 from stochvid import SVG, load_config
 from stochvid.config import TRAINING
-from stochvid.evaluation.clips import find_test_clips
+from stochvid.evaluation.held_out import find_test_clips
 from stochvid.evaluation.metrics.frames import mse, ssim
 from stochvid.models.pretrained import find_model
 

@@ -236,7 +236,7 @@ def _check_names(kind: type, values: Any, where: str) -> None:
         if issubclass(kind, ModelConfig) and others:
             raise InputError(
                 f"{where} has the field {name!r} of the family {' and '.join(others)}, but the model is of the family "
-                f"{kind.family!r}. Leave it out, or take another family."
+                f"{kind.family!r}. Leave it out, or choose another family."
             )
         raise InputError(f"{where} has an unknown field {shown(name)}. {_nearest(name, known)}")
 

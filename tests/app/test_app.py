@@ -26,10 +26,10 @@ from runs import tiny
 from served import Served, as_form, free_port
 from stochvid import DataConfig, InputError
 from stochvid.app.actions import FULL_DISK, MOST_FUTURES, Actions, branch_of, with_sentences, write_download
-from stochvid.app.clips import ARRAY_BYTES, DIGITS, DRAWING, UPLOAD, UPLOAD_BYTES, choose_clip, open_upload
+from stochvid.app.chosen_clips import ARRAY_BYTES, DIGITS, DRAWING, UPLOAD, UPLOAD_BYTES, choose_clip, open_upload
 from stochvid.app.page import SESSIONS
 from stochvid.app.server import open_port, serve
-from stochvid.app.studio import Futures, Studio, Watched
+from stochvid.app.studio import Futures, Studio, SurpriseResult
 from stochvid.cli import main
 from stochvid.media.clip import read_clip
 from stochvid.media.video import write_gif
@@ -101,7 +101,7 @@ def test_the_picture_holds_the_frames_that_the_tracks_name(actions):
 def test_more_like_this_one_follows_it_and_parts_and_leads_back(actions):
     _, first, _ = last(actions.draw(DIGITS, 4, None, None, *NUMBERS))
     view, second, said = last(actions.branch(first, 2, 5, *NUMBERS[1:]))
-    assert said == "4 futures that follow future 3 to frame 5, and part after it."
+    assert said == "4 futures that follow future 3 to frame 5, and diverge after it."
     assert view["path"] == [{"future": 3, "frame": 5}]
     assert view["shared"] == 5
     for values in ("frames", "latents"):
@@ -171,7 +171,7 @@ def test_a_model_of_a_store_begins_with_its_held_out_clips(tmp_path, monkeypatch
 
 def test_surprise_is_that_of_the_command(actions, model, tmp_path):
     view, shown, said = last(actions.watch(DIGITS, 4, None, 40))
-    assert isinstance(shown, Watched)
+    assert isinstance(shown, SurpriseResult)
     assert said.startswith("40 frames, ")
     assert main(["surprise", str(model), "moving-mnist:4", "--length", "40", "--out", str(tmp_path / "out")]) == 0
     mine = write_download(shown, "csv", tmp_path).read_text()
@@ -250,7 +250,7 @@ def test_branches_of_the_api_are_read_and_checked():
 
 
 def bomb(path: Path) -> Path:
-    """An .npz of 1 MB that unfolds into 1 GB."""
+    """An .npz of 1 MB that unpacks to 1 GB."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("clip.npy", "w") as file:
         np.lib.format.write_array_header_1_0(
             file, {"descr": "|u1", "fortran_order": False, "shape": (1024, 1024, 1024)}
@@ -301,7 +301,7 @@ def test_uploads_beyond_the_limits_are_refused_by_their_headers(tmp_path):
         (wide, "clip 'wide.gif' has frames of 4000×2200; at most 3840×2160"),
         (huge, "'huge.npy' has 64 MB; at most 64 MB can be taken"),
         (tmp_path / "tall.npy", "clip 'tall.npy' has frames of 3000×4000; at most 3840×2160"),
-        (bomb(tmp_path / "bomb.npz"), f"unfolds into 1,024 MB; at most {ARRAY_BYTES >> 20} MB"),
+        (bomb(tmp_path / "bomb.npz"), f"unpacks to 1,024 MB; at most {ARRAY_BYTES >> 20} MB"),
         (endless_directory(tmp_path / "list.npz"), "its directory has 9,200,000 bytes"),
         (endless_directory(tmp_path / "list64.npz", zip64=True), "its directory has 9,200,000 bytes"),
         (tmp_path / "broken.npz", "clip 'broken.npz' is not a whole .npz file"),

@@ -357,7 +357,7 @@ WRONG = {
     "two starts": (["train", "--resume", "x", "--init", "y"], "--init starts a new run"),
     "a seed": (["train", "--trainer.seed", "-1"], "trainer.seed must be from 0 to 4,294,967,295, got -1."),
     "a name too long": (["predict", "MODEL", "x" * 300], "File name too long"),
-    "nothing to train": (["train"], "train needs to know what: --config laptop"),
+    "nothing to train": (["train"], "train needs a config: --config laptop"),
     "a config without its option": (["train", "laptop"], "as an option: --config laptop."),
     "no run to resume": (["train", "--resume", "nowhere"], "there is no run in 'nowhere'"),
     "a missing MNIST folder": (
@@ -388,7 +388,7 @@ WRONG = {
     "a folder to evaluate on": (["uncertainty", "MODEL", "--data", "."], "Prepare it first: stochvid prepare . data/"),
     "an array to train on": (
         ["train", "--data.store", "short.npy"],
-        "'short.npy' is no store (no index.json there). Prepare it first: stochvid prepare short.npy data/short "
+        "'short.npy' is not a store (no index.json there). Prepare it first: stochvid prepare short.npy data/short "
         "--size 64 --channels 1. Then train with --data.store data/short.",
     ),
     "a missing clip": (["predict", "MODEL", "nowhere.mp4"], "clip 'nowhere.mp4' does not exist"),

@@ -111,7 +111,7 @@ def test_a_model_is_opened_with_how_its_clips_were_made_and_its_training(tmp_pat
     told = Trained.open(tmp_path / "run", "cpu")
     assert told.training == TrainConfig(model=config)
     assert told.knows_digits_alone
-    assert (told.fit, told.seen["fps"], told.seen["stride"]) == ("crop", 10, 1)
+    assert (told.fit, told.preprocessing["fps"], told.preprocessing["stride"]) == ("crop", 10, 1)
     assert not told.network.training
 
 

@@ -149,7 +149,7 @@ def test_clips_that_are_all_too_short_are_refused_with_the_longest(tmp_path):
         StoredClips(store, "train", 11, stride=3)
     with pytest.raises(InputError, match="has no split 'test', only train"):
         StoredClips(store, "test", 5)
-    with pytest.raises(InputError, match="has nothing to validate on: it has only train"):
+    with pytest.raises(InputError, match="has nothing to validate on, only train"):
         _ = store.held_out
 
 

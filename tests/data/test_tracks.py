@@ -12,14 +12,14 @@ import torch
 import stochvid
 from paths import EARLIER
 from stochvid import DataConfig, InputError, MovingMNIST, Store, SVGConfig
-from stochvid.app.studio import Futures, Studio, Watched, Wish, draw_futures, make_job, watch
+from stochvid.app.studio import Futures, FuturesSettings, Studio, SurpriseResult, draw_futures, make_job, watch
 from stochvid.app.views import futures_view
 from stochvid.cli import main
 from stochvid.core.clips import Clips, one_of
-from stochvid.data.clips import open_clips
+from stochvid.data.opening import open_clips
 from stochvid.data.stored_clips import StoredClips
 from stochvid.data.tracks import Track, at_frames, statistics
-from stochvid.evaluation.clips import StoredWindows
+from stochvid.evaluation.held_out import StoredWindows
 from stochvid.inference.sources import open_source, stored_source
 from stochvid.prepare.moving_mnist_sets import prepare_moving_mnist
 from stochvid.prepare.store_writer import StoreWriter
@@ -124,14 +124,14 @@ def test_surprise_hands_the_actions_on_from_piece_to_piece(run, tmp_path):
 def test_the_page_draws_and_watches_by_actions(run, store):
     studio, frames = Studio.open(str(run), "cpu"), store.clip("test", 0)["frames"]
     job = make_job(stored_source(store, 0, 1, None, 1), frames[:15], 3)
-    *_, shown = draw_futures(studio, job, Wish(3, 12, 2, 0))
+    *_, shown = draw_futures(studio, job, FuturesSettings(3, 12, 2, 0))
     assert isinstance(shown, Futures)
     assert np.abs(shown.prediction.frames[0].numpy().astype(int) - frames[3:15]).max() < 12
     *_, watched = watch(studio, stored_source(store, 0, 1, None, 1), iter(frames), 0)
-    assert isinstance(watched, Watched)
+    assert isinstance(watched, SurpriseResult)
     assert watched.series["mse"].max() < 1e-3
     with pytest.raises(InputError, match="a horizon of at most 12"):
-        list(draw_futures(studio, job, Wish(3, 13, 2, 0)))
+        list(draw_futures(studio, job, FuturesSettings(3, 13, 2, 0)))
 
 
 def test_predict_takes_tracks_that_go_on_into_the_future(run, store):
@@ -346,7 +346,7 @@ def test_events_of_any_name_are_marked_under_it(store):
     clip = store.clip("test", 0, 12)
     happens, frames = np.flatnonzero(clip["contacts"]) + 1, clip["frames"]
     studio = Studio.open("one-digit", "cpu")
-    *_, shown = draw_futures(studio, make_job(source, frames, 5), Wish(5, 7, 1, 0))
+    *_, shown = draw_futures(studio, make_job(source, frames, 5), FuturesSettings(5, 7, 1, 0))
     curve = futures_view(shown)["curve"]
     assert curve["marks"] == [t for t in happens.tolist() if t > 5]
     assert curve["marked"] == "true contacts"

@@ -67,7 +67,7 @@ def test_runs_of_one_name_are_told_apart(runs, tmp_path):
         (lambda r: r["protocol"].update(name="svg2018"), r"protocol.name is 'srvp2020' in .* and 'svg2018' in"),
         (lambda r: r["setting"].update(context=2), "setting.context is 3 in .* and 2 in"),
         (lambda r: r["setting"].update(horizon=3), "are not whole: the curve of psnr has not 3 steps"),
-        (lambda r: r["data"].update(sha256="0"), r"data.sha256: the clips of .* have other frames"),
+        (lambda r: r["data"].update(sha256="0"), r"data.sha256: the clips of .* have different frames"),
         (lambda r: r["data"].update(sha256="0", name="KTH"), "is on test of .*other' on KTH"),
         (lambda r: r.update(version=99), "are of version 99; this stochvid reads version 1"),
         (lambda r: r.update(format="x"), "holds no results of stochvid evaluate"),

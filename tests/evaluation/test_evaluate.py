@@ -17,9 +17,9 @@ from metric_networks import Network, alexnet, heads
 from paths import MNIST, needs_mnist
 from stochvid import SVG, InputError, Store, SVGConfig
 from stochvid.cli import main
-from stochvid.evaluation.clips import StoredWindows
 from stochvid.evaluation.evaluate import evaluate
 from stochvid.evaluation.forecasters import Model
+from stochvid.evaluation.held_out import StoredWindows
 from stochvid.evaluation.metrics.fvd import frechet_distance
 from stochvid.evaluation.results import read_results
 from stochvid.prepare.moving_mnist_sets import prepare_moving_mnist
@@ -234,7 +234,7 @@ def test_an_evaluation_that_was_stopped_goes_on_with_the_same_numbers(model, sto
     with open(lines, "a") as file:
         file.write('{"digest": "cut sho')  # as a kill in the middle of a write leaves it
     options = {"data": store, "samples": 800} | SETTING
-    with pytest.raises(InputError, match="Go on with --resume, or begin again"):
+    with pytest.raises(InputError, match="Continue with --resume, or begin again"):
         evaluate(model, out, memory=0.03, **options)
     with pytest.raises(InputError, match=r"another one: sampling.seed was 0, is 1"):
         evaluate(model, out, seed=1, resume=True, **options)
@@ -254,7 +254,7 @@ def test_a_broken_journal_is_named(store, tmp_path):
     folder = tmp_path / "out.evaluating"
     folder.mkdir()
     (folder / "about.json").write_text('{"identity": {}')
-    with pytest.raises(InputError, match=r"is broken .* Begin again with --overwrite"):
+    with pytest.raises(InputError, match=r"is broken .* Start again with --overwrite"):
         evaluate("copy-last", tmp_path / "out", data=store, resume=True, **SETTING)
     evaluate("copy-last", tmp_path / "out", data=store, overwrite=True, **SETTING)
 
@@ -274,7 +274,7 @@ def test_more_clips_than_there_are_are_all_of_them(store, tmp_path, capsys):
     results = evaluate("copy-last", tmp_path / "out", data=store, **SETTING | {"clips": 20})
     count = results["setting"]["clips"]
     assert count < 20
-    assert f"note: there are {count} clip(s), not 20; all of them are taken" in capsys.readouterr().out
+    assert f"note: there are {count} clip(s), not 20; all of them are used" in capsys.readouterr().out
 
 
 def test_progress_tells_clips_a_second_and_the_time_left(model, store, tmp_path):
@@ -412,7 +412,7 @@ def test_lpips_and_fvd_come_with_their_weights(model, tmp_path, capsys):
     assert "WARNING: FVD of 6 clips is far from that of many; use 256 or more." in said
     # by hand: context and one sample of each clip, as bytes
     from stochvid.core.philox import Streams
-    from stochvid.evaluation.clips import find_test_clips
+    from stochvid.evaluation.held_out import find_test_clips
 
     clips = torch.from_numpy(find_test_clips(model, None, None).open(11).read(range(6))["frames"])
     futures = SVG.from_pretrained(model).predict(clips[:, :3], 8, 4).frames
@@ -468,7 +468,7 @@ def test_pieces_of_stored_clips_do_not_overlap_and_first_ones_come_first(tmp_pat
         (["copy-last", "--data", "STORE", "--predictions", "x.npy"], "give either a model"),
         ([], "give either a model"),
         (["--predictions", "x.npy"], "there are no predictions 'x.npy'"),
-        (["MODEL", "--out", "/"], "is no folder for results"),
+        (["MODEL", "--out", "/"], "is not a folder for results"),
         (["MODEL", "--lpips-weights", "nowhere"], "LPIPS weights: 'nowhere' is no folder"),
         (["MODEL", "--fvd-weights", "nowhere"], "FVD weights: there is no file 'nowhere'"),
         (["MODEL", "--device", "cuda"], "finds no CUDA GPU"),
@@ -522,5 +522,5 @@ def test_predictions_that_do_not_fit_are_named(store, tmp_path, arrays, message)
 
 def test_predictions_without_a_truth_need_data(tmp_path):
     np.save(tmp_path / "theirs.npy", np.zeros(SHAPE, np.uint8))
-    with pytest.raises(InputError, match="come without a truth"):
+    with pytest.raises(InputError, match="come without the true frames"):
         evaluate(None, tmp_path / "out", predictions=tmp_path / "theirs.npy")

@@ -10,7 +10,7 @@ import torch
 from paths import MNIST, needs_mnist
 from stochvid import SVG, InputError
 from stochvid.cli import main
-from stochvid.evaluation.clips import find_test_clips
+from stochvid.evaluation.held_out import find_test_clips
 from stochvid.evaluation.uncertainty import _measure, uncertainty
 from stochvid.prepare.moving_mnist_sets import prepare_moving_mnist
 from tiny import made_store, save_digit_model

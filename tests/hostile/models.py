@@ -34,10 +34,10 @@ def make_model(folder: Path) -> list[Path]:
 def load_model(folder: Path) -> None:
     from stochvid import SVG
     from stochvid.models.pretrained import find_model
-    from stochvid.training.runs import seen_clips
+    from stochvid.training.runs import read_preprocessing
 
     found = find_model(str(folder))
-    model, seen = SVG.from_pretrained(folder), seen_clips(found)
+    model, seen = SVG.from_pretrained(folder), read_preprocessing(found)
     load_config(found / "training.yaml")
     assert 0 < (seen["fps"] or 1) < 1e4
     assert seen["crop"] in ("none", "centre")

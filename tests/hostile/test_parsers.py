@@ -24,7 +24,7 @@ from stochvid.interop.torch_files import read_torch_file
 from stochvid.media.arrays import ArrayFile
 from stochvid.model_configs import SVGConfig
 from stochvid.prepare.bair import parse_example, read_records
-from stochvid.training.runs import seen_clips
+from stochvid.training.runs import read_preprocessing
 
 few = settings(max_examples=60, derandomize=True, deadline=None, database=None)
 
@@ -94,7 +94,7 @@ def test_a_config_file_of_any_text_is_read_or_refused(folder, text):
     "setting": values, "clips": values, "size": values, "splits": values, "name": values,
 })))  # fmt: skip
 def test_json_of_any_kind_is_read_or_refused(folder, data):
-    for name, load in (("clips.json", seen_clips), ("results.json", read_results), ("index.json", Store)):
+    for name, load in (("clips.json", read_preprocessing), ("results.json", read_results), ("index.json", Store)):
         (folder / name).write_bytes(data)
         read_or_refused(load, folder)
 

@@ -130,17 +130,17 @@ def through_crew(format: str):
     def load(folder: Path) -> None:
         from stochvid import InputError
         from stochvid.prepare.preparation import SOURCES
-        from stochvid.prepare.source import Options, Task, walk
-        from stochvid.prepare.workers import Crew, Fitting
+        from stochvid.prepare.source import Options, SourceFile, walk
+        from stochvid.prepare.workers import FrameFormat, WorkerPool
 
         source = SOURCES[format](folder, walk(folder), Options())
         wrong = []
-        with Crew(source, 0) as crew, tempfile.TemporaryDirectory() as parts:
-            found = list(crew.probe(source.find()))
-            tasks = source.arrange([task for task in found if isinstance(task, Task)])
+        with WorkerPool(source, 0) as pool, tempfile.TemporaryDirectory() as parts:
+            found = list(pool.probe(source.find()))
+            tasks = source.arrange([task for task in found if isinstance(task, SourceFile)])
             wrong += [str(error) for error in found if isinstance(error, InputError)]
             wanted = [[True] * len(task.items) for task in tasks]
-            for part in crew.decode(tasks, wanted, Fitting(32, source.channels or 1), Path(parts), lambda: None):
+            for part in pool.decode(tasks, wanted, FrameFormat(32, source.channels or 1), Path(parts), lambda: None):
                 wrong += part.wrong
         if wrong:
             raise InputError(wrong[0])

@@ -11,7 +11,7 @@ from huggingface_hub import ModelCard
 from stochvid import SVG, load_config
 from stochvid.cli import main
 from stochvid.config import shipped_models
-from stochvid.evaluation.clips import find_clips_for
+from stochvid.evaluation.held_out import find_clips_for
 from stochvid.inference.sources import open_source
 from stochvid.inference.trained import Trained
 from stochvid.models.pretrained import find_model
@@ -81,4 +81,4 @@ def test_the_demo_draws_different_futures_in_any_folder_without_a_network(tmp_pa
     assert all((f / "futures.npz").stat().st_mtime_ns > old for f, old in zip(folders, before, strict=True))
     (tmp_path / "demo" / "moving-mnist-8" / "futures.npz").unlink()
     assert main(["demo", "--samples", "1"]) == 2
-    assert "moving-mnist-8' exists and is no earlier result" in capsys.readouterr().err
+    assert "moving-mnist-8' exists and is not an earlier result" in capsys.readouterr().err

@@ -11,7 +11,7 @@ from made_data import moving, write_frames, write_video
 from stochvid import SVG, DataConfig, InputError, MovingMNIST, SVGConfig, load_config
 from stochvid.cli import main
 from stochvid.config import shipped_models
-from stochvid.inference.surprise import SHOWN, STRIP, Film, _peaks, surprise
+from stochvid.inference.surprise import SHOWN, STRIP, Filmstrip, _peaks, surprise
 from tiny import save_digit_model
 
 
@@ -55,14 +55,14 @@ def test_the_pieces_of_a_long_video_give_what_all_of_it_at_once_gives(model, tmp
 
 
 def test_few_frames_are_kept_however_long_a_video_is():
-    film = Film()
+    filmstrip = Filmstrip()
     for number in range(1, 20_001):
-        film.add(number, np.full((1, 2, 2), number % 256, np.uint8), 100.0 if number == 12_345 else number % 97)
-    numbers = [number for number, _ in film.strip]
+        filmstrip.add(number, np.full((1, 2, 2), number % 256, np.uint8), 100.0 if number == 12_345 else number % 97)
+    numbers = [number for number, _ in filmstrip.strip]
     assert STRIP < len(numbers) <= 2 * STRIP
     assert len(set(np.diff(numbers))) == 1
-    assert len(film._highest) <= 8 * SHOWN
-    assert [number for number, _ in film.frames([12_345, 7])] == [12_345]
+    assert len(filmstrip._highest) <= 8 * SHOWN
+    assert [number for number, _ in filmstrip.frames([12_345, 7])] == [12_345]
 
 
 def test_peaks_stand_out_and_are_not_among_the_first_frames():

@@ -160,14 +160,14 @@ def test_an_array_of_several_is_named(tmp_path):
 
 def test_the_range_of_a_store_travels_with_what_is_trained_on_it(tmp_path, capsys):
     from stochvid.inference.sources import open_source
-    from stochvid.training.runs import seen_clips
+    from stochvid.training.runs import read_preprocessing
 
     np.save(tmp_path / "a.npy", UNITS)
     store = prepare(tmp_path / "a.npy", tmp_path / "out", size=32, range=(-2, 3), split="train", workers=0)
-    seen = StoredClips(store, "train", 3).seen()
+    seen = StoredClips(store, "train", 3).preprocessing()
     assert seen["range"] == [-2, 3]
     (tmp_path / "clips.json").write_text(json.dumps(seen))
-    assert seen_clips(tmp_path)["range"] == (-2, 3)
+    assert read_preprocessing(tmp_path)["range"] == (-2, 3)
     expected = np.round(np.clip((UNITS + 2) / 5, 0, 1) * 255)
     asked = (str(tmp_path / "a.npy"), tmp_path, None, 2, None, None, 1)
     frames = open_source(*asked, trained=(-2.0, 3.0)).read().frames
@@ -180,11 +180,11 @@ def test_the_range_of_a_store_travels_with_what_is_trained_on_it(tmp_path, capsy
 
 @pytest.mark.parametrize("value", ['"auto"', "[1]", "[2, 1]", '["a", "b"]', "[0, 1e999]", "{}", "true"])
 def test_a_range_of_training_that_makes_no_sense_is_refused(tmp_path, value):
-    from stochvid.training.runs import seen_clips
+    from stochvid.training.runs import read_preprocessing
 
     (tmp_path / "clips.json").write_text(f'{{"range": {value}}}')
     with pytest.raises(InputError, match=r"clips.json' is not as it should be"):
-        seen_clips(tmp_path)
+        read_preprocessing(tmp_path)
 
 
 @pytest.mark.parametrize(

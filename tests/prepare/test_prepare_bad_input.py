@@ -503,7 +503,7 @@ WRONG = {
     "srvp": ({"split": "srvp-test"}, "--split srvp-test is for kth"),
     "split name": (
         {"split": "training"},
-        "'training=1' is no NAME=FRACTION or NAME=PATTERN, NAME being train",
+        "'training=1' is neither NAME=FRACTION nor NAME=PATTERN, with NAME one of train",
     ),
     "split sum": ({"split": "train=0.9,test=0.3"}, "the fractions add up to 1.2, not to 1"),
     "split twice": ({"split": "train=0.5,train=0.5"}, "train is named twice"),

@@ -12,7 +12,7 @@ from paths import MNIST, needs_mnist
 from stochvid import InputError, load_config
 from stochvid.cli import main
 from stochvid.config import shipped_configs
-from stochvid.data.clips import open_clips
+from stochvid.data.opening import open_clips
 from stochvid.data.store import Store
 from stochvid.prepare.moving_mnist_sets import PUBLISHED, prepare_moving_mnist, sequences_sha256
 from stochvid.prepare.preparation import prepare
@@ -223,7 +223,7 @@ def test_resuming_what_is_finished_says_so(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["train", "--config", "laptop", *NARROW, "--out", "run"]) == 0
     assert main(["train", "--resume", "run"]) == 0
-    assert "It was at step 2 already. A larger --trainer.max_steps goes on." in capsys.readouterr().out
+    assert "It was at step 2 already. A larger --trainer.max_steps continues it." in capsys.readouterr().out
 
 
 # -------------------------------------------------------------------------------------------------------- Moving MNIST

@@ -30,9 +30,9 @@ from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 from stochvid import SVG, SVGConfig, TrainConfig
 from stochvid.config import DataConfig
-from stochvid.data.clips import open_clips
+from stochvid.data.opening import open_clips
 from stochvid.training.datamodule import _Steps, _add_noise
-from stochvid.core.team import Team
+from stochvid.core.processes import ProcessGroup
 from stochvid.training.objectives import WeightedTerms
 
 class Loss(nn.Module):
@@ -46,7 +46,7 @@ config = TrainConfig(SVGConfig(base_channels=4, g_dim=16, z_dim=4, rnn_size=16),
 torch.manual_seed(0)
 model = SVG(config.model).to(getattr(torch, sys.argv[2])).eval()  # batch-norm with its running statistics
 clips = open_clips(config.data, config.model, "train", config.model.frames, 0)
-with Team() as team:
+with ProcessGroup() as team:
     loss = Loss(model) if team.size == 1 else DistributedDataParallel(Loss(model))
     (indices,) = _Steps(0, 1, 8 // team.size, team.rank, team.size)
     batch = _add_noise(clips.__getitems__(indices), 0, config.model.frames - 1, (config.model.z_dim,))

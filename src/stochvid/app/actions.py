@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from stochvid.app.clips import choose_clip, number_within, read_frames, whole_number
-from stochvid.app.studio import Futures, Studio, Watched, Wish, draw_futures, make_job, watch
+from stochvid.app.chosen_clips import choose_clip, number_within, read_frames, whole_number
+from stochvid.app.studio import Futures, FuturesSettings, Studio, SurpriseResult, draw_futures, make_job, watch
 from stochvid.app.views import futures_view, say, surprise_view
 from stochvid.core.errors import InputError
 from stochvid.inference.predict import write_result
@@ -47,13 +47,15 @@ def with_sentences(steps: Iterator[Step]) -> Iterator[Step]:
         yield None, None, say(explain(error), "error")
 
 
-def wish_of(studio: Studio, context: Any, horizon: Any, futures: Any, seed: Any, temperature: Any) -> Wish:
+def read_settings(
+    studio: Studio, context: Any, horizon: Any, futures: Any, seed: Any, temperature: Any
+) -> FuturesSettings:
     """The numbers of the page, checked.
 
     Raises:
         InputError: one is missing or out of range.
     """
-    return Wish(
+    return FuturesSettings(
         whole_number("number of given frames", context, studio.least_context, MOST_CONTEXT),
         whole_number("number of predicted frames", horizon, 1, MOST_HORIZON),
         whole_number("number of futures", futures, 1, MOST_FUTURES),
@@ -98,26 +100,26 @@ class Actions:
         self.studio = studio
 
     def draw(self, kind: str, motion: Any, upload: Any, strokes: Any, *numbers: Any) -> Iterator[Step]:
-        wish = wish_of(self.studio, *numbers)
+        settings = read_settings(self.studio, *numbers)
         yield from self.futures(
-            wish, choose_clip(self.studio, kind, motion, upload, strokes, wish.context + wish.horizon)
+            settings, choose_clip(self.studio, kind, motion, upload, strokes, settings.context + settings.horizon)
         )
 
-    def futures(self, wish: Wish, source: Any) -> Iterator[Step]:
+    def futures(self, settings: FuturesSettings, source: Any) -> Iterator[Step]:
         """Reads a clip and draws its futures."""
-        frames, length = [], wish.context + wish.horizon
+        frames, length = [], settings.context + settings.horizon
         for frame in read_frames(source, self.studio, length):
             frames.append(frame)
             if len(frames) % 8 == 0:
                 yield None, None, say(f"Reading frame {len(frames)} of {length}")
-        yield from self._futures_of(make_job(source, frames, wish.context), wish)
+        yield from self._futures_of(make_job(source, frames, settings.context), settings)
 
-    def _futures_of(self, job: Any, wish: Wish, parents: Futures | None = None) -> Iterator[Step]:
-        for step in draw_futures(self.studio, job, wish, parents):
+    def _futures_of(self, job: Any, settings: FuturesSettings, parents: Futures | None = None) -> Iterator[Step]:
+        for step in draw_futures(self.studio, job, settings, parents):
             if isinstance(step, Futures):
                 yield futures_view(step), step, say(_summary(step), "done")
             else:
-                yield None, None, say(f"Drawing futures: {step} of {wish.futures}")
+                yield None, None, say(f"Drawing futures: {step} of {settings.futures}")
 
     def branch(self, shown: Futures | None, sample: int, frame: int, *numbers: Any) -> Iterator[Step]:
         if shown is None:
@@ -127,37 +129,37 @@ class Actions:
             whole_number("future", sample, 0, MOST_FUTURES),
             whole_number("frame", frame, known, known + MOST_HORIZON) - known,
         )
-        wish = replace(wish_of(self.studio, known, *numbers), branch=follow)
-        if wish.horizon <= follow.frames:
+        settings = replace(read_settings(self.studio, known, *numbers), branch=follow)
+        if settings.horizon <= follow.frames:
             raise InputError(
-                f"Frame {frame} is the last of {known + wish.horizon}: nothing is left to draw after it. Step back, or "
-                "predict more frames."
+                f"Frame {frame} is the last of {known + settings.horizon}: nothing is left to draw after it. "
+                "Step back, or predict more frames."
             )
-        yield from self._futures_of(shown.job, wish, shown)
+        yield from self._futures_of(shown.job, settings, shown)
 
     def go_back(self, shown: Futures | None, level: int, *numbers: Any) -> Iterator[Step]:
         """To the branches of level 1, 2, …, or to the futures that followed none (0)."""
         if shown is None:
             raise InputError("There are no futures to go back to. Draw some first.")
-        branch = shown.wish.branch
+        branch = shown.settings.branch
         while branch is not None and branch.depth > level:
             shown_with, branch = branch, branch.parent
-            wish = replace(shown.wish, seed=shown_with.seed, temperature=shown_with.temperature, branch=branch)
-            shown = replace(shown, wish=wish)
-        yield from self._futures_of(shown.job, shown.wish)
+            settings = replace(shown.settings, seed=shown_with.seed, temperature=shown_with.temperature, branch=branch)
+            shown = replace(shown, settings=settings)
+        yield from self._futures_of(shown.job, shown.settings)
 
     def watch(self, kind: str, motion: Any, upload: Any, length: Any) -> Iterator[Step]:
         most = whole_number("number of frames", length, 2, MOST_WATCHED)
         source = choose_clip(self.studio, kind, motion, upload, None, most)
         for step in watch(self.studio, source, read_frames(source, self.studio, most), SMOOTH):
-            if isinstance(step, Watched):
+            if isinstance(step, SurpriseResult):
                 peaks = int(step.series["peak"].sum())
-                text = f"{len(step.frames)} frames, {peaks} of them outstanding: they are marked, and can be jumped to."
+                text = f"{len(step.frames)} frames, {peaks} of them peaks: these are marked, and you can jump to them."
                 yield surprise_view(step), step, say(text, "done")
             else:
                 yield None, None, say(f"Watching frame {step} of {most} at most")
 
-    def download(self, shown: Futures | Watched | None, kind: str) -> Iterator[Step]:
+    def download(self, shown: Futures | SurpriseResult | None, kind: str) -> Iterator[Step]:
         if shown is None:
             raise InputError("There is nothing to download yet. Draw some futures first.")
         yield None, None, say("Writing the file")
@@ -166,25 +168,26 @@ class Actions:
             yield str(path), None, say(f"{path.name} is ready.", "done")
 
 
-def write_download(shown: Futures | Watched, kind: Any, folder: Path) -> Path:
+def write_download(shown: Futures | SurpriseResult, kind: Any, folder: Path) -> Path:
     """Writes futures as gif, mp4 or npz, or surprise as csv, into a folder.
 
     Raises:
         InputError: there is no such kind, or it cannot be written.
     """
-    kinds = ("csv",) if isinstance(shown, Watched) else ("gif", "mp4", "npz")
+    kinds = ("csv",) if isinstance(shown, SurpriseResult) else ("gif", "mp4", "npz")
     if kind not in kinds:
         raise InputError(f"There is no download of the kind {kind!r:.20}. Choose one of: {', '.join(kinds)}.")
-    if isinstance(shown, Watched):
+    if isinstance(shown, SurpriseResult):
         return write_table(folder / TABLE, shown.series)
     return write_result(
-        folder / f"futures.{kind}", shown.job, shown.prediction, shown.wish.seed, shown.wish.temperature
+        folder / f"futures.{kind}", shown.job, shown.prediction, shown.settings.seed, shown.settings.temperature
     )
 
 
 def _summary(shown: Futures) -> str:
-    wish, known = shown.wish, len(shown.job.context)
-    if wish.branch is None:
-        return f"{wish.futures} futures of {wish.horizon} frames, from {known} given ones."
-    frame = known + wish.branch.frames
-    return f"{wish.futures} futures that follow future {wish.branch.sample + 1} to frame {frame}, and part after it."
+    settings, known = shown.settings, len(shown.job.context)
+    if settings.branch is None:
+        return f"{settings.futures} futures of {settings.horizon} frames, from {known} given ones."
+    frame = known + settings.branch.frames
+    followed = f"follow future {settings.branch.sample + 1} to frame {frame}"
+    return f"{settings.futures} futures that {followed}, and diverge after it."

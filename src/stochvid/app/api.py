@@ -8,26 +8,26 @@ from typing import Any
 
 import gradio as gr
 
-from stochvid.app.actions import Actions, Step, branch_of, explain, wish_of, write_download
-from stochvid.app.clips import DIGITS, DRAWING, UPLOAD, choose_clip
-from stochvid.app.studio import Wish
+from stochvid.app.actions import Actions, Step, branch_of, explain, read_settings, write_download
+from stochvid.app.chosen_clips import DIGITS, DRAWING, UPLOAD, choose_clip
+from stochvid.app.studio import FuturesSettings
 from stochvid.app.uploads import Uploads
 
 PUBLIC: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model"}
 
 
-def add_api(actions: Actions, uploads: Uploads, wish: Wish) -> None:
+def add_api(actions: Actions, uploads: Uploads, settings: FuturesSettings) -> None:
     """Adds `/futures` and `/surprise` to the page that is being built; nothing of them is shown.
 
     Args:
         actions: of the page.
         uploads: where its clips are.
-        wish: numbers that need not be given.
+        settings: numbers that need not be given.
     """
     with gr.Column(visible=False):
         clip, digits, drawing = gr.File(label="clip"), gr.Number(0, label="digits"), gr.JSON([], label="drawing")
         names = ("context", "horizon", "futures", "seed", "temperature")
-        numbers = [gr.Number(getattr(wish, name), label=name) for name in names]
+        numbers = [gr.Number(getattr(settings, name), label=name) for name in names]
         branches, length, out = gr.JSON([], label="branches"), gr.Number(100, label="length"), gr.File(label="result")
         start = gr.Button()
 
@@ -48,10 +48,10 @@ def add_api(actions: Actions, uploads: Uploads, wish: Wish) -> None:
         def steps() -> Iterator[Step]:
             file = uploads.find(clip)
             kind = UPLOAD if file else DRAWING if drawing else DIGITS
-            numbers = wish_of(actions.studio, context, horizon, futures, seed, temperature)
-            wish = replace(numbers, branch=branch_of(branches))
-            length = wish.context + wish.horizon
-            yield from actions.futures(wish, choose_clip(actions.studio, kind, digits, file, drawing, length))
+            numbers = read_settings(actions.studio, context, horizon, futures, seed, temperature)
+            settings = replace(numbers, branch=branch_of(branches))
+            length = settings.context + settings.horizon
+            yield from actions.futures(settings, choose_clip(actions.studio, kind, digits, file, drawing, length))
 
         yield from _file(steps, "npz")
 

@@ -31,7 +31,7 @@ class Hosts:
         for name in named:
             if not NAME.fullmatch(name.lower()):
                 raise InputError(
-                    f"--allow-host {name!r:.80} is no name of a host. Give it without a scheme, a port or a path: "
+                    f"--allow-host {name!r:.80} is not a host name. Give it without a scheme, a port or a path: "
                     "futures.example.org."
                 )
         self.named = {name.lower() for name in named}

@@ -19,7 +19,7 @@ from stochvid.app.actions import (
     with_sentences,
 )  # fmt: skip
 from stochvid.app.api import add_api
-from stochvid.app.clips import (
+from stochvid.app.chosen_clips import (
     DIGITS,
     KINDS,
     MIB,
@@ -29,7 +29,7 @@ from stochvid.app.clips import (
     UPLOAD_BYTES,
     choose_clip,
 )
-from stochvid.app.studio import Studio, Wish
+from stochvid.app.studio import FuturesSettings, Studio
 from stochvid.app.uploads import Uploads
 from stochvid.app.views import say
 from stochvid.core.errors import InputError
@@ -93,7 +93,7 @@ def build_page(studio: Studio, uploads: Uploads | None = None) -> gr.Blocks:
                 _futures_tab(studio, actions, uploads)
             with gr.Tab("Surprise", id="surprise"):
                 _surprise_tab(studio, actions, uploads)
-        add_api(actions, uploads, default_wish(studio))
+        add_api(actions, uploads, default_settings(studio))
     page.state_session_capacity = SESSIONS
     return page.queue(max_size=QUEUE)
 
@@ -164,24 +164,24 @@ def _buttons(words: str, sentence: str) -> tuple[gr.Button, gr.HTML]:
 
 
 def _futures_tab(studio: Studio, actions: Actions, uploads: Uploads) -> None:
-    config, wish = studio.network.config, default_wish(studio)
+    config, settings = studio.network.config, default_settings(studio)
     first = choose_clip(studio, DIGITS, example_number(studio), None, None, 100)
-    *_, (example, shown, sentence) = actions.futures(wish, first)
+    *_, (example, shown, sentence) = actions.futures(settings, first)
     with gr.Row(elem_classes="sv-columns"):
         with gr.Column(scale=1, min_width=300, elem_classes="sv-controls"):
             clip = _clip_controls(studio, (DIGITS, UPLOAD) if studio.held_out else KINDS)
             go, status = _buttons("Draw futures", sentence)
             trained = f"as trained: {config.context}"
             context = gr.Slider(
-                studio.least_context, MOST_CONTEXT, wish.context, step=1, label="Given frames", info=trained
+                studio.least_context, MOST_CONTEXT, settings.context, step=1, label="Given frames", info=trained
             )
             trained = f"as trained: {config.horizon}"
-            horizon = gr.Slider(1, MOST_HORIZON, wish.horizon, step=1, label="Predicted frames", info=trained)
-            futures = gr.Slider(1, MOST_FUTURES, wish.futures, step=1, label="Futures")
+            horizon = gr.Slider(1, MOST_HORIZON, settings.horizon, step=1, label="Predicted frames", info=trained)
+            futures = gr.Slider(1, MOST_FUTURES, settings.futures, step=1, label="Futures")
             heat = "scale of σ: 0 the prior's mean, 1 as trained"
-            temperature = gr.Slider(0, MOST_TEMPERATURE, wish.temperature, step=0.1, label="Temperature", info=heat)
+            temperature = gr.Slider(0, MOST_TEMPERATURE, settings.temperature, step=0.1, label="Temperature", info=heat)
             seed = gr.Number(
-                wish.seed, label="Seed: another one, other futures", precision=0, minimum=0, maximum=MOST_SEED
+                settings.seed, label="Seed: another one, other futures", precision=0, minimum=0, maximum=MOST_SEED
             )
         with gr.Column(scale=3, min_width=330, elem_classes="sv-stage"):
             player = _player("Futures", example)
@@ -234,13 +234,13 @@ def example_number(studio: Studio) -> int:
     if studio.store is None:
         return EXAMPLE_SEED
     frames = studio.network.config.context + 2 * studio.network.config.horizon
-    return studio.store.first(shown_split(studio.store), frames * studio.seen["stride"])
+    return studio.store.first(shown_split(studio.store), frames * studio.preprocessing["stride"])
 
 
-def default_wish(studio: Studio) -> Wish:
+def default_settings(studio: Studio) -> FuturesSettings:
     """The numbers that the page begins with: twice the horizon of training, as `stochvid predict`."""
     config = studio.network.config
-    return Wish(min(config.context, MOST_CONTEXT), min(2 * config.horizon, MOST_HORIZON), FUTURES, 0)
+    return FuturesSettings(min(config.context, MOST_CONTEXT), min(2 * config.horizon, MOST_HORIZON), FUTURES, 0)
 
 
 def _updates(action: Callable[[], Iterator[Step]]) -> Iterator[list[Any]]:

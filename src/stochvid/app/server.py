@@ -54,7 +54,7 @@ def open_port(host: str, port: int) -> socket.socket:
     try:
         return _listen(host, port)
     except socket.gaierror:
-        raise InputError(f"--host {host!r} is no address. Use 127.0.0.1 (this machine alone) or 0.0.0.0.") from None
+        raise InputError(f"--host {host!r} is not an address. Use 127.0.0.1 (this machine alone) or 0.0.0.0.") from None
     except OSError as error:
         free = _free_port(host, port)
         if free is None:
@@ -189,7 +189,7 @@ def run(open_page: Callable[[], tuple], uploads: Uploads, hosts: Hosts, listener
         limit_concurrency=CONNECTIONS,
     )
     server = uvicorn.Server(config)
-    print(f"Loading the model; {url} tells when it is there.", flush=True)
+    print(f"Loading the model; {url} shows when it is ready.", flush=True)
     server.run(sockets=[listener])
     if opening.error:
         raise opening.error

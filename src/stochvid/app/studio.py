@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from stochvid.core.errors import InputError
 from stochvid.data.places import find_store
 from stochvid.data.store import Store
 from stochvid.inference.predict import Job, check_tracks, contexts_of
-from stochvid.inference.sources import Source, shown_split
+from stochvid.inference.sources import ClipSource, shown_split
 from stochvid.inference.surprise import observe_pieces, surprise_series
 from stochvid.inference.trained import Trained
 from stochvid.media.clip import Clip, Fit
@@ -28,8 +28,8 @@ from stochvid.models.noise import Branch
 from stochvid.models.state import Prediction
 
 # Futures that are rolled at once, always so many, even if fewer are wanted: products of another shape are rounded in
-# another way, and the same wish shall show the same futures. Between them, work can be stopped.
-TOGETHER = 4
+# another way, and the same settings shall show the same futures. Between them, work can be stopped.
+AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Studio:
         folder: where it lies.
         network: a copy for inference.
         device: of the network.
-        seen: how its clips were made (`runs.seen_clips`).
+        preprocessing: how its clips were made (`runs.read_preprocessing`).
         fit: how frames of another shape become square: as in training.
         summary: what it is, in a line.
         store: the store that it was trained on, if that is here; None: digits.
@@ -52,7 +52,7 @@ class Studio:
     folder: Path
     network: VideoModel
     device: torch.device
-    seen: dict
+    preprocessing: dict[str, Any]
     fit: Fit
     summary: str
     store: Store | None = None
@@ -75,7 +75,9 @@ class Studio:
                 name = Path(data.store).name
                 summary += f", trained on clips of {name!r}, which are not here: digits tell nothing of it"
         network = trained.network.for_inference()
-        return cls(trained.label, folder, network, trained.device, trained.seen, trained.fit, summary, store, data)
+        return cls(
+            trained.label, folder, network, trained.device, trained.preprocessing, trained.fit, summary, store, data
+        )
 
     def without_paths(self, text: str) -> str:
         """A text for visitors: names in place of where things lie on this machine."""
@@ -99,7 +101,7 @@ class Studio:
 
 
 @dataclass(frozen=True)
-class Wish:
+class FuturesSettings:
     """The numbers that futures are drawn with; see `SVG.predict`."""
 
     context: int
@@ -121,13 +123,13 @@ class Futures:
 
     Attributes:
         job: the clip.
-        wish: what they were drawn with.
+        settings: what they were drawn with.
         prediction: B = 1, on the CPU, frames uint8.
         id: that no other has, of this server or another; copies keep it.
     """
 
     job: Job
-    wish: Wish
+    settings: FuturesSettings
     prediction: Prediction
     id: str = field(default_factory=new_id)
 
@@ -137,7 +139,7 @@ class Futures:
         Raises:
             InputError: there is no such future, or it is not that long.
         """
-        w = self.wish
+        w = self.settings
         if not (0 <= sample < w.futures and 0 <= frames < w.horizon):
             raise InputError(
                 f"There is no future {sample + 1} of which {frames} frames could be followed: there are {w.futures} of "
@@ -146,7 +148,7 @@ class Futures:
         return Branch(w.seed, sample, frames, w.temperature, w.branch)
 
 
-def make_job(source: Source, frames: Sequence[np.ndarray], context: int) -> Job:
+def make_job(source: ClipSource, frames: Sequence[np.ndarray], context: int) -> Job:
     """A clip for the model, from its first frames (C, H, W) uint8.
 
     Raises:
@@ -162,41 +164,43 @@ def make_job(source: Source, frames: Sequence[np.ndarray], context: int) -> Job:
     return Job(clip, pixels[:context], pixels[context:], Path(source.name))
 
 
-def draw_futures(studio: Studio, job: Job, wish: Wish, parents: Futures | None = None) -> Iterator[int | Futures]:
+def draw_futures(
+    studio: Studio, job: Job, settings: FuturesSettings, parents: Futures | None = None
+) -> Iterator[int | Futures]:
     """Draws futures a few at a time: gives how many there are so far, and all of them in the end.
 
     Args:
         studio: the model.
         job: the clip.
-        wish: what to draw.
+        settings: what to draw.
         parents: the shown futures that a branch is one of: as far as it is followed, it is shown again as it was.
     """
-    check_tracks(job.clip, studio.network.config, wish.context, wish.horizon, repr(job.clip.name))
+    check_tracks(job.clip, studio.network.config, settings.context, settings.horizon, repr(job.clip.name))
     context, parts = contexts_of([job], studio.device), []
-    for first in range(0, wish.futures, TOGETHER):
+    for first in range(0, settings.futures, AT_ONCE):
         drawn = studio.network.predict(
             context,
-            wish.horizon,
-            TOGETHER,
-            wish.seed,
+            settings.horizon,
+            AT_ONCE,
+            settings.seed,
             first_sample=first,
-            chunk=TOGETHER,
-            temperature=wish.temperature,
-            branch=wish.branch,
+            chunk=AT_ONCE,
+            temperature=settings.temperature,
+            branch=settings.branch,
         )
         parts.append(replace(drawn, frames=torch.from_numpy(to_bytes(drawn.frames))))
-        yield min(first + TOGETHER, wish.futures)
-    together = (torch.cat([getattr(part, f.name).cpu() for part in parts], dim=1) for f in fields(Prediction))
-    values = [value[:, : wish.futures] for value in together]
-    if wish.branch and parents:
-        sample, frames = wish.branch.sample, wish.branch.frames
+        yield min(first + AT_ONCE, settings.futures)
+    joined = (torch.cat([getattr(part, f.name).cpu() for part in parts], dim=1) for f in fields(Prediction))
+    values = [value[:, : settings.futures] for value in joined]
+    if settings.branch and parents:
+        sample, frames = settings.branch.sample, settings.branch.frames
         for value, field in zip(values, fields(Prediction), strict=True):
             value[:, :, :frames] = getattr(parents.prediction, field.name)[:, sample : sample + 1, :frames]
-    yield Futures(job, wish, Prediction(*values))
+    yield Futures(job, settings, Prediction(*values))
 
 
 @dataclass
-class Watched:
+class SurpriseResult:
     """A video and how much each of its frames surprised the model.
 
     Attributes:
@@ -218,7 +222,9 @@ class Watched:
     id: str = field(default_factory=new_id)
 
 
-def watch(studio: Studio, source: Source, frames: Iterator[np.ndarray], smooth: float) -> Iterator[int | Watched]:
+def watch(
+    studio: Studio, source: ClipSource, frames: Iterator[np.ndarray], smooth: float
+) -> Iterator[int | SurpriseResult]:
     """Watches a video a few frames at a time: gives how many it has seen so far, and what they told in the end.
 
     Args:
@@ -231,18 +237,20 @@ def watch(studio: Studio, source: Source, frames: Iterator[np.ndarray], smooth: 
         InputError: the model has no latents, or the video a single frame.
     """
     if not studio.network.stochastic:
-        raise InputError("This model has no latents, and so nothing to measure surprise with. Take one with a prior.")
+        raise InputError(
+            "This model has no latents, so there is nothing to measure surprise with. Use one with a prior."
+        )
     shapes = {name: track.shape[1:] for name, track in source.tracks.items()}
     studio.network.config.check_tracks(shapes, repr(source.name))
-    pieces, seen = [], 0
+    pieces, read = [], 0
     for piece in observe_pieces(studio.network, frames, studio.device, source):
         pieces.append(piece)
-        seen += len(piece.frames)
-        yield seen
-    if seen < 2:
-        raise InputError(f"{source.name!r} has {seen} frame(s). Surprise needs two or more.")
+        read += len(piece.frames)
+        yield read
+    if read < 2:
+        raise InputError(f"{source.name!r} has {read} frame(s). Surprise needs two or more.")
     shown, explained, kl, mse = (
         np.concatenate([getattr(p, f) for p in pieces]) for f in ("frames", "explained", "kl", "mse")
     )
     series = surprise_series(kl, mse, source.seconds, smooth, studio.network.config.context)
-    yield Watched(source.name, shown, explained, series, source.tracks_of(0, seen), source.fps)
+    yield SurpriseResult(source.name, shown, explained, series, source.tracks_of(0, read), source.fps)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from stochvid.app.studio import Futures, Watched
+from stochvid.app.studio import Futures, SurpriseResult
 from stochvid.core.clips import events, in_words
 from stochvid.models.noise import Branch
 
@@ -22,8 +22,8 @@ COLUMNS = 32  # of the picture: browsers take none that is wider than some thous
 
 def futures_view(shown: Futures) -> dict[str, Any]:
     """Futures and their uncertainty, for the player."""
-    job, wish, drawn = shown.job, shown.wish, shown.prediction
-    known, horizon = len(job.context), wish.horizon
+    job, settings, drawn = shown.job, shown.settings, shown.prediction
+    known, horizon = len(job.context), settings.horizon
     truth = job.truth[:horizon]
     frames = np.concatenate([job.context, truth, drawn.frames[0].numpy().reshape(-1, *job.context.shape[1:])])
     given = list(range(known))
@@ -31,7 +31,7 @@ def futures_view(shown: Futures) -> dict[str, Any]:
     tracks: list[dict[str, Any]] = []
     if len(truth):
         tracks.append({"label": "What happened", "tone": "truth", "frames": list(range(after))})
-    for s in range(wish.futures):
+    for s in range(settings.futures):
         first = after + s * horizon
         tracks.append(
             {
@@ -43,8 +43,8 @@ def futures_view(shown: Futures) -> dict[str, Any]:
         )
     view = {
         "id": shown.id, "mode": "futures", "title": job.clip.name, "known": known, "total": known + horizon,
-        "tracks": tracks, "fps": _speed(job.clip.fps), "path": _path(wish.branch, known),
-        "shared": known + (wish.branch.frames if wish.branch else 0),
+        "tracks": tracks, "fps": _speed(job.clip.fps), "path": _path(settings.branch, known),
+        "shared": known + (settings.branch.frames if settings.branch else 0),
     }  # fmt: skip
     if drawn.prior_std.shape[-1]:
         sigma = drawn.prior_std[0].float().flatten(2).mean(-1).numpy()
@@ -56,7 +56,7 @@ def futures_view(shown: Futures) -> dict[str, Any]:
     return view | _sprite(frames)
 
 
-def surprise_view(shown: Watched) -> dict[str, Any]:
+def surprise_view(shown: SurpriseResult) -> dict[str, Any]:
     """A video and its surprise, for the player."""
     total, series = len(shown.frames), shown.series
     later = list(range(total, total + len(shown.explained)))

@@ -23,7 +23,7 @@ from stochvid.core.errors import InputError, alike, nearest
 from stochvid.core.untrusted import MOST_YAML, parse_yaml, read_text
 from stochvid.model_configs import FIRST_FAMILY, ModelConfig
 from stochvid.training.options import TrainOptions
-from stochvid.training.runs import CONFIG, Run
+from stochvid.training.runs import RUN_CONFIG, Run
 
 USAGE = "stochvid train [--config NAME | --resume RUN] [--GROUP.FIELD VALUE ...] [--out RUN] [options]"
 
@@ -95,7 +95,7 @@ def family_to_train(words: list[str]) -> str:
     """
     words, families = _take(words, "--model.family")
     words, configs = _take(words, "--config")
-    runs = [Path(run) / CONFIG for run in _take(words, "--resume")[1] if (Path(run) / CONFIG).is_file()]
+    runs = [Path(run) / RUN_CONFIG for run in _take(words, "--resume")[1] if (Path(run) / RUN_CONFIG).is_file()]
     named = [family_of(read_yaml(path)) for path in [*runs, *map(config_path, configs)]]
     return [FIRST_FAMILY, *filter(None, named), *families][-1]
 
@@ -115,7 +115,7 @@ def ready_to_train(words: list[str], family: str) -> list[str]:
         InputError: an unknown config or field, or a run that is not there.
     """
     if not words:
-        raise InputError(f"train needs to know what: --config laptop, or another of {', '.join(shipped_configs())}.")
+        raise InputError(f"train needs a config: --config laptop, or another of {', '.join(shipped_configs())}.")
     for word, before in zip(words, ["", *words], strict=False):
         if not word.startswith("-") and not before.startswith("-") and (names := alike(word, shipped_configs())):
             raise InputError(f"train takes the name of a config as an option: --config {names[0]}.")
@@ -137,11 +137,11 @@ def ready_to_train(words: list[str], family: str) -> list[str]:
                 "--init starts a new run from a model's weights, --resume continues one: give one of them."
             )
         out = Path(resume)
-        if not (out / CONFIG).is_file():
+        if not (out / RUN_CONFIG).is_file():
             raise InputError(
-                f"--resume: there is no run in {str(out)!r} (no {CONFIG} there). Give a run folder, or auto."
+                f"--resume: there is no run in {str(out)!r} (no {RUN_CONFIG} there). Give a run folder, or auto."
             )
-        paths.insert(0, out / CONFIG)
+        paths.insert(0, out / RUN_CONFIG)
     ready = []
     for path in paths:
         read_yaml(path, family)  # names of groups and fields, with hints that jsonargparse does not give

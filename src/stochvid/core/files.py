@@ -82,7 +82,9 @@ def check_free(path: str | Path, marker: str, overwrite: bool) -> None:
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
     if not (path / marker).is_file():
-        raise InputError(f"{str(path)!r} exists and is no earlier result (it has no {marker}). Choose another folder.")
+        raise InputError(
+            f"{str(path)!r} exists and is not an earlier result (it has no {marker}). Choose another folder."
+        )
     if not overwrite:
         raise InputError(
             f"{str(path)!r} holds results already. Choose another folder, or replace them with --overwrite."

@@ -109,8 +109,8 @@ def check_frame(name: str, width: int, height: int) -> None:
     """
     if width * height > MOST_PIXELS:
         raise InputError(
-            f"{name} claims frames of {shown(width)}×{shown(height)}; at most {MOST_PIXELS:,} pixels are read. Make "
-            "them smaller, or get the file again."
+            f"{name} claims to have frames of {shown(width)}×{shown(height)}; at most {MOST_PIXELS:,} pixels are read. "
+            "Make them smaller, or get the file again."
         )
 
 

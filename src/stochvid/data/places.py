@@ -14,7 +14,7 @@ from stochvid.config import DataConfig, TrainConfig, load_config, shipped_models
 from stochvid.core.errors import InputError
 from stochvid.data.digits import is_mnist
 from stochvid.data.store import is_store
-from stochvid.training.runs import CONFIG
+from stochvid.training.runs import RUN_CONFIG
 
 MOST_PARTS = 40  # of a path that a file from elsewhere may name
 
@@ -44,7 +44,7 @@ def at_hand(config: TrainConfig, run: Path, resume: bool) -> TrainConfig:
         InputError: the store of the continued run is nowhere.
     """
     config = copy.deepcopy(config)
-    if resume and (run / CONFIG).is_file() and config.data.store == load_config(run / CONFIG).data.store:
+    if resume and (run / RUN_CONFIG).is_file() and config.data.store == load_config(run / RUN_CONFIG).data.store:
         config.data = find_data(config.data, run, f"stochvid train --resume {run} --data.store STORE")
     return config
 

@@ -34,7 +34,9 @@ class SplitRule:
             parts = [[parts[0][0], "1"]]
         for part in parts:
             if len(part) != 2 or part[0] not in SPLITS or not part[1]:
-                raise self._wrong(f"{'='.join(part)!r} is no NAME=FRACTION or NAME=PATTERN, NAME being {NAMED}")
+                raise self._wrong(
+                    f"{'='.join(part)!r} is neither NAME=FRACTION nor NAME=PATTERN, with NAME one of {NAMED}"
+                )
             fraction = _fraction(part[1])
             if fraction is None:
                 self.patterns.append((part[0], part[1]))

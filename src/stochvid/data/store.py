@@ -149,7 +149,7 @@ class Store:
             if name in self.splits:
                 return name
         raise InputError(
-            f"store {str(self.path)!r} has nothing to validate on: it has only {', '.join(self.splits)}. Prepare it "
+            f"store {str(self.path)!r} has nothing to validate on, only {', '.join(self.splits)}. Prepare it "
             "with a --split that names test or val, too."
         )
 
@@ -208,7 +208,7 @@ class Store:
             offsets, lengths = np.array(split.offsets), np.array(split.lengths)
             whole = all(a.dtype == np.int64 and a.shape == (len(split.names),) for a in (offsets, lengths))
             if not whole or lengths.min() < 1:
-                raise ValueError(f"the clips of {name!r} are no whole numbers of frames")
+                raise ValueError(f"the clips of {name!r} are not whole numbers of frames")
             order = np.argsort(offsets)
             if not np.array_equal(offsets[order], np.cumsum(lengths[order]) - lengths[order]):
                 raise ValueError(f"the clips of {name!r} overlap or leave gaps")
@@ -278,7 +278,7 @@ def is_prepared(out: Path, plan: dict[str, Any], overwrite: bool) -> bool:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return False
     if not is_store(out):
-        raise InputError(f"{str(out)!r} exists and is no store. Choose another folder.")
+        raise InputError(f"{str(out)!r} exists and is not a store. Choose another folder.")
     try:
         store = Store(out)
         old = store.about.get("plan")
@@ -329,7 +329,7 @@ def _read_index(folder: Path) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
             raise InputError(
-                f"{str(folder)!r} is no store (no {INDEX} there). Prepare it first: {prepare_command(folder)[0]}."
+                f"{str(folder)!r} is not a store (no {INDEX} there). Prepare it first: {prepare_command(folder)[0]}."
             ) from None
         raise InputError(
             f"there is no store in {str(folder)!r} (no {INDEX} there). Make one: stochvid prepare SOURCE {folder}."

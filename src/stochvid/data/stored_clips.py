@@ -65,7 +65,7 @@ class StoredClips:
         index = self.store.splits[self.split]
         return " ".join([index.sha256, *(index.tracks.get(name, "") for name in tracks)])
 
-    def seen(self) -> dict[str, Any]:
+    def preprocessing(self) -> dict[str, Any]:
         """How these clips look at the world, which other clips must do as well: `fps`, `stride`, `crop` and `range`."""
         rates = set(self.store.splits[self.split].fps)
         fps = rates.pop() if len(rates) == 1 else None

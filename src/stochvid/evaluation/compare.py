@@ -61,13 +61,13 @@ def _check_alike(first: str | Path, a: dict[str, Any], other: str | Path, b: dic
     if not different and a["data"]["sha256"] != b["data"]["sha256"]:
         different = [f"data: {str(first)!r} is on {a['data']['name']}, {str(other)!r} on {b['data']['name']}"]
         if a["data"]["name"] == b["data"]["name"]:
-            different = [f"data.sha256: the clips of {str(first)!r} and {str(other)!r} have other frames"]
+            different = [f"data.sha256: the clips of {str(first)!r} and {str(other)!r} have different frames"]
     for name, one in a["weights"].items():
         two = b["weights"].get(name)
         if one and two and one != two:
-            different.append(f"weights.{name}: {str(first)!r} and {str(other)!r} were judged by other networks")
+            different.append(f"weights.{name}: {str(first)!r} and {str(other)!r} were scored with different networks")
     if different:
-        raise InputError(f"these cannot be compared: {'; '.join(different)}. Evaluate them alike.")
+        raise InputError(f"these cannot be compared: {'; '.join(different)}. Evaluate them with the same settings.")
 
 
 def _name_apart(results: Sequence[dict[str, Any]]) -> None:

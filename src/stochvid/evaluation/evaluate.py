@@ -12,15 +12,23 @@ from stochvid.command_options import takes
 from stochvid.core.devices import check_compiler, pick_device, pick_precision
 from stochvid.core.errors import InputError, alike
 from stochvid.core.files import replacing_folder
+from stochvid.core.processes import ProcessGroup
 from stochvid.core.signals import advice
-from stochvid.core.team import Team
-from stochvid.evaluation.clips import Found, TestClips, find_clips_for, find_test_clips
 from stochvid.evaluation.forecasters import Baseline, FileClips, Forecaster, Model, Predictions
+from stochvid.evaluation.held_out import Found, TestClips, find_clips_for, find_test_clips
 from stochvid.evaluation.journal import Journal
+from stochvid.evaluation.loop import Evaluation
 from stochvid.evaluation.options import EvaluateOptions
-from stochvid.evaluation.protocols import BASELINES, CLIPS, PUBLISHED_CLIPS, SAMPLES, Protocol, Task, find_protocol
+from stochvid.evaluation.protocols import (
+    BASELINES,
+    CLIPS,
+    PUBLISHED_CLIPS,
+    SAMPLES,
+    ForecastTask,
+    Protocol,
+    find_protocol,
+)
 from stochvid.evaluation.results import CURVES, RESULTS, read_results, write_curves, write_results
-from stochvid.evaluation.run import Evaluation
 from stochvid.evaluation.scores import ENSEMBLE, ClipScores, Scorer
 from stochvid.evaluation.tables import evaluation_table
 from stochvid.inference.trained import Trained
@@ -48,22 +56,22 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
         InputError: something that does not exist or does not fit.
         Interrupted: a signal stopped it; `resume` goes on.
     """
-    begun, team, o = time.monotonic(), Team(), options
-    with advice("The same command with --resume goes on."):
-        evaluation = _prepare(o, team)
+    begun, processes, o = time.monotonic(), ProcessGroup(), options
+    with advice("The same command with --resume continues."):
+        evaluation = _prepare(o, processes)
         name = o.name or folder_name(o.tested)
         out = Path(o.out or f"evaluations/{name}")
         if o.resume and not o.overwrite and (done := _done(out, evaluation.identity())):
             print(f"{out} is done already.\n\n{evaluation_table(done)}")
             return done
-        with team:
-            if not team.main:
-                evaluation.assist(team)
+        with processes:
+            if not processes.main:
+                evaluation.assist(processes)
                 return {}
-            return _carry_out(evaluation, out, team, begun, resume=o.resume, overwrite=o.overwrite)
+            return _carry_out(evaluation, out, processes, begun, resume=o.resume, overwrite=o.overwrite)
 
 
-def _prepare(options: EvaluateOptions, team: Team) -> Evaluation:
+def _prepare(options: EvaluateOptions, processes: ProcessGroup) -> Evaluation:
     """What is to be done, once all that can be wrong with it has been found."""
     o, rules, place = options, find_protocol(options.protocol), pick_device(options.device)
     if o.compile:
@@ -71,9 +79,9 @@ def _prepare(options: EvaluateOptions, team: Team) -> Evaluation:
     forecaster, found = _open(o, place)
     task = _task(rules, found, forecaster, o.context, o.horizon)
     test, count = _clips(found, forecaster, task, o.clips)
-    if o.clips is not None and count < o.clips and team.main:
-        print(f"note: there are {count:,} clip(s), not {o.clips:,}; all of them are taken")
-    if forecaster.together and count % forecaster.together == 1:
+    if o.clips is not None and count < o.clips and processes.main:
+        print(f"note: there are {count:,} clip(s), not {o.clips:,}; all of them are used")
+    if forecaster.batch_size and count % forecaster.batch_size == 1:
         fix = count - 1 if count > 1 else "2 or more"
         raise InputError(f"--clips {count} leaves one clip alone, which has no batch statistics. Use {fix}.")
     samples = _samples(forecaster, o.samples)
@@ -86,13 +94,13 @@ def _prepare(options: EvaluateOptions, team: Team) -> Evaluation:
 
 
 def _carry_out(
-    evaluation: Evaluation, out: Path, team: Team, begun: float, *, resume: bool, overwrite: bool
+    evaluation: Evaluation, out: Path, processes: ProcessGroup, begun: float, *, resume: bool, overwrite: bool
 ) -> dict[str, Any]:
     """Scores what is not scored yet and writes the results."""
     with Journal(out, evaluation.identity(), resume=resume, overwrite=overwrite) as journal:
         evaluation.chunk = journal.keep("chunk", evaluation.chunk)
         print(evaluation, flush=True)
-        done = evaluation.run(journal, team)
+        done = evaluation.run(journal, processes)
         results = evaluation.results(journal, time.monotonic() - begun, done)
         with replacing_folder(out) as folder:
             write_results(folder / RESULTS, results)
@@ -112,8 +120,8 @@ def _open(options: EvaluateOptions, device: torch.device) -> tuple[Forecaster, F
         forecaster = Predictions(o.predictions)
         if data is None and forecaster.clips is None:
             raise InputError(
-                f"predictions {str(o.predictions)!r} come without a truth. Name what they are of with --data, or save "
-                "them as .npz with 'predictions' and 'truth'."
+                f"predictions {str(o.predictions)!r} come without the true frames. Say with --data which clips they "
+                "predict, or save them as .npz with 'predictions' and 'truth'."
             )
         own = forecaster.clips if data is None else None
         return forecaster, own or find_test_clips(data, None, o.mnist)
@@ -130,7 +138,7 @@ def _open(options: EvaluateOptions, device: torch.device) -> tuple[Forecaster, F
 
 def _task(
     protocol: Protocol, found: Found | FileClips, forecaster: Forecaster, context: int | None, horizon: int | None
-) -> Task:
+) -> ForecastTask:
     """How many frames are given and predicted: as asked, else as the protocol says of the data, else as trained."""
     most = forecaster.shape[2] if isinstance(forecaster, Predictions) else None
     usual: tuple[int | None, int | None] = (None, None)
@@ -154,10 +162,12 @@ def _task(
         raise InputError(f"the predictions have {most} frames, --horizon asks for {horizon}. Use at most {most}.")
     if isinstance(forecaster, Model):
         forecaster.network.check_context(context, "--context")
-    return Task(context, horizon)
+    return ForecastTask(context, horizon)
 
 
-def _clips(found: Found | FileClips, forecaster: Forecaster, task: Task, count: int | None) -> tuple[TestClips, int]:
+def _clips(
+    found: Found | FileClips, forecaster: Forecaster, task: ForecastTask, count: int | None
+) -> tuple[TestClips, int]:
     """The clips, and how many of them are taken."""
     test = found.open(task.context + task.horizon) if isinstance(found, Found) else found
     if isinstance(forecaster, Predictions):
@@ -166,7 +176,7 @@ def _clips(found: Found | FileClips, forecaster: Forecaster, task: Task, count: 
         if frames != (channels, height, width):
             raise InputError(
                 f"the predictions are {height}×{width} with {channels} channel(s), the data {frames[1]}×{frames[2]} "
-                f"with {frames[0]}. They must be alike."
+                f"with {frames[0]}. They must match."
             )
         if test.count is not None and made > test.count:
             raise InputError(f"the predictions are of {made:,} clips, the data have {test.count:,}: {test}.")
@@ -184,7 +194,7 @@ def _samples(forecaster: Forecaster, samples: int | None) -> int:
     return held if samples is None else samples
 
 
-def _check_frames(scorer: Scorer, test: TestClips, task: Task, device: torch.device) -> None:
+def _check_frames(scorer: Scorer, test: TestClips, task: ForecastTask, device: torch.device) -> None:
     """Scores a single clip, so that frames that a metric cannot take are found before anything is drawn."""
     frames = torch.from_numpy(test.read([0])["frames"][0, : task.context + task.horizon]).to(device)
     known, truth = frames[: task.context], frames[task.context :]
@@ -192,7 +202,12 @@ def _check_frames(scorer: Scorer, test: TestClips, task: Task, device: torch.dev
 
 
 def _chunk(
-    forecaster: Forecaster, test: TestClips, task: Task, samples: int, memory: float | None, device: torch.device
+    forecaster: Forecaster,
+    test: TestClips,
+    task: ForecastTask,
+    samples: int,
+    memory: float | None,
+    device: torch.device,
 ) -> int:
     """How many samples fit into memory: what rolling them takes, a few copies of their frames, and the ensemble."""
     frames = 4 * task.horizon * test.read([0])["frames"][0, 0].size
@@ -221,7 +236,7 @@ def _holds(have: Any, want: Any) -> bool:
     return have == want
 
 
-def _departures(protocol: Protocol, test: TestClips, task: Task, count: int, samples: int) -> list[str]:
+def _departures(protocol: Protocol, test: TestClips, task: ForecastTask, count: int, samples: int) -> list[str]:
     """In what this differs from the evaluations whose numbers were published."""
     if test.data_set is None:
         return test.departures

@@ -17,7 +17,7 @@ from stochvid.core.clips import Clips
 from stochvid.core.devices import DTYPES
 from stochvid.core.errors import InputError
 from stochvid.core.untrusted import check_archive, check_directory, check_frame, check_npy
-from stochvid.evaluation.clips import TestClips
+from stochvid.evaluation.held_out import TestClips
 from stochvid.inference.trained import Trained
 
 BATCH = 100  # clips whose batch-norm statistics are taken together: the batch of the published code
@@ -33,7 +33,7 @@ class Forecaster(ABC):
         stochastic: whether its samples differ; if not, one is drawn.
         precision: in which it computes.
         clipped: how many values were outside [0, 1] so far, and clipped.
-        together: how many clips have to be drawn together; None: as many as is convenient.
+        batch_size: how many clips have to be drawn together; None: as many as is convenient.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Forecaster(ABC):
     stochastic: bool = True
     precision: str = "fp32"
     clipped: int = 0
-    together: int | None = None
+    batch_size: int | None = None
 
     @abstractmethod
     def draw(self, numbers: Sequence[int], clips: Clips, horizon: int, first: int, count: int) -> Tensor:
@@ -81,7 +81,7 @@ class Model(Forecaster):
     ):
         self.network = trained.network.for_inference(DTYPES[precision], compile, batch_statistics)
         self.seed, self.precision = seed, precision
-        self.together = BATCH if batch_statistics else None
+        self.batch_size = BATCH if batch_statistics else None
         self.name, self.stochastic = trained.label, self.network.stochastic
         self.about = {"kind": "model", "path": trained.name, "sha256": trained.sha256()}
         self.about["prior"] = trained.config.prior_kind

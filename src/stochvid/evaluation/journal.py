@@ -35,7 +35,7 @@ class Journal:
     def __init__(self, out: Path, identity: dict[str, Any], *, resume: bool, overwrite: bool):
         self.out = out.resolve()
         if not self.out.name:
-            raise InputError(f"--out {str(out)!r} is no folder for results. Name one, as in --out evaluations/mine.")
+            raise InputError(f"--out {str(out)!r} is not a folder for results. Name one, as in --out evaluations/mine.")
         self.folder = self.out.with_name(self.out.name + WORK)
         self.records: list[dict[str, Any]] = []
         self._identity, self._resume, self._overwrite = json.loads(json.dumps(identity)), resume, overwrite
@@ -46,7 +46,7 @@ class Journal:
         begun = (self.folder / "about.json").is_file()
         if begun and not (self._resume or self._overwrite):
             raise InputError(
-                f"an evaluation was begun in {str(self.folder)!r}. Go on with --resume, or begin again with "
+                f"an evaluation was begun in {str(self.folder)!r}. Continue with --resume, or begin again with "
                 "--overwrite."
             )
         writable_folder(self.folder)
@@ -54,7 +54,7 @@ class Journal:
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
-            raise InputError(f"another process is at work in {str(self.folder)!r}. Wait for it to end.") from None
+            raise InputError(f"another process is working in {str(self.folder)!r}. Wait for it to end.") from None
         try:
             if not (begun and self._resume and self._read()):
                 self.records, self._about = [], {"identity": self._identity}
@@ -125,12 +125,12 @@ class Journal:
             if self._overwrite:
                 return False
             raise InputError(
-                f"what was evaluated in {str(self.folder)!r} is broken ({error!s:.100}). Begin again with --overwrite."
+                f"what was evaluated in {str(self.folder)!r} is broken ({error!s:.100}). Start again with --overwrite."
             ) from None
         if began != self._identity and not self._overwrite:
             raise InputError(
                 f"the evaluation in {str(self.folder)!r} was another one: {difference(began, self._identity)}. Go on "
-                "with the same, choose another --out, or begin again with --overwrite."
+                "with the same, choose another --out, or start again with --overwrite."
             )
         return began == self._identity
 

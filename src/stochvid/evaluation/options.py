@@ -40,11 +40,11 @@ class EvaluateOptions(DrawingOptions):
     )
     fvd_weights: str | Path | None = option(None, "an I3D network as TorchScript; adds FVD", metavar="FILE")
     mnist: str | Path | None = option(None, "folder of MNIST's IDX files (default: as trained)")
-    name: str | None = option(None, "in tables and plots (default: the run's)")
+    name: str | None = option(None, "name in tables and plots (default: the run's)")
     memory: float | None = option(
-        None, "what samples drawn together may take (default: 0.5, on a GPU 4)", metavar="GIB", above=0
+        None, "memory for samples drawn at once (default: 0.5, on a GPU 4)", metavar="GIB", above=0
     )
-    resume: bool = option(False, "go on with an evaluation that was stopped")
+    resume: bool = option(False, "continue an evaluation that was stopped")
     overwrite: bool = option(False, "replace earlier results")
 
     def check(self) -> None:

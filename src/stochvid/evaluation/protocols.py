@@ -7,7 +7,7 @@ from stochvid.core.errors import InputError, nearest
 
 
 @dataclass(frozen=True)
-class Task:
+class ForecastTask:
     """How much of a clip of a data set is given, and how much is predicted.
 
     Attributes:
@@ -39,7 +39,7 @@ class Protocol:
     sample_covariance: bool
     data_range: float
     best_by: Literal["ssim", "each"]
-    tasks: dict[str, Task]
+    tasks: dict[str, ForecastTask]
 
 
 CLIPS, SAMPLES = 256, 100  # of both, unless told otherwise; BAIR's test set has 256 clips
@@ -51,7 +51,7 @@ SVG2018 = Protocol(
     sample_covariance=True,
     data_range=2.0,  # its SSIM ran in a library version that took the range of a float image as −1 … 1
     best_by="ssim",
-    tasks={"smmnist": Task(5, 25), "kth": Task(10, 20), "bair": Task(2, 28)},
+    tasks={"smmnist": ForecastTask(5, 25), "kth": ForecastTask(10, 20), "bair": ForecastTask(2, 28)},
 )
 SRVP2020 = Protocol(
     name="srvp2020",
@@ -60,7 +60,7 @@ SRVP2020 = Protocol(
     sample_covariance=False,
     data_range=1.0,
     best_by="each",
-    tasks={"smmnist": Task(5, 20), "kth": Task(10, 30), "bair": Task(2, 28)},
+    tasks={"smmnist": ForecastTask(5, 20), "kth": ForecastTask(10, 30), "bair": ForecastTask(2, 28)},
 )
 PROTOCOLS = {protocol.name: protocol for protocol in (SVG2018, SRVP2020)}
 

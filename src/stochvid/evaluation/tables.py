@@ -40,9 +40,9 @@ def evaluation_table(results: dict[str, Any]) -> str:
         differences = "; ".join(results["departures"])
         lines.append(of + (f" Not the same here: {differences}." if differences else ""))
     elif protocol["name"] in PUBLISHED and results["departures"]:
-        lines.append(f"No published numbers stand beside these: {'; '.join(results['departures'])}.")
+        lines.append(f"No published numbers are comparable with these: {'; '.join(results['departures'])}.")
     elif protocol["name"] not in PUBLISHED:
-        lines.append("Nothing to stand beside: that paper shows curves and no numbers. srvp2020 has published numbers.")
+        lines.append("Nothing to compare with: that paper shows curves, not numbers. srvp2020 has published numbers.")
     return "\n".join(lines) + _warnings(results)
 
 

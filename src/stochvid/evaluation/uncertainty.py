@@ -18,7 +18,7 @@ from stochvid.core.errors import InputError
 from stochvid.core.files import check_free, replacing_folder
 from stochvid.core.philox import Streams
 from stochvid.core.progress import Progress
-from stochvid.evaluation.clips import TestClips, find_clips_for
+from stochvid.evaluation.held_out import TestClips, find_clips_for
 from stochvid.evaluation.options import EVENT_CLIPS, UncertaintyOptions
 from stochvid.inference.trained import Trained
 from stochvid.media.plots import plot_events
@@ -60,7 +60,7 @@ def uncertainty(options: UncertaintyOptions) -> dict[str, Any]:
     trained = Trained.open(model, o.device)
     config, network = trained.config, trained.network.for_inference()
     if why_not := WHY_NOT.get(config.prior_kind):
-        raise InputError(f"model {model!r}: {why_not}. Take one with a learned prior (SVG-LP).")
+        raise InputError(f"model {model!r}: {why_not}. Use one with a learned prior (SVG-LP).")
     found = find_clips_for(trained, str(o.data) if o.data else None, o.mnist)
     context = config.context
     length = context + 2 * config.horizon if o.length is None else o.length
@@ -71,10 +71,10 @@ def uncertainty(options: UncertaintyOptions) -> dict[str, Any]:
     count = min(EVENT_CLIPS, most) if clips is None else clips
     if most < 2:
         raise InputError(
-            f"{test} has {most} clip of {length} frames, but two or more are needed. Take a lower --length."
+            f"{test} has {most} clip of {length} frames, but two or more are needed. Use a smaller --length."
         )
     if count > most:
-        print(f"note: there are {most:,} clip(s), not {count:,}; all of them are taken")
+        print(f"note: there are {most:,} clip(s), not {count:,}; all of them are used")
         count = most
     if {**test.about, **test.about.get("plan", {})}.get("deterministic"):
         raise InputError(
@@ -100,7 +100,7 @@ def _event(test: TestClips) -> str:
     found = sorted(events(test.read([0]), axes=2))
     if not found:
         raise InputError(
-            f"nothing says when something unpredictable happens in {test}. Use Moving MNIST: --data laptop, "
+            f"nothing tells when something unpredictable happens in {test}. Use Moving MNIST: --data laptop, "
             "or a store that `stochvid prepare moving-mnist` made."
         )
     if len(found) > 1:

@@ -18,7 +18,7 @@ class DemoOptions(Options):
     out: str | Path = option("demo", "folder of the results")
     _: KW_ONLY
     samples: int = option(5, "futures of each clip", least=1)
-    seed: int = option(0, "another seed, other futures")
+    seed: int = option(0, "another seed gives other futures")
 
 
 @dataclass
@@ -39,11 +39,11 @@ class PredictOptions(DrawingOptions, ClipOptions):
     context: int | None = option(None, "frames to give (default: as trained)")
     horizon: int | None = option(None, "frames to predict (default: twice as trained)", least=1)
     samples: int = option(5, "futures of each clip", least=1)
-    seed: int = option(0, "another seed, other futures")
+    seed: int = option(0, "another seed gives other futures")
     temperature: float = option(
         1.0, "scale of the future's σ: 0 the prior's mean, 1 as trained", least=0, said="0 or more"
     )
-    overwrite: bool = option(False, "replace earlier results of the same names")
+    overwrite: bool = option(False, "replace earlier results")
 
     def check(self) -> None:
         """Checks that there are clips, and enough for statistics of their own."""

@@ -72,13 +72,13 @@ def predict_clips(options: PredictOptions) -> list[Path]:
     context = network.check_context(network.config.context if o.context is None else o.context, "--context")
     horizon = 2 * network.config.horizon if o.horizon is None else o.horizon
     if any(name.kind == "file" for name in names) and trained.knows_digits_alone:
-        print(f"note: {o.model} was trained on moving digits alone; what it makes of anything else tells nothing")
+        print(f"note: {o.model} was trained on moving digits alone; its futures of anything else mean nothing")
     jobs = list(_prepare(trained, names, o, context, horizon))
     writable_folder(o.out)
     for job in jobs:
         check_free(job.folder, ARRAYS, o.overwrite)
-    together = len(jobs) if o.batch_statistics else 1
-    for job, prediction in _predictions(network, jobs, together, horizon, o.samples, o.seed, o.temperature):
+    batch_size = len(jobs) if o.batch_statistics else 1
+    for job, prediction in _predictions(network, jobs, batch_size, horizon, o.samples, o.seed, o.temperature):
         with replacing_folder(job.folder) as made:
             for kind in PICTURES + (("uncertainty.png",) if network.stochastic else ()) + (ARRAYS,):
                 write_result(made / kind, job, prediction, o.seed, o.temperature)
@@ -90,12 +90,12 @@ def _prepare(
     trained: Trained, names: Sequence[ClipName], options: PredictOptions, context: int, horizon: int
 ) -> Iterator[Job]:
     """Reads, checks and converts every clip, and says what was done to it."""
-    config, seen, o, taken = trained.config, trained.seen, options, set()
-    fit, fps, wanted = o.fit or trained.fit, o.fps or seen["fps"], context + horizon
+    config, how, o, taken = trained.config, trained.preprocessing, options, set()
+    fit, fps, wanted = o.fit or trained.fit, o.fps or how["fps"], context + horizon
     limit, least = (None, 1) if o.start < 0 else (o.start + wanted, o.start + context)
     for called in names:
         opened = open_source(
-            called, trained.folder, config, least, limit, fps, seen["stride"], o.limits, o.axes, seen["range"]
+            called, trained.folder, config, least, limit, fps, how["stride"], o.limits, o.axes, how["range"]
         ).start_at(o.start)
         clip = opened.read(wanted)
         if len(clip.frames) < context:
@@ -108,8 +108,8 @@ def _prepare(
         frames = fit_frames(clip, config.image_size, config.channels, fit)
         made = Clip(clip.name, frames.transpose(0, 2, 3, 1), clip.fps, times=clip.times)
         same = clip.frames.shape == made.frames.shape
-        how = f", {fit}" if clip.frames.shape[1] != clip.frames.shape[2] else ""
-        print(f"{called.text}: {clip}" + ("" if same else f" → {made}{how}"), flush=True)
+        fitted = f", {fit}" if clip.frames.shape[1] != clip.frames.shape[2] else ""
+        print(f"{called.text}: {clip}" + ("" if same else f" → {made}{fitted}"), flush=True)
         if note := opened.rate_note():
             print(note, flush=True)
         # two clips of one name from different folders get folders of their own
@@ -146,12 +146,12 @@ def contexts_of(jobs: Sequence[Job], device: torch.device) -> Clips:
 
 
 def _predictions(
-    network: VideoModel, jobs: Sequence[Job], together: int, horizon: int, samples: int, seed: int, temperature: float
+    network: VideoModel, jobs: Sequence[Job], batch_size: int, horizon: int, samples: int, seed: int, temperature: float
 ) -> Iterator[tuple[Job, Prediction]]:
     """Futures of every clip, (1, S, T, C, H, W), of so many clips at a time."""
     device = next(network.parameters()).device
-    for first in range(0, len(jobs), together):
-        batch = jobs[first : first + together]
+    for first in range(0, len(jobs), batch_size):
+        batch = jobs[first : first + batch_size]
         drawn = network.predict(contexts_of(batch, device), horizon, samples, seed, temperature=temperature)
         for i, job in enumerate(batch):
             one = slice(i, i + 1)

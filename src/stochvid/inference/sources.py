@@ -27,7 +27,7 @@ MADE = 100  # frames of a made clip, unless told otherwise
 
 
 @dataclass
-class Source:
+class ClipSource:
     """A clip whose frames have not been read yet.
 
     Attributes:
@@ -48,15 +48,15 @@ class Source:
         seconds = self.frames.seconds
         return np.arange(len(self.frames.times)) / self.fps if seconds is None and self.fps else seconds
 
-    def every(self, stride: int) -> "Source":
+    def every(self, stride: int) -> "ClipSource":
         """One frame in `stride` of it, from the first."""
         tracks = {name: at_frames(track, 0, -(-len(track) // stride), stride) for name, track in self.tracks.items()}
-        return Source(self.name, self.frames.every(stride), self.fps and self.fps / stride, tracks)
+        return ClipSource(self.name, self.frames.every(stride), self.fps and self.fps / stride, tracks)
 
-    def start_at(self, start: int) -> "Source":
+    def start_at(self, start: int) -> "ClipSource":
         """It from a frame on, counted from 0; or its last −start frames."""
         frames = Timed(self._pairs_from(start), self.frames.pace) if start else self.frames
-        return Source(self.name, frames, self.fps, {name: track[start:] for name, track in self.tracks.items()})
+        return ClipSource(self.name, frames, self.fps, {name: track[start:] for name, track in self.tracks.items()})
 
     def _pairs_from(self, start: int) -> Iterator[tuple[np.ndarray, float | None]]:
         pairs = self.frames.pairs
@@ -97,7 +97,7 @@ def open_source(
     range: Range = None,
     axes: str | None = None,
     trained: Limits | None = None,
-) -> Source:
+) -> ClipSource:
     """Opens a clip.
 
     Args:
@@ -129,18 +129,18 @@ def open_source(
         and (own := probe_video(Path(source)).fps)
         and abs(own - fps) > 0.01 * fps
     ):
-        print(f"{source}: {own:.4g} frames/s, taken at {fps:.4g}")
+        print(f"{source}: {own:.4g} frames/s, read at {fps:.4g}")
     if frames.note:
         print(f"{source}: {frames.note}")
     if stride > 1 and None in (fps, native):  # without a rate, nothing else says how fast its training was
         print(f"{source}: one frame in {stride}, as in training")
-        return Source(name, frames, native).every(stride)
-    return Source(name, frames, native)
+        return ClipSource(name, frames, native).every(stride)
+    return ClipSource(name, frames, native)
 
 
 def made_source(
     name: str, seed: int, model: Path, config: ModelConfig, length: int, digits: np.ndarray | None = None
-) -> Source:
+) -> ClipSource:
     """A clip of digits that move as the model was trained to expect.
 
     Args:
@@ -168,10 +168,10 @@ def made_source(
         data.digits = "builtin"
     item = MovingMNIST.from_config(data, config, "test", length, seed=seed, digits=digits)[0]
     tracks = {name: values for name, values in item.items() if name not in (FRAMES, INDEX)}
-    return Source(name, Timed.unknown(item[FRAMES].transpose(0, 2, 3, 1)), tracks=tracks)
+    return ClipSource(name, Timed.unknown(item[FRAMES].transpose(0, 2, 3, 1)), tracks=tracks)
 
 
-def _stored(called: ClipName, least: int, limit: int | None, stride: int) -> Source:
+def _stored(called: ClipName, least: int, limit: int | None, stride: int) -> ClipSource:
     """The clip `STORE:NUMBER` of what a store holds out (or of train, where it holds nothing out)."""
     store, folder, number = called.store(), called.place, called.part
     split = shown_split(store)
@@ -188,7 +188,7 @@ def shown_split(store: Store) -> str:
     return next(name for name in ("val", "test", "train") if name in store.splits)
 
 
-def stored_source(store: Store, number: int, least: int, limit: int | None, stride: int) -> Source:
+def stored_source(store: Store, number: int, least: int, limit: int | None, stride: int) -> ClipSource:
     """A clip of a store's `shown_split`.
 
     Args:
@@ -216,4 +216,4 @@ def stored_source(store: Store, number: int, least: int, limit: int | None, stri
     first, array = index.offsets[number], store.array(split)
     frames = (np.array(array[first + place]).transpose(1, 2, 0) for place in places)
     tracks = store.tracks_at(split, number, 0, len(places), stride)
-    return Source(f"{Path(folder).resolve().name}-{number}", Timed.unknown(frames), fps, tracks)
+    return ClipSource(f"{Path(folder).resolve().name}-{number}", Timed.unknown(frames), fps, tracks)

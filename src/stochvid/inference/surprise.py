@@ -21,7 +21,7 @@ from stochvid.core.errors import InputError
 from stochvid.core.files import check_free, replacing_folder
 from stochvid.data.clip_names import ClipName
 from stochvid.inference.options import SurpriseOptions
-from stochvid.inference.sources import Source, open_source
+from stochvid.inference.sources import ClipSource, open_source
 from stochvid.inference.trained import Trained
 from stochvid.media.clip import fit_frame
 from stochvid.media.plots import plot_surprise
@@ -59,20 +59,20 @@ def surprise(options: SurpriseOptions) -> dict[str, np.ndarray]:
     out = Path(o.out or f"surprise/{called.label}")
     check_free(out, TABLE, o.overwrite)
     trained = Trained.open(o.model, o.device)
-    network, seen, config = trained.network.for_inference(), trained.seen, trained.config
+    network, how, config = trained.network.for_inference(), trained.preprocessing, trained.config
     if not network.stochastic:
         raise InputError(
             f"model {str(o.model)!r} is deterministic: it has no latents, and no KL to measure surprise with. "
-            "Take one with a learned or a fixed prior."
+            "Use one with a learned or a fixed prior."
         )
-    fit, fps = o.fit or trained.fit, o.fps or seen["fps"]
+    fit, fps = o.fit or trained.fit, o.fps or how["fps"]
     source = open_source(
-        called, trained.folder, config, 2, o.length, fps, seen["stride"], o.limits, o.axes, seen["range"]
+        called, trained.folder, config, 2, o.length, fps, how["stride"], o.limits, o.axes, how["range"]
     )
     frames = (fit_frame(frame, config.image_size, config.channels, fit) for frame in islice(source.frames, o.length))
-    film = Film()
+    filmstrip = Filmstrip()
     config.check_tracks({name: track.shape[1:] for name, track in source.tracks.items()}, f"clip {called.text!r}")
-    kl, mse = _sum_up(observe_pieces(network, frames, trained.device, source), film)
+    kl, mse = _sum_up(observe_pieces(network, frames, trained.device, source), filmstrip)
     if len(kl) == 0:
         raise InputError(f"video {called.text!r} has a single frame. Surprise needs two or more.")
     series = surprise_series(kl, mse, source.seconds, o.smooth, config.context)
@@ -80,13 +80,13 @@ def surprise(options: SurpriseOptions) -> dict[str, np.ndarray]:
     if note:
         print(f"{note}. Seconds are the frames' own", flush=True)
     rate = ", variable frame rate" if note else f", {source.fps:g} frames/s" if source.fps else ""
-    _write(out, series, film, f"{source.name}: {len(kl) + 1:,} frames{rate}")
+    _write(out, series, filmstrip, f"{source.name}: {len(kl) + 1:,} frames{rate}")
     _report(source.name, series)
     print(f"{out}: {TABLE}, {PLOT}")
     return series
 
 
-class Film:
+class Filmstrip:
     """Frames that are kept of a video of unknown length: some at equal distances, and the most surprising ones."""
 
     def __init__(self) -> None:
@@ -128,7 +128,7 @@ class Piece:
 
 
 def observe_pieces(
-    network: VideoModel, frames: Iterator[np.ndarray], device: torch.device, source: Source
+    network: VideoModel, frames: Iterator[np.ndarray], device: torch.device, source: ClipSource
 ) -> Iterator[Piece]:
     """Watches frames (C, H, W) uint8, some at once, with the model's state handed on.
 
@@ -138,10 +138,10 @@ def observe_pieces(
         device: of the network.
         source: of the frames, which knows their tracks.
     """
-    state, seen = None, 0
+    state, read = None, 0
     while piece := list(islice(frames, AT_ONCE)):
         with torch.inference_mode():  # not around the yield: it would reach into whoever uses this
-            batch = {FRAMES: np.stack(piece)} | source.tracks_of(seen, seen + len(piece))
+            batch = {FRAMES: np.stack(piece)} | source.tracks_of(read, read + len(piece))
             clips = Clips.of_batch({name: values[None] for name, values in batch.items()}).to(device)
             told = network.observe(clips, state=state)
             assert told.posterior is not None
@@ -150,11 +150,11 @@ def observe_pieces(
             nats = told.posterior.kl(told.prior, len(network.latent_shape))[0].double().cpu().numpy()
             explained, known = told.frames[0, 0].float(), clips.frames[0, state is None :]
             error = (explained - known.float() / 255).square().mean((-1, -2, -3)).double().cpu().numpy()
-            state, seen = told.state, seen + len(piece)
+            state, read = told.state, read + len(piece)
         yield Piece(np.stack(piece), to_bytes(explained), nats, error)
 
 
-def _sum_up(pieces: Iterator[Piece], film: Film) -> tuple[np.ndarray, np.ndarray]:
+def _sum_up(pieces: Iterator[Piece], filmstrip: Filmstrip) -> tuple[np.ndarray, np.ndarray]:
     """KL in nats and reconstruction MSE of frames 2 … T."""
     kl, mse, number = [np.empty(0)], [np.empty(0)], 0
     for piece in pieces:
@@ -163,7 +163,7 @@ def _sum_up(pieces: Iterator[Piece], film: Film) -> tuple[np.ndarray, np.ndarray
         silent = len(piece.frames) - len(piece.kl)
         for frame, surprise in zip(piece.frames, [0.0] * silent + piece.kl.tolist(), strict=True):
             number += 1
-            film.add(number, frame, surprise)
+            filmstrip.add(number, frame, surprise)
     return np.concatenate(kl), np.concatenate(mse)
 
 
@@ -223,11 +223,16 @@ def write_table(path: Path, series: dict[str, np.ndarray]) -> Path:
     return path
 
 
-def _write(out: Path, series: dict[str, np.ndarray], film: Film, title: str) -> None:
+def _write(out: Path, series: dict[str, np.ndarray], filmstrip: Filmstrip, title: str) -> None:
     peaks = np.flatnonzero(series["peak"])
     highest = sorted(series["frame"][_highest(series)].tolist())
     with replacing_folder(out) as folder:
         write_table(folder / TABLE, series)
         plot_surprise(
-            folder / PLOT, series, peaks, film.strip[:: max(1, len(film.strip) // STRIP)], film.frames(highest), title
+            folder / PLOT,
+            series,
+            peaks,
+            filmstrip.strip[:: max(1, len(filmstrip.strip) // STRIP)],
+            filmstrip.frames(highest),
+            title,
         )

@@ -14,7 +14,7 @@ from stochvid.media.clip import Fit
 from stochvid.model_configs import ModelConfig
 from stochvid.models.base import VideoModel
 from stochvid.models.pretrained import WEIGHTS, find_model
-from stochvid.training.runs import folder_name, seen_clips
+from stochvid.training.runs import folder_name, read_preprocessing
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,13 @@ class Trained:
         return folder_name(self.name)
 
     @cached_property
-    def seen(self) -> dict[str, Any]:
-        """How its clips were made: `fps`, `stride`, `crop` and `range`, as `runs.seen_clips` says.
+    def preprocessing(self) -> dict[str, Any]:
+        """How its clips were made: `fps`, `stride`, `crop` and `range`, as `runs.read_preprocessing` says.
 
         Raises:
             InputError: what its folder says of them makes no sense.
         """
-        return seen_clips(self.folder)
+        return read_preprocessing(self.folder)
 
     @cached_property
     def training(self) -> TrainConfig | None:
@@ -80,7 +80,7 @@ class Trained:
     @property
     def fit(self) -> Fit:
         """How frames of another shape become square: as in training."""
-        return "crop" if self.seen["crop"] == "centre" else "squash"
+        return "crop" if self.preprocessing["crop"] == "centre" else "squash"
 
     @property
     def knows_digits_alone(self) -> bool:

@@ -21,7 +21,7 @@ from stochvid.interop.torch_files import Numbers, read_torch_file
 from stochvid.interop.unpickling import Inert, StoredTensor
 from stochvid.model_configs import SVGConfig
 from stochvid.models.layers import in_format
-from stochvid.models.pretrained import CONFIG, unusable
+from stochvid.models.pretrained import MODEL_CONFIG, unusable
 from stochvid.models.svg import SVG
 
 PARTS = ("encoder", "decoder", "frame_predictor", "posterior")  # and `prior`, in SVG-LP alone
@@ -51,7 +51,7 @@ def import_official(options: ImportOptions) -> SVG:
         InputError: as of `read_official`; or the folder holds something.
     """
     checkpoint, out = options.checkpoint, Path(options.out)
-    check_free(out, CONFIG, options.overwrite)
+    check_free(out, MODEL_CONFIG, options.overwrite)
     model = read_official(checkpoint)
     with replacing_folder(out) as folder:
         model.save_pretrained(folder)
@@ -60,7 +60,7 @@ def import_official(options: ImportOptions) -> SVG:
     if model.config.batch_statistics:
         clips, how = "moving-mnist:1 moving-mnist:2", " --batch-statistics"
         print("Its published futures were drawn with the batch-norm statistics of all clips: give two clips or more.")
-    print("Name clips of the kind that it was trained on, videos or folders of frames, in place of moving-mnist.")
+    print("Name clips of the kind that it was trained on, videos or folders of frames, instead of moving-mnist.")
     print(f"Draw futures with: stochvid predict {quote(str(out))} {clips}{how}")
     return model
 
@@ -138,12 +138,12 @@ def _tensors(parts: dict[str, Inert], where: str) -> dict[str, StoredTensor]:
                 visited += 1
                 if visited > MOST_HELD or depth > DEEPEST:
                     raise InputError(
-                        f"{where} holds modules without end: more than {MOST_HELD:,} things in them, or one within "
+                        f"{where} holds too many modules: more than {MOST_HELD:,} things in them, or one within "
                         f"another more than {DEEPEST} times. The published code has no such model."
                     )
                 if not isinstance(name, str) or len(name) > MOST_NAME:
                     raise InputError(
-                        f"{where} has a layer of the name {shown(name)}, which the published code has not."
+                        f"{where} has a layer of the name {shown(name)}, which the published code does not have."
                     )
                 if isinstance(thing, StoredTensor):
                     found[f"{prefix}{name}"] = thing

@@ -16,7 +16,7 @@ class ImportOptions(Options):
     checkpoint: str | Path = argument("a .pth file of the 2018 code, of any version of PyTorch")
     out: str | Path = argument("folder for the model")
     _: KW_ONLY
-    overwrite: bool = option(False, "replace a model that is there")
+    overwrite: bool = option(False, "replace an existing model")
 
 
 @dataclass

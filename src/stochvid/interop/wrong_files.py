@@ -1,4 +1,4 @@
-"""What a file is that is no checkpoint: people download pages, pointers and archives in place of one."""
+"""What a file is that is not a checkpoint: people download pages, pointers and archives in place of one."""
 
 import zipfile
 from pathlib import Path

@@ -19,7 +19,7 @@ from stochvid.media.images import (
 )
 from stochvid.media.order import natural_order
 from stochvid.media.pages import page_starts
-from stochvid.media.times import Frame, Pace, Timed, watched
+from stochvid.media.times import Frame, Pace, Timed, noting_pace
 from stochvid.media.values import OFFER, Limits, check_used, frame_limits, joint_limits, to_bytes
 from stochvid.media.video import at_rate
 
@@ -54,8 +54,8 @@ class Pictures:
             pages = next(header.pages for path, header in headers if path == stacks[0])
             what = f"and {singles[0].name!r} has one" if singles else "as have others: each is a clip. Name one"
             raise InputError(
-                f"folder {self.name!r} is no clip: {stacks[0].name!r} has {pages:,} pages, {what} (prepare takes all "
-                "of a folder of stacks)."
+                f"folder {self.name!r} is not a clip: {stacks[0].name!r} has {pages:,} pages, {what} (prepare takes "
+                "all of a folder of stacks)."
             )
         self.size = headers[0][1].size
         self.count = headers[0][1].pages if len(self.paths) == 1 else len(self.paths)
@@ -107,7 +107,7 @@ class Pictures:
             ticks = enumerate(at_rate(self.timed(limits), fps, self.paths[0]))
             return Timed((pixels, tick / fps) for tick, pixels in ticks)
         pace = Pace()
-        return Timed(watched(self.timed(limits), pace), pace)
+        return Timed(noting_pace(self.timed(limits), pace), pace)
 
     @property
     def pace(self) -> Pace:

@@ -288,7 +288,7 @@ class Timed(Iterator[np.ndarray]):
         return Timed(islice(self.pairs, 0, None, stride), self.pace)
 
 
-def watched(frames: Iterable[Frame], pace: Pace) -> Iterator[tuple[np.ndarray, float]]:
+def noting_pace(frames: Iterable[Frame], pace: Pace) -> Iterator[tuple[np.ndarray, float]]:
     """Frames for `Timed`, whose pace is noted as they pass."""
     for frame in frames:
         pace.add(frame.time)

@@ -16,7 +16,7 @@ from stochvid.core.errors import InputError
 from stochvid.core.files import replacing
 from stochvid.media.containers import moving_pictures, opened, picture_decoder
 from stochvid.media.pixels import Developer, is_grey
-from stochvid.media.times import Clock, Frame, Pace, Timed, packet_pace, watched
+from stochvid.media.times import Clock, Frame, Pace, Timed, noting_pace, packet_pace
 from stochvid.media.whole import check_whole
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ def timed_video(path: Path, fps: float | None, info: VideoInfo) -> Timed:
     if info.pace is not None:
         return Timed(((frame.pixels, frame.time) for frame in frames), info.pace, info.note)
     pace = Pace()
-    return Timed(watched(frames, pace), pace, info.note)
+    return Timed(noting_pace(frames, pace), pace, info.note)
 
 
 def as_stored(frames: Iterable[Frame], path: Path) -> Iterator[np.ndarray]:

@@ -260,7 +260,7 @@ class VideoModel(Pretrained, Generic[StateT], ABC):
             clip_ids = content_ids(context)
         drawn = samples if self.stochastic else 1  # without latents all futures are one
         model = self if self.frozen else self.for_inference()
-        chunk = 1 if self.batchwise else chunk or self._fitting(context, horizon)
+        chunk = 1 if self.batchwise else chunk or self._samples_at_once(context, horizon)
         known, parts = context.shape[1] - 1, []
         for first in range(0, drawn, chunk):
             count = min(chunk, drawn - first)
@@ -269,8 +269,8 @@ class VideoModel(Pretrained, Generic[StateT], ABC):
             )
             followed = min(branch.frames, horizon) if branch else None
             parts.append(model._roll(clips, horizon, noise.to(context.device), followed))
-        together = (torch.cat(tensors, dim=1) for tensors in zip(*parts, strict=True))
-        return Prediction(*(x if drawn == samples else x.expand(-1, samples, *x.shape[2:]) for x in together))
+        joined = (torch.cat(tensors, dim=1) for tensors in zip(*parts, strict=True))
+        return Prediction(*(x if drawn == samples else x.expand(-1, samples, *x.shape[2:]) for x in joined))
 
     # -------------------------------------------------------------------------------------------------------- private
 
@@ -300,7 +300,7 @@ class VideoModel(Pretrained, Generic[StateT], ABC):
                 parts.append([x.expand(-1, samples, *x.shape[2:]) for x in values])
         return tuple(torch.cat(values, dim=2) for values in zip(*parts, strict=True))
 
-    def _fitting(self, context: Tensor, horizon: int) -> int:
+    def _samples_at_once(self, context: Tensor, horizon: int) -> int:
         """How many samples per clip may be rolled at once."""
         frames = 2 * 4 * horizon * context[0, 0].numel()
         fitting = rollout_bytes(context.device) // (len(context) * (self.row_bytes + frames))

@@ -18,7 +18,7 @@ from stochvid.core.untrusted import MOST_JSON, parse_yaml, read_json, read_text,
 from stochvid.model_configs import PAPER, ModelConfig
 from stochvid.models.card import TAGS, TASK, model_card
 
-CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+MODEL_CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 DOCUMENTS = (CARD, TRAINING, CLIPS)  # what may lie beside the two
 
 
@@ -80,7 +80,7 @@ class Pretrained(
         with replacing(save_directory / WEIGHTS) as path:
             path.write_bytes(save(weights, metadata={"format": "pt"}))
         texts = {CARD: str(self.generate_model_card())} | self.documents
-        texts[CONFIG] = json.dumps(dataclasses.asdict(self.config), indent=2) + "\n"
+        texts[MODEL_CONFIG] = json.dumps(dataclasses.asdict(self.config), indent=2) + "\n"
         for name, text in texts.items():
             with replacing(save_directory / name) as path:
                 path.write_text(text, encoding="utf-8", errors="backslashreplace")  # names are any bytes
@@ -106,7 +106,7 @@ class Pretrained(
             InputError: there is no such model, or its config and weights are broken or do not fit each other.
         """
         folder = find_model(str(model), **hub_options)
-        config = _read_config(folder / CONFIG)
+        config = _read_config(folder / MODEL_CONFIG)
         kind = config.model_class()
         if not issubclass(kind, cls):
             raise InputError(
@@ -125,7 +125,7 @@ class Pretrained(
 def find_model(model: str, **hub_options: Any) -> Path:
     """The folder that holds the two files of a model; arguments and errors as `Pretrained.from_pretrained`."""
     folder, shipped = Path(model), shipped_models()
-    if model in shipped and not any((folder / part).exists() for part in (CONFIG, "model", "checkpoints")):
+    if model in shipped and not any((folder / part).exists() for part in (MODEL_CONFIG, "model", "checkpoints")):
         folder = shipped[model]  # results of it may well lie in a folder of its name
     if folder.is_file():
         raise InputError(
@@ -134,14 +134,14 @@ def find_model(model: str, **hub_options: Any) -> Path:
         )
     if not folder.is_dir():
         folder = _download(model, hub_options)
-    if not (folder / CONFIG).is_file() and (folder / "model" / CONFIG).is_file():
+    if not (folder / MODEL_CONFIG).is_file() and (folder / "model" / MODEL_CONFIG).is_file():
         folder = folder / "model"  # the folder of a run
-    if (folder / "checkpoints").is_dir() and not (folder / CONFIG).is_file():
+    if (folder / "checkpoints").is_dir() and not (folder / MODEL_CONFIG).is_file():
         raise InputError(f"run {str(folder)!r} has no model yet. Let it end: stochvid train --resume {folder}")
-    for name in (CONFIG, WEIGHTS):
+    for name in (MODEL_CONFIG, WEIGHTS):
         if not (folder / name).is_file():
             raise InputError(
-                f"model folder {str(folder)!r} has no {name}. Give a folder that holds {CONFIG} and {WEIGHTS}: "
+                f"model folder {str(folder)!r} has no {name}. Give a folder that holds {MODEL_CONFIG} and {WEIGHTS}: "
                 "the folder of a finished run, or the 'model' folder in it."
             )
     return folder
@@ -161,7 +161,7 @@ def _download(model: str, hub_options: dict[str, Any]) -> Path:
     if model.count("/") != 1 or model.startswith((".", "/", "runs/")) or model.endswith("/"):
         raise missing
     try:
-        return Path(snapshot_download(model, allow_patterns=[CONFIG, WEIGHTS, *DOCUMENTS], **hub_options))
+        return Path(snapshot_download(model, allow_patterns=[MODEL_CONFIG, WEIGHTS, *DOCUMENTS], **hub_options))
     except (OSError, ValueError):  # every error of the hub is one of these
         raise missing from None
 
@@ -210,7 +210,7 @@ def _read_weights(path: Path, expected: dict[str, torch.Tensor]) -> dict[str, to
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise InputError(
-            f"{str(path)!r} does not belong to the {CONFIG} beside it: {problems[0]}{more}. "
+            f"{str(path)!r} does not belong to the {MODEL_CONFIG} beside it: {problems[0]}{more}. "
             "Use the two files of one model."
         )
     if found := unusable(weights):

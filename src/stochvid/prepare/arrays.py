@@ -16,7 +16,7 @@ from stochvid.media.arrays import (
 )
 from stochvid.media.images import COLOURS
 from stochvid.media.order import negative_names
-from stochvid.prepare.source import Event, Item, Source, Task, Walk, regular
+from stochvid.prepare.source import Event, Item, Source, SourceFile, Walk, regular
 
 
 class Arrays(Source):
@@ -43,7 +43,7 @@ class Arrays(Source):
                     self.notes.append(f"names as {minus[0]!r} are taken for negative numbers")
         return list(dict.fromkeys(path.parent if frames.get(path.parent) else path for path in files))
 
-    def probe(self, path: Path) -> Task:
+    def probe(self, path: Path) -> SourceFile:
         """As many clips as the array has; or one, of a folder of frames."""
         array = self._open(path)
         count, length, height, width, channels = array.shape
@@ -55,11 +55,11 @@ class Arrays(Source):
         items = tuple(Item(name, length, split) for name in names)
         note = f"{name!r}: axes {array.axes}, {count} clip(s) of {length} frames (if not, give --axes)"
         limits = array.limits() if self.options.range == "auto" else self.options.range
-        return Task(
+        return SourceFile(
             path, items, (width, height), channels, note="" if self.options.axes else note, limits=limits or None
         )
 
-    def read(self, task: Task) -> Iterator[Event]:
+    def read(self, task: SourceFile) -> Iterator[Event]:
         """All frames; clips with bad values are named, and the next one follows."""
         array = self._open(task.path)
         for number in range(len(task.items)):

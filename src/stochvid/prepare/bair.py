@@ -14,7 +14,7 @@ from typing import BinaryIO
 import numpy as np
 
 from stochvid.core.errors import InputError
-from stochvid.prepare.source import Event, Item, Source, Task, Walk, regular, unreadable
+from stochvid.prepare.source import Event, Item, Source, SourceFile, Walk, regular, unreadable
 
 SUFFIXES = {".tfrecord", ".tfrecords"}
 SIDE, FRAMES = 64, 30
@@ -39,7 +39,7 @@ class BAIR(Source):
         """The record files."""
         return [path for path in self.tree.files if path.suffix.lower() in SUFFIXES]
 
-    def probe(self, path: Path) -> Task:
+    def probe(self, path: Path) -> SourceFile:
         """Counts the records by their lengths."""
         regular(path)
         folders = [folder.name for folder in path.resolve().parents if folder.name in ("train", "test")]
@@ -58,9 +58,9 @@ class BAIR(Source):
                 file.seek(offset)
         if not items:
             raise InputError(f"{str(path)!r} is empty. Get the file again.")
-        return Task(path, tuple(items), (SIDE, SIDE), 3)
+        return SourceFile(path, tuple(items), (SIDE, SIDE), 3)
 
-    def read(self, task: Task) -> Iterator[Event]:
+    def read(self, task: SourceFile) -> Iterator[Event]:
         """The frames of every good record; bad ones are named with their offset."""
         for number, record in enumerate(read_records(task.path)):
             if isinstance(record, InputError):

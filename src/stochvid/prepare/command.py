@@ -23,5 +23,5 @@ def run(options: PrepareOptions | MovingMNISTOptions | VerifyOptions) -> None:
     elif isinstance(options, MovingMNISTOptions):
         prepare_moving_mnist(options)
     else:
-        with advice("The same command goes on from here."):
+        with advice("Run the same command again to continue from here."):
             prepare(options)

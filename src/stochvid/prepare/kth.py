@@ -13,7 +13,7 @@ import numpy as np
 
 from stochvid.core.errors import InputError
 from stochvid.media.video import decode_video, probe_video
-from stochvid.prepare.source import Event, Item, Source, Task, Walk, regular
+from stochvid.prepare.source import Event, Item, Source, SourceFile, Walk, regular
 
 ACTIONS = ("boxing", "handclapping", "handwaving", "jogging", "running", "walking")
 SEQUENCES = "00sequences.txt"
@@ -56,7 +56,7 @@ class KTH(Source):
                 self.notes.append(f"{len(unnamed)} video(s) have no line in {SEQUENCES} and are whole clips")
         return sorted(videos, key=_which)
 
-    def probe(self, path: Path) -> Task:
+    def probe(self, path: Path) -> SourceFile:
         """A clip for each range, or the whole video where there are none."""
         regular(path)
         info = probe_video(path)
@@ -76,9 +76,9 @@ class KTH(Source):
                 raise InputError(
                     f"none of the ranges of {video} in {SEQUENCES} are frames of {str(path)!r} ({frames})."
                 )
-        return Task(path, tuple(items), (info.width, info.height), 3, info.fps)
+        return SourceFile(path, tuple(items), (info.width, info.height), 3, info.fps)
 
-    def arrange(self, tasks: list[Task]) -> list[Task]:
+    def arrange(self, tasks: list[SourceFile]) -> list[SourceFile]:
         """For the SRVP test set: its 1,000 clips, drawn by its rule (see `srvp_clips`)."""
         if self.options.split != SRVP_TEST:
             return tasks
@@ -91,7 +91,7 @@ class KTH(Source):
             items.setdefault(video, []).append(item)
         return [replace(task, items=tuple(items[video])) for video, task in by_video.items() if video in items]
 
-    def read(self, task: Task) -> Iterator[Event]:
+    def read(self, task: SourceFile) -> Iterator[Event]:
         """Ranges may overlap, so the video (a few hundred small frames) is held while they are cut out."""
         frames, held = [], 0
         for frame in decode_video(task.path, threads=1):

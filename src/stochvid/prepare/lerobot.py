@@ -18,7 +18,7 @@ from stochvid.core.untrusted import MOST_CLIPS, MOST_RECORDS, read_json, shown
 from stochvid.data.splits import SHIPPED
 from stochvid.media.video import Frame, decode_video, frames_at_rate, probe_video
 from stochvid.prepare.lerobot_tracks import find_tracks, read_tracks
-from stochvid.prepare.source import Event, Item, Source, Task, Walk, regular, unreadable
+from stochvid.prepare.source import Event, Item, Source, SourceFile, Walk, regular, unreadable
 
 INFO = Path("meta") / "info.json"
 LONGEST = 500  # letters of a path's pattern and of a camera's name: file systems take names of 255
@@ -94,16 +94,16 @@ class LeRobot(Source):
             self.notes.append(f"{' and '.join(self.tracks)} are not taken: {missing}")
         self.tracks = {}
 
-    def probe(self, path: Path) -> Task:
+    def probe(self, path: Path) -> SourceFile:
         """The episodes of a file."""
         regular(path)
         info = probe_video(path)
         scale = (self.options.fps or self.fps) / self.fps
         items = sorted(self.episodes[path], key=lambda item: item.start)
         items = [replace(item, frames=round(min(item.frames, info.frames) * scale)) for item in items]
-        return Task(path, tuple(items), (info.width, info.height), 3, self.options.fps or self.fps)
+        return SourceFile(path, tuple(items), (info.width, info.height), 3, self.options.fps or self.fps)
 
-    def read(self, task: Task) -> Iterator[Event]:
+    def read(self, task: SourceFile) -> Iterator[Event]:
         """The frames whose time is an episode's, with half a frame of slack for rounded times."""
         slack, frames = 0.5 / self.fps, _Ahead(decode_video(task.path, threads=1))
         lengths = {item.name: item.frames for item in self.episodes[task.path]}
@@ -126,7 +126,7 @@ class LeRobot(Source):
                 )
             yield number, outcome
 
-    def _recorded(self, task: Task) -> dict[str, dict[str, np.ndarray] | InputError]:
+    def _recorded(self, task: SourceFile) -> dict[str, dict[str, np.ndarray] | InputError]:
         """The tracks of a task's episodes, a row for each of their frames as recorded, or what is wrong with them."""
         files: dict[Path, dict[int, tuple[str, int]]] = {}
         for item in task.items if self.tracks else ():

@@ -44,7 +44,7 @@ class StoreOptions(Options):
 class VerifyOptions(Options):
     """What `stochvid prepare --verify` takes."""
 
-    verify: str | Path = option(dataclasses.MISSING, "check a store, and make none", metavar="STORE")
+    verify: str | Path = option(dataclasses.MISSING, "check a store and make nothing", metavar="STORE")
 
 
 @dataclass
@@ -98,7 +98,7 @@ class PrepareOptions(StoreOptions, ValueOptions):
     source: str | Path = argument(f"a folder or file of clips, or {MOVING_MNIST}")
     out: str | Path = argument("folder of the store")
     _: KW_ONLY
-    format: Format | None = option(None, "what the source is (default: recognised from what is on disk)")
+    format: Format | None = option(None, "kind of source (default: recognised from the files)")
     fps: float | None = option(
         None, "take frames at this constant rate (default: as they come)", least=0.001, most=1000,
         said="from 0.001 to 1000",

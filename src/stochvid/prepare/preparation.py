@@ -29,10 +29,10 @@ from stochvid.prepare.bair import BAIR
 from stochvid.prepare.kth import ACTIONS, KTH, SRVP_TEST
 from stochvid.prepare.lerobot import LeRobot
 from stochvid.prepare.options import PrepareOptions
-from stochvid.prepare.source import Item, Options, Source, Task, Walk, walk
+from stochvid.prepare.source import Item, Options, Source, SourceFile, Walk, walk
 from stochvid.prepare.videos import Videos
 from stochvid.prepare.work import WORK, Work
-from stochvid.prepare.workers import AHEAD, Crew, Fitting, Part
+from stochvid.prepare.workers import AHEAD, FrameFormat, Part, WorkerPool
 
 SOURCES: dict[str, type[Source]] = {s.format: s for s in (LeRobot, BAIR, KTH, Arrays, Videos)}  # asked in this order
 
@@ -65,23 +65,27 @@ def prepare(options: PrepareOptions) -> Store:
     paths = reader.find()
     if not paths:
         raise InputError(f"there is nothing to prepare in {str(root)!r}: no clip of the format {kind.format}.")
-    with Crew(reader, workers) as crew:
-        probed = list(crew.probe(paths))
+    with WorkerPool(reader, workers) as pool:
+        probed = list(pool.probe(paths))
         unread = [str(path) for path, found in zip(paths, probed, strict=True) if isinstance(found, InputError)]
         wrong = [str(error) for error in [*tree.closed, *probed] if isinstance(error, InputError)]
-        tasks = reader.arrange([task for task in probed if isinstance(task, Task)]) if len(unread) < len(paths) else []
+        tasks = (
+            reader.arrange([task for task in probed if isinstance(task, SourceFile)])
+            if len(unread) < len(paths)
+            else []
+        )
         if not tasks:
             raise InputError(f"nothing in {str(root)!r} can be read. The first of {len(wrong)} faults: {wrong[0]}")
         had = min(max(task.channels for task in tasks), 3)
-        fitting = Fitting(o.size or kind.size, o.channels or kind.channels or had, o.crop)
-        job = Preparation(reader, tasks, fitting, rule, out, wrong)
+        frame_format = FrameFormat(o.size or kind.size, o.channels or kind.channels or had, o.crop)
+        job = Preparation(reader, tasks, frame_format, rule, out, wrong)
         if job.is_done(o.overwrite):
             return Store(out)
         if wrong and not o.skip_bad:
             others = [repr(path) for path in unread if repr(path) not in wrong[0]]
             more = f" Nor can {', '.join(others[:3])}{', …' if len(others) > 3 else ''}." if others else ""
             raise InputError(f"{wrong[0]}{more} To leave out what cannot be read: --skip-bad.")
-        job.run(crew, skip_bad=o.skip_bad, overwrite=o.overwrite)
+        job.run(pool, skip_bad=o.skip_bad, overwrite=o.overwrite)
     return Store(out)
 
 
@@ -91,7 +95,7 @@ class Preparation:
     Args:
         source: of the clips.
         tasks: all of them.
-        fitting: what frames become.
+        frame_format: what frames become.
         rule: which clip goes to which split.
         out: folder of the store.
         wrong: what was wrong with files that are left out; grows.
@@ -101,9 +105,15 @@ class Preparation:
     """
 
     def __init__(
-        self, source: Source, tasks: list[Task], fitting: Fitting, rule: SplitRule, out: Path, wrong: list[str]
+        self,
+        source: Source,
+        tasks: list[SourceFile],
+        frame_format: FrameFormat,
+        rule: SplitRule,
+        out: Path,
+        wrong: list[str],
     ):
-        self.source, self.tasks, self.fitting, self.rule, self.wrong = source, tasks, fitting, rule, wrong
+        self.source, self.tasks, self.frame_format, self.rule, self.wrong = source, tasks, frame_format, rule, wrong
         self.shown, self.out = out, Path(os.path.realpath(out))
         if self.out == Path.cwd():
             raise InputError(
@@ -116,7 +126,7 @@ class Preparation:
         # one clip for several splits is cut
         alone = len(items) == 1 and not wrong
         self.alone = alone and len(rule.fractions) > 1 and next(iter(items.values())).split is None
-        asked = {"split": rule.text} | asdict(source.options) | asdict(fitting)
+        asked = {"split": rule.text} | asdict(source.options) | asdict(frame_format)
         asked["range"] = next((list(task.limits) for task in tasks if task.limits), None)
         self.plan = {"format": source.format} | {name: value for name, value in asked.items() if value is not None}
         listing = json.dumps([self._identity(task) for task in tasks])
@@ -137,11 +147,11 @@ class Preparation:
             print(f"note: it is from before tracks were kept, and lacks {lacking}; --overwrite prepares it anew")
         return True
 
-    def run(self, crew: Crew, *, skip_bad: bool, overwrite: bool) -> None:
+    def run(self, pool: WorkerPool, *, skip_bad: bool, overwrite: bool) -> None:
         """Says what will be done, does what is left of it, and says what was done."""
-        self._announce(crew.workers)
-        self._check_disk(crew.workers)
-        shape = (self.fitting.size, self.fitting.channels)
+        self._announce(pool.workers)
+        self._check_disk(pool.workers)
+        shape = (self.frame_format.size, self.frame_format.channels)
         with Work(self.out, self.plan, *shape, self.source.tracks, overwrite) as work:
             if self.is_done(overwrite):  # by another process, until a moment ago
                 return
@@ -149,20 +159,20 @@ class Preparation:
             self.wrong += [fault for entry in entries for fault in entry["wrong"]]
             if entries:
                 print(f"  going on after {len(entries):,} of {len(self.tasks):,} files", flush=True)
-            self._decode(work, crew, self.tasks[len(entries) :], skip_bad)
+            self._decode(work, pool, self.tasks[len(entries) :], skip_bad)
             work.finish({"plan": self.plan, "source": str(self.source.root), "left_out": self.wrong}, self._order(work))
         self._report()
 
-    def _decode(self, work: Work, crew: Crew, tasks: list[Task], skip_bad: bool) -> None:
+    def _decode(self, work: Work, pool: WorkerPool, tasks: list[SourceFile], skip_bad: bool) -> None:
         writer, before = work.writer, work.writer.frames
         with Progress(sum(task.frames for task in self.tasks), "frames", before) as progress:
 
             def tick() -> None:
-                ahead = sum(entry.stat().st_size for entry in os.scandir(work.parts)) // self.fitting.frame_bytes
+                ahead = sum(entry.stat().st_size for entry in os.scandir(work.parts)) // self.frame_format.frame_bytes
                 progress.show(writer.frames + ahead, f"{writer.clips:,} clips")
 
             wanted = [[item.name in self.splits for item in task.items] for task in tasks]
-            parts = crew.decode(tasks, wanted, self.fitting, work.parts, tick)
+            parts = pool.decode(tasks, wanted, self.frame_format, work.parts, tick)
             for task, part in zip(tasks, parts, strict=True):
                 if part.wrong and not skip_bad:
                     fix = "To leave out what cannot be read, run the same command with --skip-bad."
@@ -176,7 +186,7 @@ class Preparation:
             work.discard()
             raise InputError(f"no clip could be read. The first of {len(self.wrong)} faults: {self.wrong[0]}")
 
-    def _clips(self, task: Task, part: Part) -> list[tuple[str, str, int, float | None]]:
+    def _clips(self, task: SourceFile, part: Part) -> list[tuple[str, str, int, float | None]]:
         """Split, name, length and frames per second of what is in a part."""
         whole = [(item.name, length) for item, length in zip(task.items, part.lengths, strict=True) if length]
         if not self.alone:
@@ -187,7 +197,7 @@ class Preparation:
             for split, start, stop in self.rule.cuts(length)
         ]
 
-    def _identity(self, task: Task) -> list[Any]:
+    def _identity(self, task: SourceFile) -> list[Any]:
         """The task as the journal knows it: its file, and where its clips go."""
         return [*task.key, [self.splits.get(item.name) for item in task.items], self.alone]
 
@@ -231,7 +241,7 @@ class Preparation:
         ]
         for note in notes:
             print(f"  {note}")
-        fit = self.fitting
+        fit = self.frame_format
         how = "" if widths == heights else ", the middle square" if fit.crop == "centre" else ", squashed"
         print(
             f"  → {self.shown}: {fit.size}×{fit.size} {COLOURS.get(fit.channels, fit.channels)}{how}; needs "
@@ -244,7 +254,7 @@ class Preparation:
         """Bytes that the disk must have while the store is made."""
         frames = [task.frames for task in self.tasks]
         ahead = sum(sorted(frames)[-AHEAD * max(workers, 1) :])  # decoded, but not in the arrays yet
-        return (sum(frames) + ahead) * self.fitting.frame_bytes + SPARE
+        return (sum(frames) + ahead) * self.frame_format.frame_bytes + SPARE
 
     def _check_disk(self, workers: int) -> None:
         there = sum(path.stat().st_size for path in self.out.with_name(self.out.name + WORK).glob("*.npy"))
@@ -285,7 +295,7 @@ class Preparation:
             yield "there is no val or test clip; training needs some to validate on (--split)"
 
 
-def _by_name(tasks: list[Task]) -> dict[str, Item]:
+def _by_name(tasks: list[SourceFile]) -> dict[str, Item]:
     items: dict[str, Item] = {}
     files: dict[str, Path] = {}
     for task in tasks:

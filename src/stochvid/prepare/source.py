@@ -66,7 +66,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Task:
+class SourceFile:
     """A file, or a folder of frames, and the clips in it: what one worker reads in one go.
 
     Attributes:
@@ -139,14 +139,14 @@ class Source(ABC):
         """
 
     @abstractmethod
-    def probe(self, path: Path) -> Task:
+    def probe(self, path: Path) -> SourceFile:
         """Which clips a file holds, from its header.
 
         Raises:
             InputError: it is not what it should be.
         """
 
-    def arrange(self, tasks: list[Task]) -> list[Task]:
+    def arrange(self, tasks: list[SourceFile]) -> list[SourceFile]:
         """The last word on which clips to take, once all files are known, and on one range for all of them."""
         if self.options.range != "auto":
             return tasks
@@ -154,7 +154,7 @@ class Source(ABC):
         return [replace(task, limits=limits) for task in tasks]
 
     @abstractmethod
-    def read(self, task: Task) -> Iterator[Event]:
+    def read(self, task: SourceFile) -> Iterator[Event]:
         """The frames of a task's clips, clip after clip.
 
         Yields:
@@ -181,7 +181,7 @@ class Source(ABC):
             kinds = ", ".join(f"{count} {kind!r}" for kind, count in others.most_common(5))
             self.notes.append(f"not taken for clips: {kinds}{', …' if len(others) > 5 else ''}")
 
-    def keyed(self, task: Task) -> Task:
+    def keyed(self, task: SourceFile) -> SourceFile:
         """The task with its key."""
         try:
             stats = [(task.path.name, task.path.stat())]

@@ -11,7 +11,7 @@ from stochvid.media.images import IMAGE_SUFFIXES, is_stack
 from stochvid.media.order import negative_names
 from stochvid.media.sequences import Pictures, frame_paths
 from stochvid.media.video import as_stored, at_rate, decode_video, probe_video, variable
-from stochvid.prepare.source import Event, Item, Source, Task, Walk, regular
+from stochvid.prepare.source import Event, Item, Source, SourceFile, Walk, regular
 
 VIDEO_SUFFIXES = {
     ".264", ".265", ".3g2", ".3gp", ".asf", ".avi", ".dv", ".f4v", ".flv", ".gif", ".h264", ".h265", ".hevc", ".m1v",
@@ -52,7 +52,7 @@ class Videos(Source):
         place = {path: number for number, path in enumerate(self.tree.files)}
         return sorted([*videos, *stacks, *first], key=lambda path: place[first.get(path) or path])
 
-    def probe(self, path: Path) -> Task:
+    def probe(self, path: Path) -> SourceFile:
         """One clip."""
         if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
             return self._probe_pictures(path)
@@ -67,7 +67,7 @@ class Videos(Source):
             notes.append(f"{task.items[0].name!r} has {info.fps:g} frames/s: at {fps:g}, they repeat")
         return replace(task, note="; ".join(notes))
 
-    def read(self, task: Task) -> Iterator[Event]:
+    def read(self, task: SourceFile) -> Iterator[Event]:
         """All frames."""
         if task.path.is_dir() or task.path.suffix.lower() in IMAGE_SUFFIXES:
             frames = self._read_pictures(self._pictures(task.path), task)
@@ -90,7 +90,7 @@ class Videos(Source):
             )
         return pictures
 
-    def _probe_pictures(self, path: Path) -> Task:
+    def _probe_pictures(self, path: Path) -> SourceFile:
         pictures = self._pictures(path)
         fps, frames = pictures.fps, pictures.count
         if fps and not self.options.fps and pictures.pace.varies:
@@ -102,7 +102,7 @@ class Videos(Source):
             pictures.check_used()
         return replace(self._task(path, frames, pictures.size, pictures.channels, fps), limits=limits)
 
-    def _read_pictures(self, pictures: Pictures, task: Task) -> Iterator[np.ndarray]:
+    def _read_pictures(self, pictures: Pictures, task: SourceFile) -> Iterator[np.ndarray]:
         if pictures.times is None:
             return pictures.frames(task.limits)
         return pictures.at(self.options.fps, task.limits)
@@ -117,9 +117,9 @@ class Videos(Source):
                 f"{self.name(folder)!r}: names as {minus[folder]!r} are taken for negative numbers{others}"
             )
 
-    def _task(self, path: Path, frames: int, size: tuple[int, int], channels: int, fps: float | None) -> Task:
+    def _task(self, path: Path, frames: int, size: tuple[int, int], channels: int, fps: float | None) -> SourceFile:
         inside = path / "frame" if path.is_dir() else path
-        return Task(path, (Item(self.name(path), frames, self.shipped_split(inside)),), size, channels, fps)
+        return SourceFile(path, (Item(self.name(path), frames, self.shipped_split(inside)),), size, channels, fps)
 
 
 def _names(folder: Path) -> list[str]:

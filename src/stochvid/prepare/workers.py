@@ -19,7 +19,7 @@ import numpy as np
 from stochvid.core.errors import InputError
 from stochvid.data.tracks import Track
 from stochvid.media.clip import fit_frame
-from stochvid.prepare.source import Source, Task
+from stochvid.prepare.source import Source, SourceFile
 
 AHEAD = 3  # files for each worker that may be done before their turn
 TICK = 0.25  # seconds
@@ -28,7 +28,7 @@ Y = TypeVar("Y")
 
 
 @dataclass(frozen=True)
-class Fitting:
+class FrameFormat:
     """What frames become.
 
     Attributes:
@@ -68,7 +68,7 @@ class Part:
     tracks: dict[str, np.ndarray] = field(default_factory=dict)
 
 
-class Crew:
+class WorkerPool:
     """So many processes, all of which know the source. To be used in a `with` block.
 
     Args:
@@ -95,15 +95,15 @@ class Crew:
                 child.terminate()
         self._pool.shutdown(cancel_futures=True)
 
-    def probe(self, paths: Sequence[Path]) -> Iterator[Task | InputError]:
+    def probe(self, paths: Sequence[Path]) -> Iterator[SourceFile | InputError]:
         """What each file holds, or what is wrong with it, in order."""
         return self._in_order(_probe, [(path,) for path in paths], lambda: None, ahead=64)
 
     def decode(
         self,
-        tasks: Sequence[Task],
+        tasks: Sequence[SourceFile],
         wanted: Sequence[Sequence[bool]],
-        fitting: Fitting,
+        frame_format: FrameFormat,
         folder: Path,
         tick: Callable[[], None],
     ) -> Iterator[Part]:
@@ -112,12 +112,12 @@ class Crew:
         Args:
             tasks: to decode.
             wanted: which clips of each to take.
-            fitting: what frames become.
+            frame_format: what frames become.
             folder: for the parts' files.
             tick: called now and then while waiting.
         """
         pairs = enumerate(zip(tasks, wanted, strict=True))
-        calls = [(task, folder / f"{number:08}", flags, fitting) for number, (task, flags) in pairs]
+        calls = [(task, folder / f"{number:08}", flags, frame_format) for number, (task, flags) in pairs]
         for part in self._in_order(_decode, calls, tick, AHEAD):
             yield part
             part.path.unlink()
@@ -212,7 +212,7 @@ def _in_worker(function: Callable[..., Y], call: tuple) -> Y:
     return function(_Held.source, *call)
 
 
-def _probe(source: Source, path: Path) -> Task | InputError:
+def _probe(source: Source, path: Path) -> SourceFile | InputError:
     try:
         return source.keyed(source.probe(path))
     except InputError as error:
@@ -221,7 +221,7 @@ def _probe(source: Source, path: Path) -> Task | InputError:
         return _unexpected(path, error)
 
 
-def _decode(source: Source, task: Task, path: Path, wanted: Sequence[bool], fitting: Fitting) -> Part:
+def _decode(source: Source, task: SourceFile, path: Path, wanted: Sequence[bool], frame_format: FrameFormat) -> Part:
     """Decodes a task into a file.
 
     Raises:
@@ -237,7 +237,7 @@ def _decode(source: Source, task: Task, path: Path, wanted: Sequence[bool], fitt
                 elif isinstance(frame, InputError):
                     clips.drop(number, str(frame))
                 else:
-                    clips.write(number, fitting(frame))
+                    clips.write(number, frame_format(frame))
         except CannotWrite:
             raise
         except InputError as error:
@@ -262,7 +262,7 @@ class _Clips:
         tracks: of the whole clips, one after another, by name.
     """
 
-    def __init__(self, task: Task, path: Path, wanted: Sequence[bool], tracks: Mapping[str, Track]):
+    def __init__(self, task: SourceFile, path: Path, wanted: Sequence[bool], tracks: Mapping[str, Track]):
         self.task, self.path, self.wanted, self.kinds = task, path, list(wanted), tracks
         self.tracks: dict[str, list[np.ndarray]] = {name: [] for name in tracks}
         self.lengths = [0] * len(task.items)

@@ -25,7 +25,7 @@ from stochvid.core.errors import InputError
 from stochvid.core.files import replacing
 from stochvid.core.progress import duration
 from stochvid.core.signals import StopSignals
-from stochvid.data.clips import VAL_SEED, open_clips
+from stochvid.data.opening import VAL_SEED, open_clips
 from stochvid.media.pictures import FuturesPicture
 from stochvid.media.video import to_bytes, write_png
 from stochvid.model_configs import term_text
@@ -277,7 +277,7 @@ class Checkpoints(Callback):
         best = self.run_log.best[0] == trainer.global_step
         if best and trainer.is_global_zero:
             model = _training(pl_module).final
-            self.run.save_model(model, machine(pl_module.device), data_of(trainer).seen, "best")
+            self.run.save_model(model, machine(pl_module.device), data_of(trainer).preprocessing, "best")
         if trainer.state.fn == TrainerFn.FITTING and (best or self._is_due(trainer)):
             self._save(trainer)
 

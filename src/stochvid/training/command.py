@@ -6,7 +6,7 @@ from pathlib import Path
 
 from stochvid.config import MOVING_MNIST, TrainConfig
 from stochvid.core.signals import Interrupted
-from stochvid.data.clips import open_clips
+from stochvid.data.opening import open_clips
 from stochvid.data.places import at_hand
 from stochvid.data.store import Store
 from stochvid.training.options import TrainOptions
@@ -46,7 +46,7 @@ def run(options: TrainOptions) -> int:
         print(f"Stopped by {run.stopped_by.name}. Continue with: stochvid train --resume {run.folder}")
         return 128 + run.stopped_by
     if resume and run.step >= config.trainer.max_steps:
-        print(f"It was at step {run.step} already. A larger --trainer.max_steps goes on.")
+        print(f"It was at step {run.step} already. A larger --trainer.max_steps continues it.")
     print(f"Done. Draw futures with: stochvid predict {run.folder} {_clip_to_predict(config)}")
     return 0
 

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from stochvid.config import TrainConfig
 from stochvid.core.clips import INDEX, Clips
-from stochvid.data.clips import VAL_SEED, open_clips
+from stochvid.data.opening import VAL_SEED, open_clips
 from stochvid.data.stored_clips import StoredClips
 from stochvid.models.noise import latent_noise
 
@@ -64,9 +64,9 @@ class ClipData(LightningDataModule):
         return self.train_clips.digest(self.config.model.tracks)
 
     @property
-    def seen(self) -> dict[str, Any] | None:
-        """How the clips of a store look at the world, as `StoredClips.seen`; None of made clips."""
-        return self.train_clips.seen() if isinstance(self.train_clips, StoredClips) else None
+    def preprocessing(self) -> dict[str, Any] | None:
+        """How the clips of a store look at the world, as `StoredClips.preprocessing`; None of made clips."""
+        return self.train_clips.preprocessing() if isinstance(self.train_clips, StoredClips) else None
 
     def _running(self) -> Trainer:
         assert self.trainer is not None

@@ -81,8 +81,8 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     if not gradients or not distributed.is_initialized():
         return
-    together = torch.cat([gradient.flatten() for gradient in gradients])
-    distributed.all_reduce(together)
-    together /= distributed.get_world_size()
-    for gradient, mean in zip(gradients, together.split([g.numel() for g in gradients]), strict=True):
+    joined = torch.cat([gradient.flatten() for gradient in gradients])
+    distributed.all_reduce(joined)
+    joined /= distributed.get_world_size()
+    for gradient, mean in zip(gradients, joined.split([g.numel() for g in gradients]), strict=True):
         gradient.copy_(mean.view_as(gradient))

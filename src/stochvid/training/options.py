@@ -12,7 +12,7 @@ class TrainOptions(Options):
 
     config: TrainConfig = argument("what to train, on what, and how")
     out: str = option("runs/run", "run folder (default: runs/NAME of the config)")
-    resume: str | None = option(None, "a run to continue, or auto: the one in --out if there is something")
+    resume: str | None = option(None, "a run to continue, or auto: the one in --out, if there is one")
     init: str | None = option(None, "a trained model to start from (fine-tuning)")
     overwrite: bool = option(False, "replace another run in --out")
     print_config: bool = option(False, "print every setting as YAML and exit")

@@ -33,8 +33,8 @@ from stochvid.core.untrusted import MOST_CSV, read_json, read_text, shown
 if TYPE_CHECKING:
     from stochvid.models.pretrained import Pretrained
 
-CONFIG, METRICS, CARD, LOCK = "config.yaml", "metrics.csv", "README.md", ".lock"
-CONTENTS = (CONFIG, METRICS, "checkpoints", "samples", "tensorboard", "model", "best")
+RUN_CONFIG, METRICS, CARD, LOCK = "config.yaml", "metrics.csv", "README.md", ".lock"
+CONTENTS = (RUN_CONFIG, METRICS, "checkpoints", "samples", "tensorboard", "model", "best")
 FIRST_COLUMNS = ("step", "split", "loss")  # of metrics.csv; the objective's terms stand between them
 LAST_COLUMNS = ("lr", "clips_per_s")
 CHECKPOINT = re.compile(r"step-(\d{8})\.ckpt")
@@ -91,7 +91,7 @@ class Run:
 
     def only_begun(self) -> bool:
         """Whether a run was started here and ended before it left anything to continue from."""
-        return (self.folder / CONFIG).is_file() and not self.checkpoints() and not (self.folder / "model").exists()
+        return (self.folder / RUN_CONFIG).is_file() and not self.checkpoints() and not (self.folder / "model").exists()
 
     def open_new(self, config: TrainConfig, *, overwrite: bool, init: str | Path | None = None) -> None:
         """Makes the folder ready for a new run.
@@ -109,7 +109,7 @@ class Run:
         self._hold()
         if there:
             self._remove(there)
-        with replacing(self.folder / CONFIG) as path:
+        with replacing(self.folder / RUN_CONFIG) as path:
             started = f"# started from --init {init}\n" if init else ""
             path.write_text(started + config.to_yaml(), encoding="utf-8", errors="backslashreplace")
 
@@ -124,10 +124,10 @@ class Run:
             InputError: there is no run or no good checkpoint, or the config differs in more than how it is carried
                 out, and a later end.
         """
-        path = self.folder / CONFIG
+        path = self.folder / RUN_CONFIG
         if not path.is_file():
             raise InputError(
-                f"there is no run to continue in {str(self.folder)!r}: it has no {CONFIG}. Check --resume."
+                f"there is no run to continue in {str(self.folder)!r}: it has no {RUN_CONFIG}. Check --resume."
             )
         if difference := changed(dataclasses.asdict(load_config(path)), config):
             raise InputError(
@@ -140,7 +140,7 @@ class Run:
     def _instead(self, difference: str) -> str:
         if difference.startswith("--model."):
             return "Start a new run with another --out."
-        again = f"stochvid train --config {self.folder / CONFIG} --init {self.folder} --out NEW"
+        again = f"stochvid train --config {self.folder / RUN_CONFIG} --init {self.folder} --out NEW"
         return f"To use its weights with other settings, start a new run from them: {again}, and the settings."
 
     def find_checkpoint(self, check: Callable[[Path], None]) -> None:
@@ -171,7 +171,7 @@ class Run:
         for path in self.refused:
             path.replace(path.with_name(f"{path.name}.refused"))
         remove_leftovers(self.folder)
-        path = self.folder / CONFIG
+        path = self.folder / RUN_CONFIG
         if load_config(path) == config:
             return
         comments = [line for line in path.read_text(encoding="utf-8").splitlines(True) if line.startswith("#")]
@@ -179,17 +179,17 @@ class Run:
             temporary.write_text("".join(comments) + config.to_yaml(), encoding="utf-8", errors="backslashreplace")
 
     def save_model(
-        self, model: "Pretrained", place: str, seen: dict[str, Any] | None = None, name: str = "model"
+        self, model: "Pretrained", place: str, preprocessing: dict[str, Any] | None = None, name: str = "model"
     ) -> None:
         """Writes a model's folder.
 
         Args:
             model: to save.
             place: what it was trained on, for its card.
-            seen: what `StoredClips.seen` says.
+            preprocessing: as `StoredClips.preprocessing`.
             name: of the folder.
         """
-        config, rows = load_config(self.folder / CONFIG), read_metrics(self.folder / METRICS)
+        config, rows = load_config(self.folder / RUN_CONFIG), read_metrics(self.folder / METRICS)
         held_out = [row for row in rows if row["split"] == "val"]
         finite = [row for row in held_out if math.isfinite(float(row["loss"]))]
         best = min(finite, key=lambda row: float(row["loss"]), default=None)
@@ -200,9 +200,9 @@ class Run:
             validation=best if name == "best" else held_out[-1] if held_out else None,
             effort=f"{hours:.2g} hours on {config.processes} × {place}",
         )
-        model.documents = {CARD: str(card), TRAINING: (self.folder / CONFIG).read_text(encoding="utf-8")}
-        if seen:
-            model.documents[CLIPS] = json.dumps(seen)
+        model.documents = {CARD: str(card), TRAINING: (self.folder / RUN_CONFIG).read_text(encoding="utf-8")}
+        if preprocessing:
+            model.documents[CLIPS] = json.dumps(preprocessing)
         with replacing_folder(self.folder / name) as folder:
             model.save_pretrained(folder)
 
@@ -220,11 +220,11 @@ class Run:
 
     def _remove(self, names: list[str]) -> None:
         try:
-            load_config(self.folder / CONFIG)
+            load_config(self.folder / RUN_CONFIG)
         except InputError:
             raise InputError(
-                f"folder {str(self.folder)!r} holds {', '.join(names)}, but is no run of stochvid (no valid {CONFIG}), "
-                "and so it is not overwritten. Choose another --out."
+                f"folder {str(self.folder)!r} holds {', '.join(names)}, but is not a run of stochvid (no valid "
+                f"{RUN_CONFIG}), so it is not overwritten. Choose another --out."
             ) from None
         for name in names:
             path = self.folder / name
@@ -283,7 +283,7 @@ def _seconds(rows: list[dict[str, str]], batch: int) -> float:
     return sum(count / max(float(row["clips_per_s"]), 1e-9) for count, row in zip(clips, rows, strict=True))
 
 
-def seen_clips(model: Path) -> dict[str, Any]:
+def read_preprocessing(model: Path) -> dict[str, Any]:
     """How a model's training looked at its clips, as far as its folder says: `fps`, `stride`, `crop` and `range`.
 
     Raises:
@@ -291,27 +291,27 @@ def seen_clips(model: Path) -> dict[str, Any]:
     """
     from stochvid.media.values import check_range
 
-    seen: dict[str, Any] = {"fps": None, "stride": 1, "crop": "none", "range": None}
+    how: dict[str, Any] = {"fps": None, "stride": 1, "crop": "none", "range": None}
     path = model / CLIPS
     if path.is_file():
         try:
-            seen |= read_json(path)
-            right = 1 <= seen["stride"] < 1e6 and (seen["fps"] is None or 0 < seen["fps"] < 1e4)
-            if not right or type(seen["stride"]) is not int or seen["crop"] not in ("none", "centre"):
-                raise ValueError(shown(seen))
-            if isinstance(seen["range"], str):
-                raise ValueError(shown(seen["range"]))
-            seen["range"] = check_range(seen["range"])
+            how |= read_json(path)
+            right = 1 <= how["stride"] < 1e6 and (how["fps"] is None or 0 < how["fps"] < 1e4)
+            if not right or type(how["stride"]) is not int or how["crop"] not in ("none", "centre"):
+                raise ValueError(shown(how))
+            if isinstance(how["range"], str):
+                raise ValueError(shown(how["range"]))
+            how["range"] = check_range(how["range"])
         except (OSError, ValueError, TypeError) as error:
             raise InputError(
                 f"{str(path)!r} is not as it should be: {error!s:.100}. Delete it, or train again."
             ) from None
-    return seen
+    return how
 
 
 def folder_name(model: str) -> str:
     """What results of a model are called: the name of its run (RUN-best for its `best/`), folder, or repository."""
     folder = Path(model).resolve() if Path(model).exists() else Path(model)
-    if folder.name == "best" and (folder.parent / CONFIG).is_file():
+    if folder.name == "best" and (folder.parent / RUN_CONFIG).is_file():
         return f"{folder.parent.name}-best"
     return folder.parent.name if folder.name == "model" else folder.name

@@ -102,7 +102,7 @@ def train(
         finally:
             log.close()
         if run.main and diverged is None:
-            run.save_model(module.final, machine(device), data.seen)
+            run.save_model(module.final, machine(device), data.preprocessing)
         if distributed.is_initialized():  # a process that just ends can take the others down with it
             distributed.barrier()
             distributed.destroy_process_group()

@@ -14,13 +14,13 @@ from torch import Tensor
 
 from stochvid.core.clips import Clips
 from stochvid.core.philox import Streams
+from stochvid.core.processes import ProcessGroup
 from stochvid.core.progress import Progress
-from stochvid.core.team import Team
-from stochvid.evaluation.clips import TestClips, digest, digest_of
 from stochvid.evaluation.forecasters import Forecaster
+from stochvid.evaluation.held_out import TestClips, digest, digest_of
 from stochvid.evaluation.journal import Journal
 from stochvid.evaluation.metrics.registry import METRICS, of_kind
-from stochvid.evaluation.protocols import SHOWN_BY, Task
+from stochvid.evaluation.protocols import SHOWN_BY, ForecastTask
 from stochvid.evaluation.results import FORMAT, VERSION, summarise, summarise_videos
 from stochvid.evaluation.scores import ClipScores, Scorer
 from stochvid.media.pictures import FuturesPicture
@@ -48,7 +48,7 @@ class Evaluation:
     forecaster: Forecaster
     clips: TestClips
     scorer: Scorer
-    task: Task
+    task: ForecastTask
     count: int
     samples: int
     seed: int
@@ -81,37 +81,37 @@ class Evaluation:
             "weights": self.scorer.identities(),
         }
 
-    def run(self, journal: Journal, team: Team) -> int:
+    def run(self, journal: Journal, processes: ProcessGroup) -> int:
         """Scores all clips that the journal does not have yet; gives how many those were."""
-        journal.cut(len(journal.records) // self._together * self._together)
+        journal.cut(len(journal.records) // self._batch_size * self._batch_size)
         before = len(journal.records)
-        team.share((self.chunk, before))
+        processes.share((self.chunk, before))
         with Progress(self.count, "clips", before) as progress:
-            for records in self._rounds(before, team):
+            for records in self._rounds(before, processes):
                 for record in records:
                     journal.add(record)
                 progress.show(len(journal.records))
         return self.count - before
 
-    def assist(self, team: Team) -> None:
+    def assist(self, processes: ProcessGroup) -> None:
         """Scores this process's share for the main one."""
-        self.chunk, before = team.share()
-        for _ in self._rounds(before, team):
+        self.chunk, before = processes.share()
+        for _ in self._rounds(before, processes):
             pass
 
     @property
-    def _together(self) -> int:
+    def _batch_size(self) -> int:
         """Clips that are encoded and drawn together."""
-        return self.forecaster.together or max(1, self.chunk // max(self.drawn, self.task.context))
+        return self.forecaster.batch_size or max(1, self.chunk // max(self.drawn, self.task.context))
 
-    def _rounds(self, before: int, team: Team) -> Iterator[list[dict[str, Any]]]:
+    def _rounds(self, before: int, processes: ProcessGroup) -> Iterator[list[dict[str, Any]]]:
         """Clips' records in their order, as the main process gets them: each process scores some in every round."""
-        together = self._together
-        for first in range(before, self.count, together * team.size):
-            begin = first + team.rank * together
-            mine = range(begin, min(begin + together, self.count))
+        batch_size = self._batch_size
+        for first in range(before, self.count, batch_size * processes.size):
+            begin = first + processes.rank * batch_size
+            mine = range(begin, min(begin + batch_size, self.count))
             scored = list(self._score(mine)) if mine else []
-            yield [record for share in team.gather(scored) for record in share]
+            yield [record for share in processes.gather(scored) for record in share]
 
     def results(self, journal: Journal, seconds: float, done: int) -> dict[str, Any]:
         """What `results.json` holds."""
@@ -143,9 +143,9 @@ class Evaluation:
             shown[f"sample {number + 1}"] = int(number)
         if self.drawn == 1:
             shown = {"prediction": 0}
-        together = self.forecaster.together or 1
-        begin, place = clip["clip"] // together * together, clip["clip"] % together
-        mates = range(begin, min(begin + together, self.count))
+        batch_size = self.forecaster.batch_size or 1
+        begin, place = clip["clip"] // batch_size * batch_size, clip["clip"] % batch_size
+        mates = range(begin, min(begin + batch_size, self.count))
         clips, context, truth = self._read(mates)
         futures: dict[int, Tensor] = {}
         total, count = torch.zeros_like(truth[place], dtype=torch.float32), 0

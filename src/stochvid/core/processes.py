@@ -7,7 +7,7 @@ import torch
 from torch import distributed
 
 
-class Team:
+class ProcessGroup:
     """A context in which the processes of `torchrun` exchange plain values; a process alone is a team of one.
 
     Attributes:

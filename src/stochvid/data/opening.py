@@ -35,7 +35,7 @@ def open_clips(
     if Path(data.store).exists() and not (Path(data.store) / INDEX).exists():
         command, place = prepare_command(data.store, "--size", str(model.image_size), "--channels", str(model.channels))
         raise InputError(
-            f"{data.store!r} is no store (no {INDEX} there). Prepare it first: {command}. Then train with "
+            f"{data.store!r} is not a store (no {INDEX} there). Prepare it first: {command}. Then train with "
             f"--data.store {place}."
         )
     store = Store(data.store)

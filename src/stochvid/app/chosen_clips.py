@@ -18,7 +18,7 @@ from stochvid.config import MOVING_MNIST
 from stochvid.core.errors import InputError
 from stochvid.core.untrusted import check_directory
 from stochvid.data.digits import digit_from_strokes
-from stochvid.inference.sources import Source, made_source, stored_source
+from stochvid.inference.sources import ClipSource, made_source, stored_source
 from stochvid.media.arrays import ARRAY_SUFFIXES, ArrayFile
 from stochvid.media.clip import fit_frame, open_clip
 from stochvid.media.times import Timed
@@ -38,7 +38,7 @@ DIGITS, UPLOAD, DRAWING = "Digits", "Your clip", "Drawing"  # in place of digits
 KINDS = (DIGITS, UPLOAD, DRAWING)
 
 
-def choose_clip(studio: Studio, kind: str, seed: Any, upload: str | None, strokes: Any, length: int) -> Source:
+def choose_clip(studio: Studio, kind: str, seed: Any, upload: str | None, strokes: Any, length: int) -> ClipSource:
     """Opens the clip that a visitor has chosen.
 
     Args:
@@ -57,21 +57,21 @@ def choose_clip(studio: Studio, kind: str, seed: Any, upload: str | None, stroke
             raise InputError(
                 f"No file was given. Choose a video, a GIF, .npy or .npz of at most {UPLOAD_BYTES // MIB} MB."
             )
-        seen = studio.seen
-        source = open_upload(Path(upload), seen["fps"], seen["range"])
-        return source.every(seen["stride"]) if None in (seen["fps"], source.fps) else source
+        how = studio.preprocessing
+        source = open_upload(Path(upload), how["fps"], how["range"])
+        return source.every(how["stride"]) if None in (how["fps"], source.fps) else source
     try:
         return _own_clip(studio, kind, seed, strokes, length)
     except InputError as error:
         raise InputError(studio.without_paths(str(error))) from error.__cause__
 
 
-def _own_clip(studio: Studio, kind: str, seed: Any, strokes: Any, length: int) -> Source:
+def _own_clip(studio: Studio, kind: str, seed: Any, strokes: Any, length: int) -> ClipSource:
     """A clip of the model's store, of digits or of a drawing; see `choose_clip`."""
     seed = whole_number("number of the clip" if studio.held_out else "seed of the motion", seed, 0, MOST_SEED)
     if kind == DIGITS and studio.held_out and studio.store:
         number = seed % studio.held_out
-        return stored_source(studio.store, number, studio.least_context, length, studio.seen["stride"])
+        return stored_source(studio.store, number, studio.least_context, length, studio.preprocessing["stride"])
     if kind == DIGITS:
         return made_source(f"{MOVING_MNIST}-{seed}", seed, studio.folder, studio.network.config, length)
     if kind == DRAWING:
@@ -80,7 +80,7 @@ def _own_clip(studio: Studio, kind: str, seed: Any, strokes: Any, length: int) -
     raise InputError(f"There is no clip of the kind {kind!r:.40}. Choose one of: {', '.join(KINDS)}.")
 
 
-def read_frames(source: Source, studio: Studio, most: int) -> Iterator[np.ndarray]:
+def read_frames(source: ClipSource, studio: Studio, most: int) -> Iterator[np.ndarray]:
     """The first frames of a clip, (C, H, W) uint8 each, as the model takes them.
 
     Raises:
@@ -96,7 +96,7 @@ def read_frames(source: Source, studio: Studio, most: int) -> Iterator[np.ndarra
             )
 
 
-def open_upload(path: Path, fps: float | None, trained: Limits | None = None) -> Source:
+def open_upload(path: Path, fps: float | None, trained: Limits | None = None) -> ClipSource:
     """Opens an uploaded file after a look at its header.
 
     Args:
@@ -108,9 +108,9 @@ def open_upload(path: Path, fps: float | None, trained: Limits | None = None) ->
         InputError: it is of no known kind, broken, or beyond the limits.
     """
     if path.suffix.lower() not in SUFFIXES:
-        raise InputError(f"{path.name!r} is of no kind that can be read here. Give one of: {', '.join(SUFFIXES)}.")
+        raise InputError(f"{path.name!r} cannot be read here. Give one of: {', '.join(SUFFIXES)}.")
     if (size := path.stat().st_size) > UPLOAD_BYTES:
-        raise InputError(f"{path.name!r} has {size / MIB:,.0f} MB; at most {UPLOAD_BYTES // MIB} MB can be taken.")
+        raise InputError(f"{path.name!r} has {size / MIB:,.0f} MB; the limit is {UPLOAD_BYTES // MIB} MB.")
     try:
         if path.suffix.lower() in ARRAY_SUFFIXES:
             _check_array(path, trained is not None)
@@ -119,7 +119,7 @@ def open_upload(path: Path, fps: float | None, trained: Limits | None = None) ->
         name, frames, rate = open_clip(path, fps, trained=trained)
     except InputError as error:
         raise _called(error, path) from None
-    return Source(name, Timed(_pairs(frames, path), frames.pace), rate)
+    return ClipSource(name, Timed(_pairs(frames, path), frames.pace), rate)
 
 
 def _pairs(frames: Timed, path: Path) -> Iterator[tuple[np.ndarray, float | None]]:
@@ -155,7 +155,7 @@ def _check_array(path: Path, scaled: bool) -> None:
             raise InputError(f"clip {path.name!r} is not a whole .npz file: {error}.") from None
         if size > ARRAY_BYTES:  # no reader of a member goes beyond the size that the archive states
             raise InputError(
-                f"clip {path.name!r} unfolds into {size / MIB:,.0f} MB; at most {ARRAY_BYTES // MIB} MB can be taken."
+                f"clip {path.name!r} unpacks to {size / MIB:,.0f} MB; at most {ARRAY_BYTES // MIB} MB can be taken."
             )
     _, _, height, width, _ = ArrayFile(path, scaled=scaled).shape
     _check_pixels(path, width, height)

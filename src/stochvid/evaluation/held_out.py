@@ -16,13 +16,13 @@ from stochvid.config import TRAINING, DataConfig, TrainConfig, config_path, load
 from stochvid.core.clips import FRAMES
 from stochvid.core.errors import InputError
 from stochvid.data.clip_names import ClipName
-from stochvid.data.clips import shapes_of
 from stochvid.data.moving_mnist import MovingMNIST
+from stochvid.data.opening import shapes_of
 from stochvid.data.places import find_data
 from stochvid.data.store import Store, prepare_command
 from stochvid.evaluation.protocols import DATA_SETS
 from stochvid.model_configs import ModelConfig
-from stochvid.training.runs import CONFIG
+from stochvid.training.runs import RUN_CONFIG
 
 if TYPE_CHECKING:
     from stochvid.inference.trained import Trained
@@ -101,7 +101,7 @@ class StoredWindows(TestClips):
             split = next((name for name in ("test", "val") if name in store.splits), None)
             if split is None:
                 raise InputError(
-                    f"store {str(store.path)!r} holds out nothing to test on, only train. Name it, {store.path}:train, "
+                    f"store {str(store.path)!r} has no held-out clips, only train. Name it, {store.path}:train, "
                     "or prepare the store with a --split that has test."
                 )
         if split not in store.splits:
@@ -242,7 +242,7 @@ def find_clips_for(trained: "Trained", data: str | None, mnist: str | Path | Non
     training = trained.training if data is None else None
     if training is not None:
         training = dataclasses.replace(training, data=find_data(training.data, trained.folder, "--data STORE"))
-    found = find_test_clips(data, training, mnist, trained.seen["stride"], trained.config)
+    found = find_test_clips(data, training, mnist, trained.preprocessing["stride"], trained.config)
     found.check_fit(trained.config)
     found.config = trained.config
     return found
@@ -260,7 +260,7 @@ def digest_of(digests: Iterable[str]) -> str:
 
 def _config_of(data: str, model: ModelConfig | None) -> Path:
     folder = Path(data)
-    for name in (CONFIG, TRAINING, f"model/{TRAINING}"):
+    for name in (RUN_CONFIG, TRAINING, f"model/{TRAINING}"):
         if (folder / name).is_file():
             return folder / name
     if folder.is_dir() or (folder.is_file() and folder.suffix.lower() not in (".yaml", ".yml")):
@@ -272,7 +272,7 @@ def _config_of(data: str, model: ModelConfig | None) -> Path:
     try:
         return config_path(data)
     except InputError as error:
-        raise InputError(f"--data {data!r} is no store, and {error}") from None
+        raise InputError(f"--data {data!r} is not a store, and {error}") from None
 
 
 def _moving_mnist(about: dict[str, Any]) -> tuple[str | None, list[str]]:
