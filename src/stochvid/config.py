@@ -18,6 +18,7 @@ from stochvid.core.errors import InputError, nearest
 from stochvid.core.untrusted import MOST_YAML, parse_yaml, read_text, shown
 from stochvid.model_configs import FIRST_FAMILY, ModelConfig, SVGConfig
 
+RUN_CONFIG = "config.yaml"  # of a run, in its folder
 TRAINING = "training.yaml"  # beside a model's weights: the config of the run that trained it
 MOVING_MNIST = "moving-mnist"  # what people call clips that are made as they are read
 CLIPS = "clips.json"  # likewise: rate, stride and crop of the store that it was trained on

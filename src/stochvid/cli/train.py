@@ -18,12 +18,21 @@ from stochvid.cli import descriptions
 from stochvid.cli.formatters import Formatter
 from stochvid.cli.options import check_names
 from stochvid.command_options import option_name
-from stochvid.config import GROUPS, TrainConfig, config_path, family_of, group_types, read_yaml, shipped_configs
+from stochvid.config import (
+    GROUPS,
+    RUN_CONFIG,
+    TrainConfig,
+    config_path,
+    family_of,
+    group_types,
+    read_yaml,
+    shipped_configs,
+)
 from stochvid.core.errors import InputError, alike, nearest
 from stochvid.core.untrusted import MOST_YAML, parse_yaml, read_text
 from stochvid.model_configs import FIRST_FAMILY, ModelConfig
 from stochvid.training.options import TrainOptions
-from stochvid.training.runs import RUN_CONFIG, Run
+from stochvid.training.runs import Run
 
 USAGE = "stochvid train [--config NAME | --resume RUN] [--GROUP.FIELD VALUE ...] [--out RUN] [options]"
 

@@ -10,11 +10,10 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from stochvid.config import DataConfig, TrainConfig, load_config, shipped_models
+from stochvid.config import RUN_CONFIG, DataConfig, TrainConfig, load_config, shipped_models
 from stochvid.core.errors import InputError
 from stochvid.data.digits import is_mnist
 from stochvid.data.store import is_store
-from stochvid.training.runs import RUN_CONFIG
 
 MOST_PARTS = 40  # of a path that a file from elsewhere may name
 

@@ -10,12 +10,12 @@ import numpy as np
 from stochvid.command_options import takes
 from stochvid.core.errors import InputError
 from stochvid.core.files import check_free, replacing_folder
+from stochvid.evaluation.curves import plot_curves
 from stochvid.evaluation.metrics.pooling import interval
 from stochvid.evaluation.metrics.registry import of_kind
 from stochvid.evaluation.options import CompareOptions
 from stochvid.evaluation.results import WHICH, numbered, read_results, result_of
 from stochvid.evaluation.tables import comparison_table
-from stochvid.media.plots import plot_curves
 
 TABLE, PLOT = "comparison.csv", "comparison.png"
 

@@ -14,6 +14,7 @@ from stochvid.core.errors import InputError, alike
 from stochvid.core.files import replacing_folder
 from stochvid.core.processes import ProcessGroup
 from stochvid.core.signals import advice
+from stochvid.evaluation.curves import plot_curves
 from stochvid.evaluation.forecasters import Baseline, FileClips, Forecaster, Model, Predictions
 from stochvid.evaluation.held_out import Found, TestClips, find_clips_for, find_test_clips
 from stochvid.evaluation.journal import Journal
@@ -32,7 +33,6 @@ from stochvid.evaluation.results import CURVES, RESULTS, read_results, write_cur
 from stochvid.evaluation.scores import ENSEMBLE, ClipScores, Scorer
 from stochvid.evaluation.tables import evaluation_table
 from stochvid.inference.trained import Trained
-from stochvid.media.plots import plot_curves
 from stochvid.training.runs import folder_name
 
 GIB = 1 << 30

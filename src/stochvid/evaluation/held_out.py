@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
-from stochvid.config import TRAINING, DataConfig, TrainConfig, config_path, load_config
+from stochvid.config import RUN_CONFIG, TRAINING, DataConfig, TrainConfig, config_path, load_config
 from stochvid.core.clips import FRAMES
 from stochvid.core.errors import InputError
 from stochvid.data.clip_names import ClipName
@@ -22,7 +22,6 @@ from stochvid.data.places import find_data
 from stochvid.data.store import Store, prepare_command
 from stochvid.evaluation.protocols import DATA_SETS
 from stochvid.model_configs import ModelConfig
-from stochvid.training.runs import RUN_CONFIG
 
 if TYPE_CHECKING:
     from stochvid.inference.trained import Trained

@@ -10,7 +10,6 @@ import numpy as np
 
 from stochvid.core.clips import in_words, one_of
 from stochvid.core.files import replacing
-from stochvid.evaluation.results import numbered
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,12 +35,12 @@ def plot_uncertainty(
     """
     sigma = prior_std.reshape(*prior_std.shape[:2], -1).mean(axis=-1)  # (S, T)
     frames = np.arange(context + 1, context + 1 + sigma.shape[1])
-    figure = _figure(7.5, 3.4)
+    figure = new_figure(7.5, 3.4)
     axes = figure.add_subplot()
     axes.axvspan(0.5, context + 0.5, color="0.88", label="given frames")
     for (name, happens), color in zip((events or {}).items(), cycle(EVENTS)):
         for i, frame in enumerate((np.flatnonzero(happens[: frames[-1]]) + 1).tolist()):
-            label = _words(f"{one_of(name)} in the true clip") if i == 0 else None
+            label = as_words(f"{one_of(name)} in the true clip") if i == 0 else None
             axes.axvline(frame, color=color, ls="--", lw=1.2, label=label)
     axes.fill_between(
         frames, sigma.min(axis=0), sigma.max(axis=0), color="tab:orange", alpha=0.25, lw=0, label="range over samples"
@@ -49,34 +48,9 @@ def plot_uncertainty(
     axes.plot(frames, sigma.mean(axis=0), color="tab:orange", marker="o", ms=3.5, label="prior σ, mean of samples")
     axes.set_ylim(0, 1.1 * float(sigma.max()) or 1.0)
     axes.set_xlim(0.5, frames[-1] + 0.5)
-    _finish(axes, "frame", "prior σ (mean over latents)", _words(title) or "How uncertain the next frame is")
+    finish_axes(axes, "frame", "prior σ (mean over latents)", as_words(title) or "How uncertain the next frame is")
     figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=4)
-    return _save(figure, path)
-
-
-def plot_curves(path: Path, runs: Sequence[dict[str, Any]]) -> Path:
-    """Metrics over the predicted frames, as in the paper's figures: of the best sample, with 95 % bands.
-
-    Args:
-        path: PNG to write.
-        runs: results of evaluations on the same clips; of a single one, the mean of its samples is shown, too.
-    """
-    metrics = numbered(runs, "frame")
-    figure = _figure(4.6 * len(metrics), 3.6)
-    for place, metric in enumerate(metrics):
-        axes = figure.add_subplot(1, len(metrics), place + 1)
-        for i, run in enumerate(run for run in runs if metric.name in run["curves"]):
-            drawn, kinds = run["sampling"]["drawn"], run["curves"][metric.name]
-            label = _words(f"{run['name']}, best of {drawn}" if drawn > 1 else run["name"])
-            _band(axes, run, kinds["best"], f"C{i}", label if place == 0 else None)
-            if len(runs) == 1 and drawn > 1:
-                _band(axes, run, kinds["mean"], "0.45", "mean of samples" if place == 0 else None, ls="--")
-        _finish(axes, "frame", metric.title, "")
-    protocol, setting = runs[0]["protocol"]["name"], runs[0]["setting"]
-    title = f"{protocol}, {setting['clips']:,} clips, {setting['context']} frames given; bands: 95 % of the mean"
-    figure.suptitle(title, fontsize=10, x=0.01, ha="left")
-    figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=min(4, max(2, len(runs))))
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def plot_events(
@@ -100,7 +74,7 @@ def plot_events(
         name: of the event, in the plural.
     """
     one, many = one_of(name), in_words(name)
-    figure = _figure(10, 6.6)
+    figure = new_figure(10, 6.6)
     (above,), (below,) = figure.subfigures(2, 1, squeeze=False, height_ratios=[1.15, 1])
     left, right = above.subplots(1, 2)
     for i, (which, label) in enumerate(
@@ -112,7 +86,7 @@ def plot_events(
         left.plot(r["roc"]["false_positive_rate"], r["roc"]["true_positive_rate"], color=f"C{i}", label=label)
     left.plot([0, 1], [0, 1], color="0.7", lw=1, ls=":")
     left.legend(frameon=False, fontsize=8, loc="lower right")
-    _finish(left, f"frames without a {one} above the threshold", f"{many} above it", f"σ tells the {many}")
+    finish_axes(left, f"frames without a {one} above the threshold", f"{many} above it", f"σ tells the {many}")
     offsets, mean, low, high = (
         np.array([step[name] for step in results["aligned"]], dtype=float) for name in ("offset", "mean", "p10", "p90")
     )
@@ -121,7 +95,7 @@ def plot_events(
     right.axvline(0, color=EVENTS[0], ls="--", lw=1.2, label=one)
     right.set_ylim(0, None)
     right.legend(frameon=False, fontsize=8)
-    _finish(right, f"frames after the {one}", "prior σ (mean over latents)", f"σ around a {one}")
+    finish_axes(right, f"frames after the {one}", "prior σ (mean over latents)", f"σ around a {one}")
     strip, axes = below.subplots(2, 1, sharex=True, height_ratios=[1, 3])
     for t, frame in enumerate(frames, 1):
         strip.imshow(_pixels(frame), extent=(t - 0.48, t + 0.48, 0, 0.96), cmap="gray", vmin=0, vmax=255)
@@ -135,11 +109,11 @@ def plot_events(
     for frame in np.flatnonzero(happens) + 1:
         axes.axvline(frame, color=EVENTS[0], ls="--", lw=1.2)
     axes.set_ylim(0, 1.1 * float(sigma.max()))
-    _finish(axes, "frame", "prior σ", "")
+    finish_axes(axes, "frame", "prior σ", "")
     strip.set_title(
         "One clip: σ of each frame, given the true frames before it (grey: context)", loc="left", fontsize=11
     )
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def plot_surprise(
@@ -160,10 +134,10 @@ def plot_surprise(
         shown: likewise of peaks.
         title: above.
     """
-    figure = _figure(11, 6.4 if shown else 5.2)
+    figure = new_figure(11, 6.4 if shown else 5.2)
     heights = [0.5, 1.6, 1] + [0.7] * bool(shown)
     rows = figure.subplots(len(heights), 1, height_ratios=heights)
-    _filmstrip(rows[0], strip, _words(title))
+    _filmstrip(rows[0], strip, as_words(title))
     for axes, name, colour, label in (
         (rows[1], "kl", "tab:orange", "KL(q ‖ p), nats"), (rows[2], "mse", "tab:blue", "reconstruction MSE"),
     ):  # fmt: skip
@@ -172,7 +146,7 @@ def plot_surprise(
         axes.set_xlim(1, max(2, series["frame"][-1]))
         axes.set_ylim(0, 1.12 * float(series[name].max()) or 1.0)
         axes.legend(frameon=False, fontsize=8, loc="upper right", ncols=2)
-        _finish(axes, "frame", label, "")
+        finish_axes(axes, "frame", label, "")
         axes.vlines(
             series["frame"][peaks], 0, 1, color="tab:red", ls="--", lw=0.8, transform=axes.get_xaxis_transform()
         )  # fmt: skip
@@ -182,7 +156,7 @@ def plot_surprise(
         rows[1].annotate(str(number), place, (2, 2), textcoords="offset points", color="tab:red", fontsize=8)
     if shown:
         _filmstrip(rows[3], shown, "the highest peaks, and their frames")
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def _filmstrip(axes: "Axes", frames: Sequence[tuple[int, np.ndarray]], title: str) -> None:
@@ -202,22 +176,13 @@ def _pixels(frame: np.ndarray) -> np.ndarray:
     return frame[:3].transpose(1, 2, 0) if len(frame) >= 3 else frame[0]
 
 
-def _band(
-    axes: "Axes", run: dict[str, Any], curve: dict[str, list], colour: str, label: str | None, **style: Any
-) -> None:
-    mean, half = (np.array(curve[name], dtype=float) for name in ("mean", "ci95"))
-    frames = run["setting"]["context"] + 1 + np.arange(len(mean))
-    axes.plot(frames, mean, color=colour, label=label, lw=1.6, **style)
-    axes.fill_between(frames, mean - half, mean + half, color=colour, alpha=0.2, lw=0)
-
-
-def _words(text: str) -> str:
+def as_words(text: str) -> str:
     """A name as Matplotlib shows it: no formulas, no bytes that are no text, nothing that hides it from a legend."""
     text = text.encode("utf-8", "replace").decode().replace("$", r"\$")
     return f" {text}" if text.startswith("_") else text
 
 
-def _figure(width: float, height: float) -> "Figure":
+def new_figure(width: float, height: float) -> "Figure":
     """A figure that needs no display (inches)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -227,7 +192,8 @@ def _figure(width: float, height: float) -> "Figure":
     return figure
 
 
-def _finish(axes: "Axes", x: str, y: str, title: str) -> None:
+def finish_axes(axes: "Axes", x: str, y: str, title: str) -> None:
+    """Labels and title of axes, as all figures here have them."""
     from matplotlib.ticker import MaxNLocator
 
     if x == "frame":
@@ -238,7 +204,8 @@ def _finish(axes: "Axes", x: str, y: str, title: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _save(figure: "Figure", path: Path) -> Path:
+def save_figure(figure: "Figure", path: Path) -> Path:
+    """Writes a figure whole or not at all."""
     with replacing(path) as temporary, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")  # in people's own names
         figure.savefig(temporary)

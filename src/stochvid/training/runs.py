@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from filelock import FileLock, Timeout
 
-from stochvid.config import CLIPS, TRAINING, TrainConfig, load_config
+from stochvid.config import CLIPS, RUN_CONFIG, TRAINING, TrainConfig, load_config
 from stochvid.core.errors import InputError
 from stochvid.core.files import remove_leftovers, replacing, replacing_folder, writable_folder
 from stochvid.core.untrusted import MOST_CSV, read_json, read_text, shown
@@ -33,7 +33,7 @@ from stochvid.core.untrusted import MOST_CSV, read_json, read_text, shown
 if TYPE_CHECKING:
     from stochvid.models.pretrained import Pretrained
 
-RUN_CONFIG, METRICS, CARD, LOCK = "config.yaml", "metrics.csv", "README.md", ".lock"
+METRICS, CARD, LOCK = "metrics.csv", "README.md", ".lock"
 CONTENTS = (RUN_CONFIG, METRICS, "checkpoints", "samples", "tensorboard", "model", "best")
 FIRST_COLUMNS = ("step", "split", "loss")  # of metrics.csv; the objective's terms stand between them
 LAST_COLUMNS = ("lr", "clips_per_s")
