@@ -9,8 +9,7 @@ import pytest
 
 from made_data import moving, write_video
 from stochvid import InputError, read_clip
-from stochvid.media.containers import DEMUXERS
-from stochvid.prepare.videos import VIDEO_SUFFIXES
+from stochvid.media.containers import DEMUXERS, VIDEO_SUFFIXES
 
 SELF = "ffconcat version 1.0\nfile 'self.mp4'\n"
 

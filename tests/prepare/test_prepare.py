@@ -558,7 +558,7 @@ def test_what_is_no_store_is_never_replaced(tmp_path):
     write_frames(tmp_path / "in", moving(5))
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("years of work")
-    with pytest.raises(InputError, match="exists and is no store"):
+    with pytest.raises(InputError, match="exists and is not a store"):
         prepare(tmp_path / "in", tmp_path / "out", workers=0, overwrite=True)
     assert (tmp_path / "out" / "thesis.tex").read_text() == "years of work"
 

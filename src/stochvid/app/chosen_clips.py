@@ -21,10 +21,10 @@ from stochvid.data.digits import digit_from_strokes
 from stochvid.inference.sources import ClipSource, made_source, stored_source
 from stochvid.media.arrays import ARRAY_SUFFIXES, ArrayFile
 from stochvid.media.clip import fit_frame, open_clip
+from stochvid.media.containers import VIDEO_SUFFIXES
 from stochvid.media.times import Timed
 from stochvid.media.values import Limits
 from stochvid.media.video import probe_video
-from stochvid.prepare.videos import VIDEO_SUFFIXES
 
 ARRAY_BYTES = 256 * MIB  # that a compressed array may unfold into
 PIXELS = 3840 * 2160  # of a frame

@@ -84,7 +84,7 @@ class Store:
         index = _read_index(self.path)
         try:
             self.size, self.channels = index.pop("size"), index.pop("channels")
-            splits = index.pop("splits")
+            splits = {name: dict(split) for name, split in index.pop("splits").items()}  # the index is shared
             tracks, old = index.pop("tracks", {}), index["version"] == 1
             self._bounces = {name: split.pop("bounces") for name, split in splits.items()} if old else {}
             self.splits = {name: SplitIndex(**split) for name, split in splits.items()}

@@ -41,6 +41,11 @@ TEXTS = {
     "version https://git-lfs": "a Git LFS pointer: run git lfs pull",
     "{": "JSON",
 }  # fmt: skip
+VIDEO_SUFFIXES = {
+    ".264", ".265", ".3g2", ".3gp", ".asf", ".avi", ".dv", ".f4v", ".flv", ".gif", ".h264", ".h265", ".hevc", ".m1v",
+    ".m2ts", ".m2v", ".m4v", ".mj2", ".mjpeg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".nut", ".ogv",
+    ".ts", ".vob", ".webm", ".wmv", ".wtv", ".y4m",
+}  # fmt: skip
 
 
 @contextmanager

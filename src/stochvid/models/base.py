@@ -275,7 +275,7 @@ class VideoModel(Pretrained, Generic[StateT], ABC):
     # -------------------------------------------------------------------------------------------------------- private
 
     def _roll(
-        self, clips: Clips, horizon: int, noise: Float[Tensor, "B S K-1+{horizon} *latent"], followed: int | None
+        self, clips: Clips, horizon: int, noise: Float[Tensor, "B S _ *latent"], followed: int | None
     ) -> tuple[Tensor, ...]:
         """What a prediction holds, of the samples whose noise this is (B, S, K − 1 + horizon, *latent_shape).
 

@@ -7,17 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from stochvid.core.errors import InputError
+from stochvid.media.containers import VIDEO_SUFFIXES
 from stochvid.media.images import IMAGE_SUFFIXES, is_stack
 from stochvid.media.order import negative_names
 from stochvid.media.sequences import Pictures, frame_paths
 from stochvid.media.video import as_stored, at_rate, decode_video, probe_video, variable
 from stochvid.prepare.source import Event, Item, Source, SourceFile, Walk, regular
-
-VIDEO_SUFFIXES = {
-    ".264", ".265", ".3g2", ".3gp", ".asf", ".avi", ".dv", ".f4v", ".flv", ".gif", ".h264", ".h265", ".hevc", ".m1v",
-    ".m2ts", ".m2v", ".m4v", ".mj2", ".mjpeg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".nut", ".ogv",
-    ".ts", ".vob", ".webm", ".wmv", ".wtv", ".y4m",
-}  # fmt: skip
 
 
 class Videos(Source):
