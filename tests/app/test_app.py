@@ -515,7 +515,7 @@ def test_a_busy_port_is_named_and_another_offered():
     ("host", "port", "message"),
     [
         ("127.0.0.1", 0, "--port must be from 1"),
-        ("no.such.host.invalid", 7860, "is no address"),
+        ("no.such.host.invalid", 7860, "is not an address"),
         ("8.8.8.8", 7860, "8.8"),
     ],
 )

@@ -78,7 +78,7 @@ def test_only_pages_of_its_own_may_write(origin, may):
 
 @pytest.mark.parametrize("name", ["https://a.example", "a.example:80", "*", "a/b"])
 def test_a_name_that_is_none_is_refused(name):
-    with pytest.raises(InputError, match="is no name of a host"):
+    with pytest.raises(InputError, match="is not a host name"):
         Hosts("127.0.0.1", 7860, (name,))
 
 
@@ -104,8 +104,8 @@ def test_foreign_requests_are_refused_and_the_proxy_of_the_docs_is_served(named)
 @pytest.mark.parametrize(
     ("path", "body", "status", "words"),
     [
-        ("queue/join", b"not JSON", 400, "The request is no JSON"),
-        ("queue/join", b"\xff\xfe", 400, "The request is no JSON"),
+        ("queue/join", b"not JSON", 400, "The request is not JSON"),
+        ("queue/join", b"\xff\xfe", 400, "The request is not JSON"),
         ("queue/join", b"[" * 100_000, 400, "nested too deeply"),
         ("queue/join", b"[]", 400, "must be a JSON object"),
         ("queue/join", b'{"fn_index": 999}', 404, "no action of the number"),

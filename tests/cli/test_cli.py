@@ -190,7 +190,7 @@ def test_only_an_earlier_result_is_ever_replaced(model, tmp_path, capsys):
         iio.imwrite(tmp_path / "frames" / f"{t}.png", np.zeros((8, 8), np.uint8))
     words = ["predict", str(model), str(tmp_path / "frames"), "--out", str(tmp_path), "--overwrite"]
     assert main(words) == 2
-    assert "is no earlier result" in capsys.readouterr().err
+    assert "is not an earlier result" in capsys.readouterr().err
     assert len(list((tmp_path / "frames").iterdir())) == 3
 
 

@@ -142,5 +142,5 @@ def test_what_is_published_names_no_folder(made):
     text = "# started from --init /home/me/x\n" + model.documents["training.yaml"]
     assert "store: a\n" in _without_folders(text)
     assert "/" not in _without_folders(text)
-    with pytest.raises(InputError, match="is no config"):
+    with pytest.raises(InputError, match="is not a config"):
         _without_folders("data: 3\n")

@@ -204,7 +204,7 @@ def change(folder: Path, **values) -> None:
 
 
 BROKEN = {
-    "no index": (lambda s: (s / "index.json").unlink(), r"is no store \(no index\.json there\)"),
+    "no index": (lambda s: (s / "index.json").unlink(), r"is not a store \(no index\.json there\)"),
     "no json": (lambda s: (s / "index.json").write_text("{"), "index.json cannot be read"),
     "nested": (lambda s: (s / "index.json").write_text("[" * 100_000), "index.json cannot be read"),
     "other json": (lambda s: (s / "index.json").write_text("{}"), "is not the index of a store"),

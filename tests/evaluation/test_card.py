@@ -77,7 +77,7 @@ def test_a_card_without_a_place_for_numbers_gets_one(run, evaluation):
     assert card.data.license == "mit"
     assert card.text.index("# A card of mine") < card.text.index("## Numbers") < card.text.index("best of 4")
     readme.write_text("---\n: [\n---\n")
-    with pytest.raises(InputError, match=r"is no model card: .* Delete it for a new one"):
+    with pytest.raises(InputError, match=r"is not a model card: .* Delete it for a new one"):
         write_card(str(run / "best"), [evaluation])
 
 
@@ -113,5 +113,5 @@ def test_an_evaluation_of_other_weights_is_refused(run, evaluation, tmp_path):
     train(tiny(2), tmp_path / "other")
     with pytest.raises(InputError, match="whose weights are not those of"):
         write_card(str(tmp_path / "other"), [evaluation])
-    with pytest.raises(InputError, match="there is no folder 'owner/name' here"):
+    with pytest.raises(InputError, match="there is not a folder 'owner/name' here"):
         write_card("owner/name", [])

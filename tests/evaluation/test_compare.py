@@ -120,5 +120,5 @@ def test_results_that_are_cut_short_or_missing_are_named(runs, tmp_path, capsys)
 def test_a_folder_of_something_else_is_never_replaced(runs, tmp_path):
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "thesis.tex").write_text("")
-    with pytest.raises(InputError, match="is no earlier result"):
+    with pytest.raises(InputError, match="is not an earlier result"):
         compare([runs / "copy-last"], tmp_path / "c", overwrite=True)

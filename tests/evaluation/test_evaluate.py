@@ -227,7 +227,7 @@ def test_an_evaluation_that_was_stopped_goes_on_with_the_same_numbers(model, sto
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
-    assert "--resume goes on" in said
+    assert "--resume continues" in said
     assert not out.exists()
     done = lines.read_text().count("\n")
     assert 2 <= done < CLIPS
@@ -266,7 +266,7 @@ def test_results_are_replaced_only_if_asked(store, tmp_path):
     evaluate("copy-last", tmp_path / "out", data=store, overwrite=True, **SETTING)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").write_text("")
-    with pytest.raises(InputError, match="is no earlier result"):
+    with pytest.raises(InputError, match="is not an earlier result"):
         evaluate("copy-last", tmp_path / "other", data=store, overwrite=True, **SETTING)
 
 
@@ -469,7 +469,7 @@ def test_pieces_of_stored_clips_do_not_overlap_and_first_ones_come_first(tmp_pat
         ([], "give either a model"),
         (["--predictions", "x.npy"], "there are no predictions 'x.npy'"),
         (["MODEL", "--out", "/"], "is not a folder for results"),
-        (["MODEL", "--lpips-weights", "nowhere"], "LPIPS weights: 'nowhere' is no folder"),
+        (["MODEL", "--lpips-weights", "nowhere"], "LPIPS weights: 'nowhere' is not a folder"),
         (["MODEL", "--fvd-weights", "nowhere"], "FVD weights: there is no file 'nowhere'"),
         (["MODEL", "--device", "cuda"], "finds no CUDA GPU"),
         (["MODEL", "--sample", "3"], "evaluate has no option '--sample'. Did you mean --samples"),

@@ -61,7 +61,7 @@ def test_lpips_of_bytes_is_that_of_floats(folder):
 
 
 def test_lpips_names_what_is_wrong_with_its_files(tmp_path, folder):
-    with pytest.raises(InputError, match="is no folder"):
+    with pytest.raises(InputError, match="is not a folder"):
         LPIPS.from_folder(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"no file .* holds AlexNet .*: there is no .pth"):
@@ -146,7 +146,7 @@ def test_i3d_names_what_is_wrong_with_its_file(tmp_path, i3d_file):
     with pytest.raises(InputError, match="there is no file"):
         I3D(tmp_path / "nothing.pt")
     (tmp_path / "text.pt").write_text("no network")
-    with pytest.raises(InputError, match="is no TorchScript file"):
+    with pytest.raises(InputError, match="is not a TorchScript file"):
         I3D(tmp_path / "text.pt")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -161,7 +161,9 @@ def test_a_program_that_writes_files_is_no_network_for_fvd(tmp_path, monkeypatch
 
     monkeypatch.chdir(tmp_path)
     LOADERS["fvd"].attacks["writes a file"](tmp_path)
-    with pytest.raises(InputError, match=r"is no TorchScript file \(its program calls 'save', which touches files\)"):
+    with pytest.raises(
+        InputError, match=r"is not a TorchScript file \(its program calls 'save', which touches files\)"
+    ):
         I3D(tmp_path / "i3d.pt")
     assert not (tmp_path / "i3d.canary").exists()
     torch.jit.load(tmp_path / "i3d.pt")(torch.zeros(1, 3, 10, 8, 8))

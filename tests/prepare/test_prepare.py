@@ -583,7 +583,7 @@ def test_interrupted_work_goes_on_and_gives_the_same_store(tmp_path, number, cod
     assert process.returncode == code, err
     assert not (tmp_path / "out").exists()
     if number != signal.SIGKILL:
-        assert "The same command goes on from here" in err
+        assert "the same command again to continue" in err
         assert "Traceback" not in err
         assert not list((tmp_path / "out.preparing").glob("part-*"))
     done = subprocess.run([*words, "--workers", "1"], capture_output=True, text=True, timeout=120, check=True)

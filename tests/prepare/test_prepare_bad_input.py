@@ -344,7 +344,7 @@ def test_a_record_of_something_else_is_named(tmp_path, kind):
     message = {
         "few frames": "has no feature '12/image_aux1/encoded'; BAIR's trajectories have 30 frames",
         "small frames": r"has 300 bytes in '0/image_aux1/encoded', expected 64×64×3 = 12,288",
-        "no message": "is no tf.train.Example",
+        "no message": "is not a tf.train.Example",
     }[kind]
     path.write_bytes(path.read_bytes() + record(data))
     good = [f"softmotion30_44k/train/{path.name}#{n}" for n in (0, 1, 2)]
@@ -368,7 +368,7 @@ def test_lerobot_episodes_that_are_not_in_their_video_are_named(tmp_path):
         ({"features": {"action": {"dtype": "float32"}}}, "has no videos"),
         ({"video_path": "../../{video_key}.mp4"}, "points outside of the dataset"),
         ({"video_path": "videos/{video_key}/nothing.mp4"}, "nothing.mp4' cannot be read: No such file"),
-        (None, "is no JSON"),
+        (None, "is not JSON"),
     ],
 )
 def test_a_broken_lerobot_dataset_is_refused(tmp_path, change, message):

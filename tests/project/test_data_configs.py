@@ -324,5 +324,5 @@ def test_wrong_words_for_prepare_are_answered(tmp_path, monkeypatch, capsys, wor
 def test_a_folder_of_something_else_is_not_replaced(tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text("{}")
-    with pytest.raises(InputError, match="exists and is no store"):
+    with pytest.raises(InputError, match="exists and is not a store"):
         prepare_moving_mnist(tmp_path / "model", clips=2)

@@ -145,7 +145,7 @@ def test_another_run_is_not_overwritten_unless_asked(tmp_path):
 def test_what_is_no_run_is_not_overwritten_even_if_asked(tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "thesis.txt").write_text("mine")
-    with pytest.raises(InputError, match=r"is no run of stochvid .* not overwritten"):
+    with pytest.raises(InputError, match=r"is not a run of stochvid .* not overwritten"):
         train(tiny(2), tmp_path, overwrite=True)
     assert (tmp_path / "model" / "thesis.txt").read_text() == "mine"
 

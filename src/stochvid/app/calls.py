@@ -86,7 +86,7 @@ def _mapping(body: bytes) -> dict:
     try:
         call = parse_json(body.decode("utf-8"))
     except ValueError as error:  # also of text that is not UTF-8
-        raise InputError(f"The request is no JSON: {str(error)[:MOST_WORD]}. {FORM}.") from None
+        raise InputError(f"The request is not JSON: {str(error)[:MOST_WORD]}. {FORM}.") from None
     if not isinstance(call, dict):
         raise InputError(f"The request must be a JSON object, got {shown(call)}. {FORM}.")
     return call

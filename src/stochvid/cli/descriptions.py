@@ -50,7 +50,7 @@ Score futures by a published protocol: results.json, curves.csv, curves.png, bes
   stochvid evaluate copy-last --data laptop                                a floor: the last given frame stays
   stochvid evaluate --predictions theirs.npy --data data/test --context 5  futures of any other tool
 
-Stopped by Ctrl-C, the same command with --resume goes on. docs/evaluation.md has the protocols step by step."""
+Stopped by Ctrl-C, the same command with --resume continues. docs/evaluation.md has the protocols step by step."""
 
 COMPARE = """\
 Put evaluations of one protocol on the same clips side by side: a table and a plot, and differences clip by clip.

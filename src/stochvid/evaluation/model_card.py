@@ -32,7 +32,7 @@ def write_card(options: CardOptions) -> Path:
     """
     model = str(options.model)
     if not Path(model).is_dir():
-        raise InputError(f"there is no folder {model!r} here that has a card. Give that of a run or a model.")
+        raise InputError(f"there is not a folder {model!r} here that has a card. Give that of a run or a model.")
     trained, scored = Trained.open(model, "cpu"), []
     weights = trained.sha256()
     for path in options.evaluations:
@@ -50,7 +50,7 @@ def write_card(options: CardOptions) -> Path:
     except (ValueError, TypeError, YAMLError) as error:
         why = " ".join(str(error).split())
         raise InputError(
-            f"{str(trained.folder / CARD)!r} is no model card: {why:.100}. Delete it for a new one."
+            f"{str(trained.folder / CARD)!r} is not a model card: {why:.100}. Delete it for a new one."
         ) from None
     put_numbers(card, scored)
     with replacing(trained.folder / CARD) as temporary:

@@ -176,7 +176,7 @@ def _without_folders(training: str) -> str:
         return yaml.safe_dump(values, sort_keys=False)
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise InputError(
-            f"the model's {TRAINING} is no config ({error!s:.100}). Delete it to share the model."
+            f"the model's {TRAINING} is not a config ({error!s:.100}). Delete it to share the model."
         ) from None
 
 

@@ -160,7 +160,7 @@ def parse_example(data: bytes) -> dict[bytes, bytes]:
 def _fields(message: memoryview | int) -> Iterator[tuple[int, memoryview]]:
     """The length-delimited fields of a protocol buffer, by number; the others are passed over."""
     if not isinstance(message, memoryview):
-        raise ValueError("is no tf.train.Example")
+        raise ValueError("is not a tf.train.Example")
     place = 0
     while place < len(message):
         key, place = _varint(message, place)
@@ -168,7 +168,7 @@ def _fields(message: memoryview | int) -> Iterator[tuple[int, memoryview]]:
         if kind == 2:
             length, place = _varint(message, place)
             if place + length > len(message):
-                raise ValueError("is no tf.train.Example: a field goes on past its end")
+                raise ValueError("is not a tf.train.Example: a field goes on past its end")
             yield key >> 3, message[place : place + length]
             place += length
         elif kind == 0:
@@ -176,7 +176,7 @@ def _fields(message: memoryview | int) -> Iterator[tuple[int, memoryview]]:
         elif kind in (1, 5):
             place += 8 if kind == 1 else 4
         else:
-            raise ValueError(f"is no tf.train.Example: it has a field of wire type {kind}")
+            raise ValueError(f"is not a tf.train.Example: it has a field of wire type {kind}")
 
 
 def _varint(message: memoryview, place: int) -> tuple[int, int]:
@@ -187,7 +187,7 @@ def _varint(message: memoryview, place: int) -> tuple[int, int]:
         place, shift = place + 1, shift + 7
         if byte < 0x80:
             return value, place
-    raise ValueError("is no tf.train.Example: a number breaks off")
+    raise ValueError("is not a tf.train.Example: a number breaks off")
 
 
 def _pixels(features: dict[bytes, bytes], t: int) -> np.ndarray:

@@ -150,7 +150,7 @@ class LeRobot(Source):
         except OSError as error:
             raise unreadable(path, error) from None
         except ValueError as error:
-            raise InputError(f"{str(path)!r} is no JSON: {error!s:.200}.") from None
+            raise InputError(f"{str(path)!r} is not JSON: {error!s:.200}.") from None
         version = info.get("codebase_version") if isinstance(info, dict) else None
         if not isinstance(version, str) or not version.startswith("v3."):
             said = f"{version:.20}" if isinstance(version, str) else shown(version)

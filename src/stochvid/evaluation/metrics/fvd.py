@@ -53,7 +53,7 @@ class I3D:
         except Exception as error:  # torch's reader raises nearly anything
             first = str(error).strip().split("\n")[0]
             raise InputError(
-                f"FVD weights: {str(path)!r} is no TorchScript file ({first:.100}). Give i3d_torchscript.pt."
+                f"FVD weights: {str(path)!r} is not a TorchScript file ({first:.100}). Give i3d_torchscript.pt."
             ) from None
         with open(self.path, "rb") as file:
             self.identity = hashlib.file_digest(file, "sha256").hexdigest()

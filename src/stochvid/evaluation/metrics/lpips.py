@@ -65,7 +65,7 @@ class LPIPS(nn.Module):
         """
         folder, model = Path(folder), cls()
         if not folder.is_dir():
-            raise InputError(f"LPIPS weights: {str(folder)!r} is no folder. {WHERE}.")
+            raise InputError(f"LPIPS weights: {str(folder)!r} is not a folder. {WHERE}.")
         files, unread = {}, []
         for path in sorted(folder.iterdir()):
             if path.suffix in SUFFIXES:
