@@ -3,18 +3,17 @@
 import dataclasses
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal
 
 from stochvid.command_options import Options, ValueOptions, argument, option, option_name
 from stochvid.config import MOVING_MNIST
-from stochvid.core.errors import InputError
+from stochvid.core.errors import InputError, nearest
 from stochvid.model_configs import IMAGE_SIZES
 
 SPLITS = ("train", "test")  # of Moving MNIST's digits
 SIZES = f"{', '.join(map(str, IMAGE_SIZES[:-1]))} or {IMAGE_SIZES[-1]}"
 
-Format = Literal["videos", "arrays", "kth", "bair", "lerobot"]
-FORMATS = get_args(Format)
+FORMATS = ("videos", "arrays", "kth", "bair", "lerobot")
 
 
 @dataclass(kw_only=True)
@@ -98,7 +97,9 @@ class PrepareOptions(StoreOptions, ValueOptions):
     source: str | Path = argument(f"a folder or file of clips, or {MOVING_MNIST}")
     out: str | Path = argument("folder of the store")
     _: KW_ONLY
-    format: Format | None = option(None, "kind of source (default: recognised from the files)")
+    format: str | None = option(
+        None, "what the source is (default: recognised from what is on disk)", metavar=f"{{{','.join(FORMATS)}}}"
+    )
     fps: float | None = option(
         None, "take frames at this constant rate (default: as they come)", least=0.001, most=1000,
         said="from 0.001 to 1000",
@@ -113,8 +114,10 @@ class PrepareOptions(StoreOptions, ValueOptions):
     camera: str | None = option(None, "lerobot: which camera (default: the only one)")
 
     def check(self) -> None:
-        """Checks the channels, and the length, of which a single frame is no clip."""
+        """Checks the format, the channels, and the length, of which a single frame is no clip."""
         super().check()
+        if self.format not in (None, *FORMATS):
+            raise InputError(f"there is no format {self.format!r}. {nearest(self.format, FORMATS)}")
         if self.channels not in (None, 1, 3):
             raise InputError(f"--channels must be 1 (grey) or 3 (RGB), got {self.channels}.")
         if self.length is not None and not 2 <= self.length <= 10_000:
