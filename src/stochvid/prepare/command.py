@@ -18,8 +18,10 @@ def run(options: PrepareOptions | MovingMNISTOptions | VerifyOptions) -> None:
         Interrupted: a signal stopped it.
     """
     if isinstance(options, VerifyOptions):
-        Store(options.verify).verify()
+        store = Store(options.verify)
+        store.verify()
         print(f"{options.verify}: the index and every checksum are right")
+        print(store.tracks_text, end="")
     elif isinstance(options, MovingMNISTOptions):
         prepare_moving_mnist(options)
     else:

@@ -98,7 +98,7 @@ class PrepareOptions(StoreOptions, ValueOptions):
     out: str | Path = argument("folder of the store")
     _: KW_ONLY
     format: str | None = option(
-        None, "what the source is (default: recognised from what is on disk)", metavar=f"{{{','.join(FORMATS)}}}"
+        None, "kind of source (default: recognised from the files)", metavar=f"{{{','.join(FORMATS)}}}"
     )
     fps: float | None = option(
         None, "take frames at this constant rate (default: as they come)", least=0.001, most=1000,
