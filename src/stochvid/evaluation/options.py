@@ -40,7 +40,7 @@ class EvaluateOptions(DrawingOptions):
     )
     fvd_weights: str | Path | None = option(None, "an I3D network as TorchScript; adds FVD", metavar="FILE")
     mnist: str | Path | None = option(None, "folder of MNIST's IDX files (default: as trained)")
-    name: str | None = option(None, "name name in tables and plots (default: the run's)")
+    name: str | None = option(None, "name in tables and plots (default: the run's)")
     memory: float | None = option(
         None, "memory for samples drawn at once (default: 0.5, on a GPU 4)", metavar="GIB", above=0
     )
