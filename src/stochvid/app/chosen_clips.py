@@ -110,7 +110,7 @@ def open_upload(path: Path, fps: float | None, trained: Limits | None = None) ->
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"{path.name!r} cannot be read here. Give one of: {', '.join(SUFFIXES)}.")
     if (size := path.stat().st_size) > UPLOAD_BYTES:
-        raise InputError(f"{path.name!r} has {size / MIB:,.0f} MB; the limit is {UPLOAD_BYTES // MIB} MB.")
+        raise InputError(f"{path.name!r} has {size:,} bytes; the limit is {UPLOAD_BYTES // MIB} MB.")
     try:
         if path.suffix.lower() in ARRAY_SUFFIXES:
             _check_array(path, trained is not None)
