@@ -103,7 +103,7 @@ def test_networks_that_judge_must_be_the_same(runs, tmp_path):
     compare([runs / "copy-last", one], tmp_path / "c")  # one without LPIPS is no contradiction
     (tmp_path / "more").mkdir()
     two = variant(runs, tmp_path / "more", lambda r: r["weights"].update(lpips="b"))
-    with pytest.raises(InputError, match=r"weights.lpips: .* judged by other networks"):
+    with pytest.raises(InputError, match=r"weights.lpips: .* scored with different networks"):
         compare([one, two], tmp_path / "d")
 
 

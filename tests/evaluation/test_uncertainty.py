@@ -110,7 +110,7 @@ def test_bad_numbers_are_named(model, tmp_path, options, message):
 
 def test_clips_without_known_bounces_are_refused(model, tmp_path):
     store = made_store(tmp_path / "s", [16, 16])  # which says nothing of bounces
-    with pytest.raises(InputError, match="nothing says when something unpredictable happens"):
+    with pytest.raises(InputError, match="something unpredictable happens"):
         uncertainty(model, tmp_path / "u", data=str(store.path), length=8)
 
 

@@ -25,7 +25,7 @@ def test_a_digit_that_teleports_is_found(tmp_path, capsys):
     config = load_config(shipped_models()["one-digit"] / "training.yaml")
     motion, found = MovingMNIST.from_config(config.data, config.model, "test", 40, seed=7), 0
     for number, clip in enumerate(motion.__getitems__(range(6))["frames"]):
-        clip[20:] = np.roll(clip[20:], 32, axis=-1)  # from frame 21 on, half a picture away
+        clip[20:] = np.roll(clip[20:], 16, axis=-1)  # from frame 21 on, half a picture away
         np.save(tmp_path / "clip.npy", clip)
         out = tmp_path / f"{number}"
         assert main(["surprise", "one-digit", str(tmp_path / "clip.npy"), "--out", str(out)]) == 0

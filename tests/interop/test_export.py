@@ -337,7 +337,7 @@ def test_an_earlier_export_is_replaced_only_when_asked_and_other_folders_never(c
     assert sorted(path.name for path in programs.iterdir()) == ["context.pt2", "export.json", "step.pt2"]
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "me.jpg").write_text("")
-    assert "no earlier result" in refused(capsys, tmp_path, model, str(tmp_path / "photos"), "--overwrite")
+    assert "not an earlier result" in refused(capsys, tmp_path, model, str(tmp_path / "photos"), "--overwrite")
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxscript", "onnxruntime"])

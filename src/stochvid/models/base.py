@@ -211,7 +211,7 @@ class VideoModel(Pretrained, Generic[StateT], ABC):
     @torch.inference_mode()
     def predict(
         self,
-        context: Clips | Tensor,
+        context: Clips | Frames[Tensor, "B K C H W"],
         horizon: int,
         samples: int = 1,
         seed: int = 0,
