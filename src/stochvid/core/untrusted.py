@@ -137,7 +137,7 @@ def check_directory(path: Path) -> None:
     """
     with open(path, "rb") as file:
         end = zipfile._EndRecData(file)  # type: ignore[attr-defined]  # as `zipfile.ZipFile` finds it
-    size = end[zipfile._ECD_SIZE] if end else 0  # type: ignore[attr-defined]
+    size = end[zipfile._ECD_SIZE] if end else 0  # type: ignore[attr-defined]  # likewise
     if size > MOST_DIRECTORY:
         raise ValueError(f"its directory has {size:,} bytes; at most {MOST_DIRECTORY:,} are read")
 

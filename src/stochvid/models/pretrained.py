@@ -42,7 +42,7 @@ class Pretrained(
     config: ModelConfig
     documents: dict[str, str]
 
-    def save_pretrained(self, folder: str | Path, **options: Any) -> str | None:  # type: ignore[override]
+    def save_pretrained(self, folder: str | Path, **options: Any) -> str | None:  # type: ignore[override]  # fewer options
         """Writes `config.json`, `model.safetensors`, a model card and the documents into a folder, made if missing.
 
         Args:
@@ -91,7 +91,7 @@ class Pretrained(
         return model_card(self.config, weights=count, **options)
 
     @classmethod
-    def from_pretrained(  # type: ignore[override]
+    def from_pretrained(  # type: ignore[override]  # strict, with a device
         cls, model: str | Path, *, device: str | torch.device = "cpu", **hub_options: Any
     ) -> Self:
         """Loads a model in eval mode, of any family that is a subclass of this class.

@@ -91,8 +91,8 @@ class SVG(VideoModel[SVGState]):
             (keep_batch_statistics if batch_statistics else fold_batch_norm)(part)
             part.to(dtype or part.dtype)
         if compile:
-            self._step = compiled(self._step)  # type: ignore[method-assign]
-            self._features = compiled(self._features)  # type: ignore[method-assign]
+            self._step = compiled(self._step)  # type: ignore[method-assign]  # on this copy alone
+            self._features = compiled(self._features)  # type: ignore[method-assign]  # likewise
 
     def recompute(self, on: bool) -> None:
         """As `VideoModel.recompute`, in encoder and decoder."""

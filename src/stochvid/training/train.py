@@ -78,7 +78,7 @@ def train(
         module, data, log = Training(config, init, objective), ClipData(config), RunLog(config, run)
         trainer = make_trainer(config, run, [log, Samples(config, run, log), Checkpoints(config, run, log, signals)])
         config.data = remembered(config.data)  # for what is written; messages so far name what was given
-        run.main = rank_zero_only.rank == 0  # type: ignore[attr-defined]
+        run.main = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # Lightning sets it
         check = partial(module.check_checkpoint, data=data.digest)
         if run.main:
             run.open_again(config, check) if resume else run.open_new(config, overwrite=overwrite, init=init)
