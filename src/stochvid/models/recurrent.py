@@ -57,8 +57,8 @@ class Recurrent(nn.Module):
     def run(self, x: Float[Tensor, "T N _"], state: LSTMState | None) -> tuple[Float[Tensor, "T N hidden"], LSTMState]:
         """Steps through x (T, N, in_features) from `state` (None: zeros): outputs (T, N, hidden) and new state."""
         if x.shape[0] == 0:  # one context frame: nothing to read yet, and nn.LSTM refuses empty sequences
-            zeros = x.new_zeros(x.shape[1], self.lstm.num_layers, self.lstm.hidden_size)
-            return x.new_zeros(0, x.shape[1], self.lstm.hidden_size), state or (zeros, zeros)
+            shape = x.shape[1], self.lstm.num_layers, self.lstm.hidden_size
+            return x.new_zeros(0, x.shape[1], self.lstm.hidden_size), state or (x.new_zeros(shape), x.new_zeros(shape))
         y, (hidden, cell) = self.lstm(self.embed(x), state and _layers_first(state))
         return y, (hidden.transpose(0, 1), cell.transpose(0, 1))
 
