@@ -353,6 +353,7 @@ def test_events_of_any_name_are_marked_under_it(store):
     assert one_of("bounces") == "bounce"
 
 
+@pytest.mark.slow
 def test_uncertainty_is_measured_at_events_of_any_name(run, store, tmp_path, capsys):
     words = ["uncertainty", str(run), "--data", str(store.path), "--length", "8", "--out", str(tmp_path / "u")]
     assert main(words) == 0

@@ -17,6 +17,7 @@ EPISODE, FRAME = "episode_index", "frame_index"
 AT_ONCE = 10_000  # rows
 MOST_ROWS = 10_000_000  # of a file: one of 100 MB, at which the next begins, has less than a million
 MOST_BATCH = 64 << 20  # bytes of `AT_ONCE` rows: 1,000 numbers of 4 bytes in each are 40 million
+MOST_KEPT = 256 << 20  # bytes of all rows of the episodes of a video: ten hours at 30 a second with 50 numbers
 
 
 def find_tracks(features: Mapping[str, Any]) -> tuple[dict[str, Track], list[str]]:
@@ -64,7 +65,7 @@ def read_tracks(path: Path, tracks: Mapping[str, Track], lengths: Mapping[int, i
     try:
         regular(path)
         with parquet.ParquetFile(path) as file:
-            rows += _rows(file, tracks, np.array(sorted(lengths)))
+            rows += _rows(file, tracks, np.array(sorted(lengths)), sum(lengths.values()))
     except InputError:
         raise
     except (ArrowException, OSError, KeyError, TypeError, ValueError, OverflowError) as error:
@@ -82,12 +83,19 @@ def read_tracks(path: Path, tracks: Mapping[str, Track], lengths: Mapping[int, i
     return found
 
 
-def _rows(file: Any, tracks: Mapping[str, Track], episodes: np.ndarray) -> Iterator[dict[str, np.ndarray]]:
+def _rows(file: Any, tracks: Mapping[str, Track], episodes: np.ndarray, frames: int) -> Iterator[dict[str, np.ndarray]]:
     """The rows of some episodes, piece by piece: a few packed bytes can stand for any number of values.
+
+    Args:
+        file: to read.
+        tracks: as of `read_tracks`.
+        episodes: their numbers.
+        frames: of all of them together.
 
     Raises:
         ValueError: there are too many of them, or they are of another kind.
     """
+    count = size = 0
     if file.metadata.num_rows > MOST_ROWS:
         raise ValueError(f"it claims {file.metadata.num_rows:,} rows")
     columns = {name: column for column, name in TAKEN.items() if name in tracks}
@@ -98,7 +106,11 @@ def _rows(file: Any, tracks: Mapping[str, Track], episodes: np.ndarray) -> Itera
         kept = np.isin(row[EPISODE], episodes)
         if kept.any():
             row |= {name: _values(batch.column(column), tracks[name]) for name, column in columns.items()}
-            yield {name: values[kept] for name, values in row.items()}
+            piece = {name: values[kept] for name, values in row.items()}
+            count, size = count + int(kept.sum()), size + sum(values.nbytes for values in piece.values())
+            if count > frames or size > MOST_KEPT:
+                raise ValueError(f"it has {count:,} rows or more, of {size:,} bytes, for {frames:,} frames")
+            yield piece
 
 
 def _values(column: Any, track: Track) -> np.ndarray:
