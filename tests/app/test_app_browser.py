@@ -278,7 +278,7 @@ def test_after_a_restart_the_page_says_so_and_gives_nobody_elses_futures(browser
     served.stop()
     again = Served(model, port=served.port)
     try:
-        for name in ("Download npz", "More like future 1 after frame 3"):
+        for name in ("Download npz", "More like future 1 after frame 4"):
             opened.press(name)
             opened.wait_for("Draw again")
         assert opened.page.locator(".sv-title").first.inner_text() == "moving-mnist-77"
