@@ -142,6 +142,7 @@ def test_a_call_is_taken_whatever_kind_it_says_to_be(named):
     assert named.get("/gradio_api/call/futures", body, **{"Content-Type": "text/plain"})[0] == 200
 
 
+@pytest.mark.slow
 def test_stalled_requests_are_closed_with_a_line_each(named):
     head = "POST /gradio_api/upload HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\n"
     begun = ("GET / HTT", f"{head}Content-Length: 9999\r\n\r\n--b\r\n", f"{head}Transfer-Encoding: chunked\r\n\r\n")

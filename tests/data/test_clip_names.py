@@ -76,6 +76,7 @@ def opened(*words: str) -> int:
     return int(done.stdout.split("OPENED")[-1])
 
 
+@pytest.mark.slow
 def test_a_training_and_a_prediction_read_the_index_of_their_store_once(store):
     sizes = [word for word in SIZES if word not in ("--data.num_digits", "1")]
     assert opened("train", *sizes, "--data.store", store, "--trainer.max_steps", "2", "--out", "run") == 1

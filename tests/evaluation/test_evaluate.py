@@ -356,6 +356,7 @@ def test_what_is_done_is_not_done_again(store, tmp_path, capsys):
         evaluate("copy-last", tmp_path / "out", data=store, resume=True, **{**SETTING, "clips": 2})
 
 
+@pytest.mark.slow
 def test_memory_that_is_chosen_here_is_always_enough(tmp_path):
     """A data set like BAIR, whose ensembles of 100 are larger than the default."""
     frames = np.random.default_rng(0).integers(256, size=(1, 30, 3, 64, 64), dtype=np.uint8)

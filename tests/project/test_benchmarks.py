@@ -17,7 +17,7 @@ from benchmarks.race import Contender, Row, race
 from paths import ROOT
 
 COMPILER = shutil.which(os.environ.get("CXX", "g++"))
-FEW = ("sampling", "metrics", "moving-mnist")
+FEW = ("metrics", "moving-mnist")
 MARKED = [pytest.param(part, marks=[] if part in FEW else pytest.mark.slow) for part in PARTS if part != "compiling"]
 
 
@@ -51,7 +51,8 @@ def test_compiling_finds_rates_and_ratios(tmp_path):
     assert [row.ratio is None for row in rows] == [True, False] * (len(rows) // 2)
 
 
-@pytest.mark.parametrize("part", [pytest.param("training", marks=pytest.mark.slow), "sampling"])
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["training", "sampling"])
 def test_ours_and_the_loop_are_counted_in_the_same_work(find, part):
     rows = find(part)
     names = [row["name"] for row in rows if row["case"] == rows[0]["case"]]
@@ -62,6 +63,7 @@ def test_ours_and_the_loop_are_counted_in_the_same_work(find, part):
     assert per_work[0] > 1.2 * per_work[1]  # the loop encodes twice, and convolves every skip anew
 
 
+@pytest.mark.slow
 def test_what_is_wrong_is_not_timed():
     spec = {"task": "train", "device": "cpu", "precision": "fp32", "batch": 2}
     spec["model"] = {"image_size": 32, "base_channels": 2, "g_dim": 4, "rnn_size": 4, "context": 2, "horizon": 3}

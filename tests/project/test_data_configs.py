@@ -230,7 +230,8 @@ def test_resuming_what_is_finished_says_so(tmp_path, monkeypatch, capsys):
 
 
 @needs_mnist
-@pytest.mark.parametrize("deterministic", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("deterministic", [False, True])
 def test_the_published_test_sets_are_made_to_the_byte(tmp_path, capsys, deterministic):
     words = ["prepare", "moving-mnist", str(tmp_path / "s"), "--variant", "srvp2020", "--split", "test"]
     words += ["--mnist", str(MNIST), *(["--deterministic"] if deterministic else [])]
