@@ -16,6 +16,8 @@ from benchmarks.models import precisions
 from benchmarks.race import Contender, Row, race
 from paths import ROOT
 
+pytestmark = pytest.mark.unchecked  # what is timed, and what is exported
+
 COMPILER = shutil.which(os.environ.get("CXX", "g++"))
 FEW = ("metrics", "moving-mnist")
 MARKED = [pytest.param(part, marks=[] if part in FEW else pytest.mark.slow) for part in PARTS if part != "compiling"]
