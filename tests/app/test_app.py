@@ -305,7 +305,7 @@ def test_uploads_beyond_the_limits_are_refused_by_their_headers(tmp_path):
         (endless_directory(tmp_path / "list.npz"), "its directory has 9,200,000 bytes"),
         (endless_directory(tmp_path / "list64.npz", zip64=True), "its directory has 9,200,000 bytes"),
         (tmp_path / "broken.npz", "clip 'broken.npz' is not a whole .npz file"),
-        (tmp_path / "notes.txt", "'notes.txt' is of no kind that can be read here"),
+        (tmp_path / "notes.txt", "'notes.txt' cannot be read here"),
     ):
         with pytest.raises(InputError) as error:
             open_upload(path, None)
