@@ -58,6 +58,7 @@ def test_training_goes_on_though_nobody_reads_its_output(tmp_path):
     assert (tmp_path / "run" / "model" / "model.safetensors").is_file()
 
 
+@pytest.mark.slow
 def test_closed_standard_streams_do_not_matter(tmp_path):
     words = " ".join([*STOCHVID, *PREDICT, "--out", "out"])
     assert subprocess.run(["bash", "-c", f"{words} >&- 2>&-"], cwd=tmp_path, timeout=300).returncode == 0
@@ -134,6 +135,7 @@ def test_configs_are_utf8_in_every_locale(locale, tmp_path):
     assert config.model.image_size == 64
 
 
+@pytest.mark.slow
 def test_a_folder_may_have_a_name_that_the_locale_cannot_say(tmp_path):
     words = ["train", *SMALL, "--trainer.max_steps", "2", "--out", "größe"]
     done = run(words, tmp_path, **ASCII)

@@ -172,6 +172,7 @@ print(anonymous() - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="anonymous memory is read from Linux's /proc")
 def test_reading_a_store_of_4_gib_takes_no_memory_of_its_own(tmp_path):
     """Its array is a hole on disk; what is read belongs to the page cache, not to the process."""

@@ -322,6 +322,7 @@ def test_checkpoints_of_something_else_are_refused(tmp_path):
         read_official(path)
 
 
+@pytest.mark.slow
 def test_the_command_leaves_a_model_that_predicts_with_either_statistics(tmp_path):
     path = write(tmp_path, change=None)
 
