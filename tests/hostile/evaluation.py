@@ -67,7 +67,7 @@ def load_journal(folder: Path) -> None:
 
     with Journal(folder / "out", IDENTITY, resume=True, overwrite=False) as journal:
         summarise(journal.records)
-        assert sum(record["clipped"] for record in journal.records) >= 0
+        assert sum(record.get("clipped", 0) for record in journal.records) >= 0
 
 
 def _line(change):

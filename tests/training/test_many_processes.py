@@ -53,6 +53,9 @@ with ProcessGroup() as team:
     loss(batch).backward()
     if team.main:
         torch.save({name: p.grad for name, p in model.named_parameters()}, sys.argv[1])
+    del loss  # before its process group
+    if team.size > 1:
+        distributed.barrier()
 """
 
 
