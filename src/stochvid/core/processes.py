@@ -8,7 +8,7 @@ from torch import distributed
 
 
 class ProcessGroup:
-    """A context in which the processes of `torchrun` exchange plain values; a process alone is a team of one.
+    """A context in which the processes of `torchrun` exchange plain values; a process alone is a group of one.
 
     Attributes:
         rank: which of them this is.

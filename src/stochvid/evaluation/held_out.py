@@ -263,8 +263,8 @@ def _config_of(data: str, model: ModelConfig | None) -> Path:
         if (folder / name).is_file():
             return folder / name
     if folder.is_dir() or (folder.is_file() and folder.suffix.lower() not in (".yaml", ".yml")):
-        fitting = [] if model is None else ["--size", str(model.image_size), "--channels", str(model.channels)]
-        command, store = prepare_command(folder, *fitting, "--split", "test")
+        options = [] if model is None else ["--size", str(model.image_size), "--channels", str(model.channels)]
+        command, store = prepare_command(folder, *options, "--split", "test")
         raise InputError(
             f"--data {data!r} is neither a store nor a run. Prepare it first: {command}. Then --data {store} names it."
         )

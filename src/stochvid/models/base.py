@@ -303,8 +303,8 @@ class VideoModel(Pretrained, Generic[StateT], ABC):
     def _samples_at_once(self, context: Tensor, horizon: int) -> int:
         """How many samples per clip may be rolled at once."""
         frames = 2 * 4 * horizon * context[0, 0].numel()
-        fitting = rollout_bytes(context.device) // (len(context) * (self.row_bytes + frames))
-        return 1 << max(0, fitting.bit_length() - 1)  # a power of two, so that few sizes are ever compiled
+        samples = rollout_bytes(context.device) // (len(context) * (self.row_bytes + frames))
+        return 1 << max(0, samples.bit_length() - 1)  # a power of two, so that few sizes are ever compiled
 
     def _check_tracks(self, clips: Clips, horizon: int) -> None:
         known, shapes = clips.frames.shape[1], {name: track.shape[2:] for name, track in clips.tracks.items()}
