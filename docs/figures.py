@@ -18,7 +18,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from PIL import Image
 
 from stochvid import SVG
-from stochvid.evaluation.clips import TestClips, find_clips_for
+from stochvid.evaluation.held_out import TestClips, find_clips_for
 from stochvid.evaluation.metrics.frames import as_float, mse, psnr
 from stochvid.evaluation.metrics.samples import diversity, gradient_energy
 from stochvid.inference.trained import Trained

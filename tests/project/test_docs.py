@@ -126,6 +126,10 @@ def test_every_file_of_ours_that_is_named_is_there(page):
         assert (ROOT / name).is_file() or (ROOT / "src" / "stochvid" / name).is_file(), name
 
 
+def test_the_script_that_draws_the_figures_loads():
+    subprocess.run([sys.executable, ROOT / "docs" / "figures.py", "--help"], check=True, capture_output=True, timeout=200)
+
+
 def test_figures_are_small():
     for path in (ROOT / "docs" / "figures").iterdir():
         assert path.stat().st_size < 150_000, path.name
