@@ -127,7 +127,9 @@ def test_every_file_of_ours_that_is_named_is_there(page):
 
 
 def test_the_script_that_draws_the_figures_loads():
-    subprocess.run([sys.executable, ROOT / "docs" / "figures.py", "--help"], check=True, capture_output=True, timeout=200)
+    subprocess.run(
+        [sys.executable, ROOT / "docs" / "figures.py", "--help"], check=True, capture_output=True, timeout=200
+    )
 
 
 def test_figures_are_small():
