@@ -1,8 +1,8 @@
-"""The oracle: SVG as the paper's code runs it, frame by frame and sample by sample, in the plainest way.
+"""The oracle: SVG and SVG′ as the papers run them, frame by frame and sample by sample, in the plainest way.
 
-Written from the paper and DESIGN section 1 alone: skips are concatenated, LSTMs are cells stepped by hand, every
-frame is encoded where the loop meets it (twice, when it is both an input and a target). It is slow on purpose. The
-fast model must equal it in eval-mode batch-norm; `benchmarks/` measures against it.
+Written from the papers and DESIGN sections 1 and 9 alone: skips are concatenated, LSTMs are cells stepped by hand,
+every frame is encoded where the loop meets it (twice, when it is both an input and a target). It is slow on purpose.
+The fast models must equal it in eval-mode batch-norm; `benchmarks/` measures against it.
 """
 
 import math
@@ -11,29 +11,51 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from stochvid.model_configs import SVGConfig
+from stochvid.model_configs import SVGConfig, SVGPrimeConfig
 from stochvid.models.backbones import JoinedConv
 
 
-def widths(c: SVGConfig) -> list[int]:
-    stages = int(math.log2(c.image_size)) - 2
+def widths(c) -> list[int]:
+    smallest = c.map_size if prime(c) else 4
+    stages = int(math.log2(c.image_size // smallest))
     return [min(c.base_channels * 2**i, c.base_channels * 8) for i in range(stages)]
 
 
-def lrelu_bn(channels):
-    return nn.Sequential(nn.BatchNorm2d(channels), nn.LeakyReLU(0.2))
+def prime(c) -> bool:
+    return isinstance(c, SVGPrimeConfig)
+
+
+def lrelu_norm(channels, kind):
+    norm = nn.BatchNorm2d(channels) if kind == "batch" else nn.GroupNorm(math.gcd(8, channels), channels)
+    return nn.Sequential(norm, nn.LeakyReLU(0.2))
 
 
 class Block(nn.Module):
-    """A convolution, and batch-norm and activation unless it is the last."""
+    """A convolution, and normalisation and activation unless it is the last."""
 
-    def __init__(self, conv, last=False):
+    def __init__(self, conv, last=False, norm="batch"):
         super().__init__()
         self.conv = conv
-        self.norm = nn.Identity() if last else lrelu_bn(conv.out_channels)
+        self.norm = nn.Identity() if last else lrelu_norm(conv.out_channels, norm)
 
     def forward(self, x):
         return self.norm(self.conv(x))
+
+
+def norm_of(c):
+    return c.norm if prime(c) else "batch"
+
+
+def top_of_encoder(c, w):
+    if prime(c):
+        return nn.Conv2d(w[-1], c.g_dim, 3, 1, 1)
+    return nn.Sequential(nn.Conv2d(w[-1], c.g_dim, 4, 1, 0), nn.BatchNorm2d(c.g_dim), nn.Tanh(), nn.Flatten())
+
+
+def top_of_decoder(c, w):
+    if prime(c):
+        return nn.Conv2d(c.g_dim, w[-1], 3, 1, 1)
+    return nn.Sequential(nn.Unflatten(1, (c.g_dim, 1, 1)), Block(nn.ConvTranspose2d(c.g_dim, w[-1], 4, 1, 0)))
 
 
 class DCGANEncoder(nn.Module):
@@ -41,30 +63,31 @@ class DCGANEncoder(nn.Module):
         super().__init__()
         w = widths(c)
         self.blocks = nn.ModuleList(
-            Block(nn.Conv2d(i, o, 4, 2, 1)) for i, o in zip([c.channels, *w[:-1]], w, strict=True)
+            Block(nn.Conv2d(i, o, 4, 2, 1), norm=norm_of(c)) for i, o in zip([c.channels, *w[:-1]], w, strict=True)
         )
-        self.top = nn.Sequential(nn.Conv2d(w[-1], c.g_dim, 4, 1, 0), nn.BatchNorm2d(c.g_dim), nn.Tanh())
+        self.top = top_of_encoder(c, w)
 
     def forward(self, x):
         skips = []
         for block in self.blocks:
             x = block(x)
             skips.append(x)
-        return self.top(x)[:, :, 0, 0], skips
+        return self.top(x), skips
 
 
 class DCGANDecoder(nn.Module):
     def __init__(self, c):
         super().__init__()
         w = widths(c)
-        self.top = Block(nn.ConvTranspose2d(c.g_dim, w[-1], 4, 1, 0))
+        self.top = top_of_decoder(c, w)
         outs = [c.channels, *w[:-1]]
         self.blocks = nn.ModuleList(
-            Block(nn.ConvTranspose2d(2 * w[i], outs[i], 4, 2, 1), last=i == 0) for i in range(len(w) - 1, -1, -1)
+            Block(nn.ConvTranspose2d(2 * w[i], outs[i], 4, 2, 1), last=i == 0, norm=norm_of(c))
+            for i in range(len(w) - 1, -1, -1)
         )
 
     def forward(self, g, skips):
-        d = self.top(g[:, :, None, None])
+        d = self.top(g)
         for block, skip in zip(self.blocks, skips[::-1], strict=True):
             d = block(torch.cat([d, skip], 1))
         return torch.sigmoid(d)
@@ -78,9 +101,11 @@ class VGGEncoder(nn.Module):
         self.stages = nn.ModuleList()
         for i in range(len(w)):
             depth = [2, 2, 3, 3, 3, 3][i]
-            blocks = [Block(nn.Conv2d(ins[i] if j == 0 else w[i], w[i], 3, 1, 1)) for j in range(depth)]
+            blocks = [
+                Block(nn.Conv2d(ins[i] if j == 0 else w[i], w[i], 3, 1, 1), norm=norm_of(c)) for j in range(depth)
+            ]
             self.stages.append(nn.Sequential(*blocks))
-        self.top = nn.Sequential(nn.Conv2d(w[-1], c.g_dim, 4, 1, 0), nn.BatchNorm2d(c.g_dim), nn.Tanh())
+        self.top = top_of_encoder(c, w)
 
     def forward(self, x):
         skips = []
@@ -88,26 +113,28 @@ class VGGEncoder(nn.Module):
             x = stage(x)
             skips.append(x)
             x = F.max_pool2d(x, 2, 2)
-        return self.top(x)[:, :, 0, 0], skips
+        return self.top(x), skips
 
 
 class VGGDecoder(nn.Module):
     def __init__(self, c):
         super().__init__()
         w = widths(c)
-        self.top = Block(nn.ConvTranspose2d(c.g_dim, w[-1], 4, 1, 0))
+        self.top = top_of_decoder(c, w)
         self.stages = nn.ModuleList()
         for i in range(len(w) - 1, 0, -1):
             depth = [2, 2, 3, 3, 3, 3][i]
             sizes = [2 * w[i]] + [w[i]] * (depth - 1) + [w[i - 1]]
             self.stages.append(
-                nn.Sequential(*[Block(nn.Conv2d(sizes[j], sizes[j + 1], 3, 1, 1)) for j in range(depth)])
+                nn.Sequential(
+                    *[Block(nn.Conv2d(sizes[j], sizes[j + 1], 3, 1, 1), norm=norm_of(c)) for j in range(depth)]
+                )
             )
         first, last = nn.Conv2d(2 * w[0], w[0], 3, 1, 1), nn.ConvTranspose2d(w[0], c.channels, 3, 1, 1)
-        self.stages.append(nn.Sequential(Block(first), Block(last, last=True)))
+        self.stages.append(nn.Sequential(Block(first, norm=norm_of(c)), Block(last, last=True)))
 
     def forward(self, g, skips):
-        d = self.top(g[:, :, None, None])
+        d = self.top(g)
         for stage, skip in zip(self.stages, skips[::-1], strict=True):
             d = stage(torch.cat([F.interpolate(d, scale_factor=2, mode="nearest"), skip], 1))
         return torch.sigmoid(d)
@@ -154,19 +181,76 @@ class GaussianCells(Cells):
         return self.mean(y), self.log_var(y), state
 
 
+class ConvCell(nn.Module):
+    """A step of a ConvLSTM without peepholes: all gates are one convolution of input and hidden state, joined."""
+
+    def __init__(self, hidden):
+        super().__init__()
+        self.gates = nn.Conv2d(2 * hidden, 4 * hidden, 3, 1, 1)
+
+    def forward(self, x, state):
+        h, c = state
+        i, f, g, o = self.gates(torch.cat([x, h], 1)).chunk(4, 1)
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        return torch.sigmoid(o) * torch.tanh(c), c
+
+
+class ConvCells(nn.Module):
+    """As `Cells`, with maps of `size` cells a side."""
+
+    def __init__(self, n_in, hidden, layers, size):
+        super().__init__()
+        self.embed, self.size = nn.Conv2d(n_in, hidden, 3, 1, 1), size
+        self.cells = nn.ModuleList(ConvCell(hidden) for _ in range(layers))
+
+    def start(self, rows):
+        zeros = self.embed.weight.new_zeros(rows, self.embed.out_channels, self.size, self.size)
+        return [(zeros, zeros) for _ in self.cells]
+
+    step = Cells.step
+
+
+class ConvPredictorCells(ConvCells):
+    def __init__(self, n_in, n_out, hidden, layers, size):
+        super().__init__(n_in, hidden, layers, size)
+        self.head = nn.Conv2d(hidden, n_out, 3, 1, 1)
+
+    forward = PredictorCells.forward
+
+
+class ConvGaussianCells(ConvCells):
+    """Its latents are of `latent` cells a side, each of which sees the mean of the cells that it covers."""
+
+    def __init__(self, n_in, z_dim, hidden, layers, size, latent):
+        super().__init__(n_in, hidden, layers, size)
+        self.mean, self.log_var = (nn.Conv2d(hidden, z_dim, 3, 1, 1) for _ in range(2))
+        self.latent = latent
+
+    def forward(self, x, state):
+        y, state = self.step(x, state)
+        y = F.adaptive_avg_pool2d(y, self.latent)
+        return self.mean(y), self.log_var(y), state
+
+
 class OracleSVG(nn.Module):
-    def __init__(self, config: SVGConfig):
+    """SVG; or SVG′, for a config of that family."""
+
+    def __init__(self, config: SVGConfig | SVGPrimeConfig):
         super().__init__()
         self.config = c = config
         dcgan = c.backbone == "dcgan"
         self.encoder = DCGANEncoder(c) if dcgan else VGGEncoder(c)
         self.decoder = DCGANDecoder(c) if dcgan else VGGDecoder(c)
-        self.z_dim = 0 if c.prior == "none" else c.z_dim
-        self.predictor = PredictorCells(c.g_dim + self.z_dim, c.g_dim, c.rnn_size, c.predictor_layers)
+        z_dim = 0 if c.prior == "none" else c.z_dim
+        predictor, gaussian, size, latent = PredictorCells, GaussianCells, (), ()
+        if prime(c):
+            predictor, gaussian, size = ConvPredictorCells, ConvGaussianCells, (c.map_size,)
+            latent = (c.map_size, c.latent_size or c.map_size)
+        self.predictor = predictor(c.g_dim + z_dim, c.g_dim, c.rnn_size, c.predictor_layers, *size)
         if c.prior != "none":
-            self.posterior = GaussianCells(c.g_dim, c.z_dim, c.rnn_size, c.posterior_layers)
+            self.posterior = gaussian(c.g_dim, c.z_dim, c.rnn_size, c.posterior_layers, *latent)
         if c.prior == "learned":
-            self.prior = GaussianCells(c.g_dim, c.z_dim, c.rnn_size, c.prior_layers)
+            self.prior = gaussian(c.g_dim, c.z_dim, c.rnn_size, c.prior_layers, *latent)
 
     def _start(self, rows):
         c = self.config
@@ -176,15 +260,29 @@ class OracleSVG(nn.Module):
             "prior": self.prior.start(rows) if c.prior == "learned" else None,
         }
 
-    def _new_skip(self, t, context):
-        """Whether step t (of frame t, counted from 1) takes the skips of frame t − 1."""
+    def _skips(self, history, context):
+        """The skips of the next frame, given those of all frames before it."""
         rule = self.config.future_skip
-        return rule == "previous" or t - 1 <= (context if rule == "last" else context - 1)
+        if rule == "mean":
+            return [torch.stack(maps).mean(0) for maps in zip(*history, strict=True)]
+        if rule == "previous":
+            return history[-1]
+        frozen = context if rule == "last" else context - 1
+        return history[min(len(history), frozen) - 1]
+
+    def _joined(self, h, z):
+        """[h, z]; latents of fewer cells are repeated over the cells that they cover."""
+        if prime(self.config) and z.shape[1]:
+            z = F.interpolate(z, h.shape[-2:], mode="nearest")
+        elif prime(self.config):
+            return h
+        return torch.cat([h, z], 1)
 
     def loss(self, x, noise):
-        """x (B, T, C, H, W), noise (B, T − 1, Z): Σ MSE + β Σ KL."""
+        """x (B, T, C, H, W), noise (B, T − 1, Z…): Σ error + β Σ KL."""
+        error = F.l1_loss if prime(self.config) and self.config.reconstruction == "l1" else F.mse_loss
         steps = zip(self._observed(x, noise), x[:, 1:].unbind(1), strict=True)
-        return sum(F.mse_loss(frame, true) + self.config.beta * kl for (frame, kl), true in steps)
+        return sum(error(frame, true) + self.config.beta * kl for (frame, kl), true in steps)
 
     def reconstruct(self, x, noise):
         """The frames that these are taken for, (B, T − 1, C, H, W)."""
@@ -193,11 +291,10 @@ class OracleSVG(nn.Module):
     def _observed(self, x, noise):
         """Frame and KL of each step."""
         c = self.config
-        s = self._start(x.shape[0])
+        s, history = self._start(x.shape[0]), []
         for t in range(2, x.shape[1] + 1):
-            h, new_skip = self.encoder(x[:, t - 2])
-            if self._new_skip(t, c.context):
-                skip = new_skip
+            h, skip = self.encoder(x[:, t - 2])
+            history.append(skip)
             z, kl = noise[:, t - 2, :0], 0.0
             if c.prior != "none":
                 h_target, _ = self.encoder(x[:, t - 1])
@@ -210,23 +307,22 @@ class OracleSVG(nn.Module):
                 sigma1, sigma2 = torch.exp(0.5 * log_var), torch.exp(0.5 * log_var_p)
                 kld = torch.log(sigma2 / sigma1) + (sigma1**2 + (mu - mu_p) ** 2) / (2 * sigma2**2) - 0.5
                 kl = kld.sum() / x.shape[0]
-            g, s["predictor"] = self.predictor(torch.cat([h, z], 1), s["predictor"])
-            yield self.decoder(g, skip), kl
+            g, s["predictor"] = self.predictor(self._joined(h, z), s["predictor"])
+            yield self.decoder(g, self._skips(history, c.context)), kl
 
     def rollout(self, x, horizon, noise):
-        """x (B, K, C, H, W), noise (B, S, K − 1 + horizon, Z) → frames (B, S, horizon, C, H, W) and the priors."""
+        """x (B, K, C, H, W), noise (B, S, K − 1 + horizon, Z…) → frames (B, S, horizon, C, H, W) and the priors."""
         futures = [self._one_future(x, horizon, noise[:, i]) for i in range(noise.shape[1])]
         return tuple(torch.stack(parts, 1) for parts in zip(*futures, strict=True))
 
     def _one_future(self, x, horizon, noise):
         c, context = self.config, x.shape[1]
         s = self._start(x.shape[0])
-        frames, means, stds = [], [], []
+        frames, means, stds, history = [], [], [], []
         x_in = x[:, 0]
         for t in range(2, context + horizon + 1):
-            h, new_skip = self.encoder(x_in)
-            if self._new_skip(t, context):
-                skip = new_skip
+            h, skip = self.encoder(x_in)
+            history.append(skip)
             eps = noise[:, t - 2]
             z, mu_p, sigma_p = eps, torch.zeros_like(eps), torch.ones_like(eps)
             if c.prior == "learned":
@@ -237,11 +333,11 @@ class OracleSVG(nn.Module):
                 h_target, _ = self.encoder(x[:, t - 1])
                 mu, log_var, s["posterior"] = self.posterior(h_target, s["posterior"])
                 z = mu if c.context_latent == "mean" else mu + torch.exp(0.5 * log_var) * eps
-            g, s["predictor"] = self.predictor(torch.cat([h, z], 1), s["predictor"])
+            g, s["predictor"] = self.predictor(self._joined(h, z), s["predictor"])
             if t <= context:
                 x_in = x[:, t - 1]
             else:
-                x_in = self.decoder(g, skip)
+                x_in = self.decoder(g, self._skips(history, context))
                 frames.append(x_in)
                 means.append(mu_p)
                 stds.append(sigma_p)
@@ -259,7 +355,7 @@ def pairs(model, oracle):
     out = []
 
     def walk(name, fast, plain):
-        kinds = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.BatchNorm2d)
+        kinds = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.BatchNorm2d, nn.GroupNorm)
         a = [m for m in fast.modules() if isinstance(m, kinds)]
         b = [m for m in plain.modules() if isinstance(m, kinds)]
         joined = {m.d: m for m in fast.modules() if isinstance(m, JoinedConv)}
@@ -292,10 +388,32 @@ def pairs(model, oracle):
         if fast is None:
             continue
         plain = getattr(oracle, part)
+        if prime(oracle.config):
+            out += conv_pairs(part, fast, plain)
+            continue
         walk(part, fast, plain)
         for i, cell in enumerate(plain.cells):
             for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
                 out.append((f"{part} {kind} {i}", getattr(fast.lstm, f"{kind}_l{i}"), getattr(cell, kind), None))
+    return out
+
+
+def conv_pairs(name, fast, plain):
+    """As `pairs`, of a recurrent part of SVG′, where every joined convolution is split in two."""
+    embed_latent, size = getattr(fast, "embed_latent", None), fast.lstm.size
+    halves = [("embed", fast.embed, embed_latent, plain.embed, fast.embed.in_channels)]
+    for i, cell in enumerate(plain.cells):
+        halves.append((f"cell {i}", fast.lstm.inputs[i], fast.lstm.hidden[i], cell.gates, size))
+    out = []
+    for what, first, second, joined, n in halves:
+        for half, cut in ((first, slice(0, n)), (second, slice(n, None))):
+            if half is not None:
+                out.append((f"{name} {what} weight", half.weight, joined.weight, (slice(None), cut)))
+        out.append((f"{name} {what} bias", first.bias, joined.bias, None))
+    for head in ("head", "mean", "log_var"):
+        if hasattr(fast, head):
+            a, b = getattr(fast, head), getattr(plain, head)
+            out += [(f"{name} {head} weight", a.weight, b.weight, None), (f"{name} {head} bias", a.bias, b.bias, None)]
     return out
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stochvid import SVG, DataConfig, SVGConfig, TrainConfig
+from stochvid import SVG, DataConfig, ModelConfig, SVGConfig, SVGPrimeConfig, TrainConfig
 from stochvid.core.clips import Clips
 from stochvid.data.store import Store
 from stochvid.data.tracks import Track
@@ -26,10 +26,16 @@ def narrow(**changes) -> SVGConfig:
     return SVGConfig(**sizes | {"context": 3, "horizon": 3, "beta": 0.1} | changes)
 
 
-def make_model(config: SVGConfig, seed: int = 0) -> SVG:
+def narrow_prime(**changes) -> SVGPrimeConfig:
+    """An SVG′ that is made in no time."""
+    sizes = {"image_size": 32, "base_channels": 2, "g_dim": 6, "z_dim": 2, "rnn_size": 4}
+    return SVGPrimeConfig(**sizes | {"context": 3, "horizon": 3, "beta": 0.1} | changes)
+
+
+def make_model(config: ModelConfig, seed: int = 0) -> VideoModel:
     """A float64 model in eval mode whose weights, biases and statistics are all far from trivial."""
     torch.manual_seed(seed)
-    model = SVG(config).double().eval()
+    model = config.model_class()(config).double().eval()
     with torch.no_grad():
         for name, value in model.state_dict().items():
             if name.endswith("running_var"):
@@ -39,7 +45,7 @@ def make_model(config: SVGConfig, seed: int = 0) -> SVG:
     return model
 
 
-def make_clips(config: SVGConfig, length: int, batch: int = 2, seed: int = 1) -> Tensor:
+def make_clips(config: ModelConfig, length: int, batch: int = 2, seed: int = 1) -> Tensor:
     """Clips of noise, (B, T, C, H, W) float64 in [0, 1]."""
     generator = torch.Generator().manual_seed(seed)
     shape = (batch, length, config.channels, config.image_size, config.image_size)

@@ -41,7 +41,7 @@ WRONG = {
     "predict takes no clip without its batch": lambda m: m.predict(FRAMES[0], 2),
     "an encoder takes frames without time": lambda m: m.encoder(FRAMES),
     "a decoder takes features of samples": lambda m: m.decoder(torch.zeros(1, 2, 8), []),
-    "an LSTM takes steps and rows": lambda m: m.predictor(torch.zeros(2, 11)),
+    "an LSTM takes steps and rows": lambda m: m.predictor(torch.zeros(2, 11), None),
     "a prediction has as many latents as frames": lambda m: Prediction(
         torch.rand(1, 2, 3, 1, 8, 8), *(torch.zeros(1, 2, n, 4) for n in (3, 3, 2))
     ),
@@ -63,7 +63,7 @@ def test_a_wrong_shape_is_refused_where_it_comes_in(call):
 
 def test_a_model_that_gives_a_wrong_shape_is_refused(monkeypatch):
     model = small()
-    monkeypatch.setattr(model.predictor.head, "forward", lambda x: x[0])
+    monkeypatch.setattr(model.predictor.head, "forward", lambda x: x[:1])
     with pytest.raises(TypeCheckError, match="return value"):
         model.observe(FRAMES)
 

@@ -1,13 +1,15 @@
 """Encoders and decoders: DCGAN and VGG, one class pair each for every power-of-two image size from 32 up.
 
-Axes: `N` frames, `C` image channels, `G` features. There are log2(size) − 2 stages; stage i has
-base_channels · min(2^i, 8) channels. Skips are listed finest first.
+Axes: `N` frames, `C` image channels, `G` features. Features are vectors (G,), or maps (G, h, w) whose cells are each a
+part of the frame. There are log2(size / smallest) stages; stage i has base_channels · min(2^i, 8) channels. Skips are
+listed finest first.
 
 The decoder convolves the joined channels [d, skip] at every resolution. Convolution is linear, so
 conv([d, skip]) = conv_d(d) + conv_skip(skip), and the second term is the same for every frame and sample that shares
 a skip: `Decoder.hoist` computes it once, `Decoder.forward` adds it (DESIGN: the hoisted skip convolution).
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -25,9 +27,15 @@ Conv = nn.Conv2d | nn.ConvTranspose2d
 Stage = TypeVar("Stage", bound=nn.Module)
 
 
-def stage_channels(image_size: int, base_channels: int) -> list[int]:
-    """Channels of each stage, finest first: 64 px → [b, 2b, 4b, 8b], 128 px → [b, 2b, 4b, 8b, 8b]."""
-    stages = image_size.bit_length() - 1 - 2
+def stage_channels(image_size: int, base_channels: int, smallest: int = 4) -> list[int]:
+    """Channels of each stage, finest first: 64 px → [b, 2b, 4b, 8b], 128 px → [b, 2b, 4b, 8b, 8b].
+
+    Args:
+        image_size: of the frames.
+        base_channels: of the first stage.
+        smallest: height of the last stage's output (of VGG: after pooling).
+    """
+    stages = image_size.bit_length() - smallest.bit_length()
     return [base_channels * min(2**i, 8) for i in range(stages)]
 
 
@@ -42,12 +50,23 @@ def init_weights(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
-def _activated(channels: int) -> list[nn.Module]:
-    return [nn.BatchNorm2d(channels), nn.LeakyReLU(0.2, inplace=True)]
+Norm = Callable[[int], nn.Module]  # of so many channels
 
 
-def _conv3(in_channels: int, out_channels: int) -> list[nn.Module]:
-    return [nn.Conv2d(in_channels, out_channels, 3, padding=1), *_activated(out_channels)]
+def group_norm(channels: int) -> nn.GroupNorm:
+    """Normalisation over groups of channels of each frame alone, at most eight groups."""
+    return nn.GroupNorm(math.gcd(channels, 8), channels)
+
+
+NORMS: dict[str, Norm] = {"batch": nn.BatchNorm2d, "group": group_norm}
+
+
+def _activated(channels: int, norm: Norm) -> list[nn.Module]:
+    return [norm(channels), nn.LeakyReLU(0.2, inplace=True)]
+
+
+def _conv3(in_channels: int, out_channels: int, norm: Norm) -> list[nn.Module]:
+    return [nn.Conv2d(in_channels, out_channels, 3, padding=1), *_activated(out_channels, norm)]
 
 
 def _vgg_depth(stage: int) -> int:
@@ -140,19 +159,18 @@ def _batches_seen(norm: nn.BatchNorm2d | nn.SyncBatchNorm) -> Tensor:
 
 
 class Encoder(Backbone):
-    """Frames → features h ∈ (−1, 1)^G and skips. `pool` halves the size between stages."""
+    """Frames → features and skips. `pool` halves the size between stages, and after the last."""
 
     stages: Stages[nn.Sequential]
     pool = False
 
-    def __init__(self, stages: Sequence[nn.Sequential], top_channels: int, g_dim: int):
+    def __init__(self, stages: Sequence[nn.Sequential], head: nn.Sequential):
         super().__init__()
-        self.stages = Stages(stages)
-        self.head = nn.Sequential(ConvToPoint(top_channels, g_dim, 4), nn.BatchNorm2d(g_dim), nn.Tanh())
+        self.stages, self.head = Stages(stages), head
 
     def forward(
         self, x: Float[Tensor, "N C H W"], first: int | None = None
-    ) -> tuple[Float[Tensor, "N G"], list[Float[Tensor, "N _ _ _"]], list[Float[Tensor, "_ _ _ _"]]]:
+    ) -> tuple[Float[Tensor, " N *features"], list[Float[Tensor, "N _ _ _"]], list[Float[Tensor, "_ _ _ _"]]]:
         """Encodes frames.
 
         Args:
@@ -160,7 +178,8 @@ class Encoder(Backbone):
             first: how many frames have skips that are used; None: all.
 
         Returns:
-            h (N, G); the skips of all frames, (N, …) each; and those of the first ones, to be used in training.
+            h (N, G) or (N, G, h, w); the skips of all frames, (N, …) each; and those of the first ones, to be used in
+            training.
         """
         skips, used = [], []
         for i, stage in enumerate(self.stages):
@@ -171,18 +190,18 @@ class Encoder(Backbone):
                 x, branch = Branch.apply(x, first)
                 used.append(branch)
             skips.append(x)
-        return self.head(F.max_pool2d(x, 2) if self.pool else x).flatten(1), skips, used
+        return self.head(F.max_pool2d(x, 2) if self.pool else x), skips, used
 
 
 class DCGANEncoder(Encoder):
     """4×4 stride-2 convolutions (Radford et al. 2016, as used for Moving MNIST in the paper)."""
 
-    def __init__(self, image_size: int, channels: int, base_channels: int, g_dim: int):
-        widths = stage_channels(image_size, base_channels)
+    def __init__(self, widths: list[int], channels: int, head: nn.Sequential, norm: Norm):
         stages = [
-            nn.Sequential(DownConv(i, o), *_activated(o)) for i, o in zip([channels, *widths[:-1]], widths, strict=True)
+            nn.Sequential(DownConv(i, o), *_activated(o, norm))
+            for i, o in zip([channels, *widths[:-1]], widths, strict=True)
         ]
-        super().__init__(stages, widths[-1], g_dim)
+        super().__init__(stages, head)
 
 
 class VGGEncoder(Encoder):
@@ -190,13 +209,12 @@ class VGGEncoder(Encoder):
 
     pool = True
 
-    def __init__(self, image_size: int, channels: int, base_channels: int, g_dim: int):
-        widths = stage_channels(image_size, base_channels)
+    def __init__(self, widths: list[int], channels: int, head: nn.Sequential, norm: Norm):
         stages = []
         for i, (first, width) in enumerate(zip([channels, *widths[:-1]], widths, strict=True)):
-            rest = [layer for _ in range(_vgg_depth(i) - 1) for layer in _conv3(width, width)]
-            stages.append(nn.Sequential(*_conv3(first, width), *rest))
-        super().__init__(stages, widths[-1], g_dim)
+            rest = [layer for _ in range(_vgg_depth(i) - 1) for layer in _conv3(width, width, norm)]
+            stages.append(nn.Sequential(*_conv3(first, width, norm), *rest))
+        super().__init__(stages, head)
 
 
 # ---------------------------------------------------------------------------------------------------------- decoders
@@ -208,29 +226,29 @@ class Decoder(Backbone):
     stages: Stages[JoinedConv]
     upsample = False
 
-    def __init__(self, stages: Sequence[JoinedConv], top_channels: int, g_dim: int):
+    def __init__(self, stages: Sequence[JoinedConv], head: nn.Sequential):
         super().__init__()
-        self.head = nn.Sequential(ConvFromPoint(g_dim, top_channels, 4), *_activated(top_channels))
-        self.stages = Stages(stages)
+        self.head, self.stages = head, Stages(stages)
 
     def hoist(self, skips: list[Float[Tensor, "R _ _ _"]]) -> list[Float[Tensor, "R _ _ _"]]:
         """The skips' half of every joined convolution: skips finest first (R, …) → maps coarsest first (R, …)."""
         return [stage.hoist(skip) for stage, skip in zip(self.stages, reversed(skips), strict=True)]
 
     def forward(
-        self, g: Float[Tensor, "T B S G"], hoisted: list[Float[Tensor, "R _ _ _"]]
+        self, g: Float[Tensor, "T B S *features"], hoisted: list[Float[Tensor, "R _ _ _"]]
     ) -> Float[Tensor, "T B S C H W"]:
         """Decodes S samples of B clips at T steps.
 
         Args:
-            g: (T, B, S, G) in (−1, 1).
+            g: (T, B, S, G) or (T, B, S, G, h, w), in (−1, 1).
             hoisted: of T'·B skips, 1 ≤ T' ≤ T, rows (T', B): step t takes those of step min(t, T').
 
         Returns:
             (T, B, S, C, H, W) in (0, 1), at least float32.
         """
         rows = g.shape[:3]
-        d = self.head(g.flatten(0, 2)[:, :, None, None])
+        d = g.flatten(0, 2)
+        d = self.head(d if d.ndim == 4 else d[:, :, None, None])  # a vector is a map of one pixel
         for stage, hoisted_skip in zip(self.stages, hoisted, strict=True):
             d = self._run(lambda d, skip, stage=stage: stage(self._upsampled(d), skip, rows), d, hoisted_skip)
         return torch.sigmoid(d.to(torch.promote_types(d.dtype, torch.float32))).unflatten(0, rows)
@@ -242,13 +260,12 @@ class Decoder(Backbone):
 class DCGANDecoder(Decoder):
     """4×4 stride-2 transposed convolutions of [d, skip]."""
 
-    def __init__(self, image_size: int, channels: int, base_channels: int, g_dim: int):
-        widths = stage_channels(image_size, base_channels)
+    def __init__(self, widths: list[int], channels: int, head: nn.Sequential, norm: Norm):
         stages = []
         for i in reversed(range(len(widths))):
-            out, then = (widths[i - 1], _activated(widths[i - 1])) if i else (channels, [])
+            out, then = (widths[i - 1], _activated(widths[i - 1], norm)) if i else (channels, [])
             stages.append(JoinedConv(UpConv(widths[i], out), UpConv(widths[i], out), then))
-        super().__init__(stages, widths[-1], g_dim)
+        super().__init__(stages, head)
 
 
 class VGGDecoder(Decoder):
@@ -256,24 +273,48 @@ class VGGDecoder(Decoder):
 
     upsample = True
 
-    def __init__(self, image_size: int, channels: int, base_channels: int, g_dim: int):
-        widths = stage_channels(image_size, base_channels)
+    def __init__(self, widths: list[int], channels: int, head: nn.Sequential, norm: Norm):
         stages = []
         for i in reversed(range(len(widths))):
             width = widths[i]
-            then = _activated(width)
+            then = _activated(width, norm)
             if i:
                 outs = [width] * (_vgg_depth(i) - 2) + [widths[i - 1]]
                 for out in outs:
-                    then += _conv3(width, out)
+                    then += _conv3(width, out, norm)
             else:
                 then.append(nn.ConvTranspose2d(width, channels, 3, padding=1))
             d, skip = (nn.Conv2d(width, width, 3, padding=1, bias=False) for _ in range(2))
             stages.append(JoinedConv(d, skip, then))
-        super().__init__(stages, widths[-1], g_dim)
+        super().__init__(stages, head)
 
 
-BACKBONES: dict[str, tuple[Callable[[int, int, int, int], Encoder], Callable[[int, int, int, int], Decoder]]] = {
+# --------------------------------------------------------------------------------------------------------- the pairs
+
+_PAIRS: dict[str, tuple[type[DCGANEncoder] | type[VGGEncoder], type[DCGANDecoder] | type[VGGDecoder]]] = {
     "dcgan": (DCGANEncoder, DCGANDecoder),
     "vgg": (VGGEncoder, VGGDecoder),
 }
+
+
+def vector_backbone(
+    kind: str, image_size: int, channels: int, base_channels: int, g_dim: int
+) -> tuple[Encoder, Decoder]:
+    """Encoder and decoder whose features are vectors (G,) (SVG, sec. 4)."""
+    widths, (encoder, decoder) = stage_channels(image_size, base_channels), _PAIRS[kind]
+    to_vector = nn.Sequential(ConvToPoint(widths[-1], g_dim, 4), nn.BatchNorm2d(g_dim), nn.Tanh(), nn.Flatten())
+    from_vector = nn.Sequential(ConvFromPoint(g_dim, widths[-1], 4), *_activated(widths[-1], nn.BatchNorm2d))
+    return (
+        encoder(widths, channels, to_vector, nn.BatchNorm2d), decoder(widths, channels, from_vector, nn.BatchNorm2d),
+    )  # fmt: skip
+
+
+def map_backbone(
+    kind: str, image_size: int, channels: int, base_channels: int, g_dim: int, map_size: int, norm: Norm
+) -> tuple[Encoder, Decoder]:
+    """Encoder and decoder whose features are maps (G, map_size, map_size): the same stages, but fewer (SVG′)."""
+    widths, (encoder, decoder) = stage_channels(image_size, base_channels, map_size), _PAIRS[kind]
+    to_map, from_map = (
+        nn.Sequential(nn.Conv2d(*ends, 3, padding=1)) for ends in ((widths[-1], g_dim), (g_dim, widths[-1]))
+    )
+    return encoder(widths, channels, to_map, norm), decoder(widths, channels, from_map, norm)

@@ -1,6 +1,6 @@
 """The recurrent parts of SVG: state goes in and comes out, the modules hold weights only.
 
-Axes: `T` steps, `N` rows (clips or clips × samples), `G` features, `Z` latents.
+Axes: `T` steps, `B` clips, `S` samples, `N` rows (clips or clips × samples), `G` features, `Z` latents.
 """
 
 from typing import NamedTuple
@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from stochvid.core.shapes import Float
 
-LSTMState = tuple[Float[Tensor, "_ _ _"], Float[Tensor, "_ _ _"]]
-"""Hidden and cell state of an LSTM, each (N, layers, hidden)."""
+LSTMState = tuple[Float[Tensor, "_ _ _ *map"], Float[Tensor, "_ _ _ *map"]]
+"""Hidden and cell state of an LSTM, each (N, layers, hidden), or (N, layers, hidden, h, w) of a ConvLSTM."""
 
 
 class Gaussian(NamedTuple):
@@ -77,11 +77,14 @@ class FramePredictor(Recurrent):
         self.head = nn.Linear(hidden, out_features)
 
     def forward(
-        self, x: Float[Tensor, "T N _"], state: LSTMState | None = None
-    ) -> tuple[Float[Tensor, "T N G"], LSTMState]:
-        """x (T, N, in_features) → g (T, N, out_features) and the new state."""
-        y, state = self.run(x, state)
-        return torch.tanh(self.head(y)), state
+        self, h: Float[Tensor, "T B _"], z: Float[Tensor, "T B S _"] | None, state: LSTMState | None = None
+    ) -> tuple[Float[Tensor, "T B S G"], LSTMState]:
+        """h_{t-1} (T, B, G), and z_t (T, B, S, Z) of a model with latents → g_t (T, B, S, G) and the new state."""
+        x = h[:, :, None]
+        if z is not None:
+            x = torch.cat([x.expand(-1, -1, z.shape[2], -1), z.to(h.dtype)], dim=-1)
+        y, state = self.run(x.flatten(1, 2), state)
+        return torch.tanh(self.head(y)).unflatten(1, x.shape[1:3]), state
 
 
 class GaussianLSTM(Recurrent):

@@ -1,0 +1,327 @@
+"""The two verbs of SVG and SVG′: what both are, whether features and latents are vectors or maps.
+
+Axes: those of `models/base.py`, and `G` features, which are (G,) or (G, h, w).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from stochvid.core.clips import Clips
+from stochvid.core.errors import InputError
+from stochvid.core.shapes import Float, Frames
+from stochvid.model_configs import LatentConfig
+from stochvid.models.backbones import Decoder, Encoder
+from stochvid.models.base import VideoModel
+from stochvid.models.compiling import compiled
+from stochvid.models.conv_recurrent import ConvFramePredictor, GaussianConvLSTM
+from stochvid.models.folding import fold_batch_norm, keep_batch_statistics
+from stochvid.models.recurrent import FramePredictor, Gaussian, GaussianLSTM, LSTMState
+from stochvid.models.state import Imagination, Observation, State, repeat_rows
+
+
+@dataclass
+class SVGState(State):
+    """Everything that carries from one frame to the next. Rows: B clips, or B · S once samples differ.
+
+    Attributes:
+        posterior: LSTM state of the posterior (None without latents). `imagine` passes it on unchanged.
+        prior: LSTM state of the learned prior (None without one).
+        predictor: LSTM state of the frame predictor.
+        features: h of the last frame, (rows, G) or (rows, G, h, w).
+        skips: encoder skips of the last frame, finest first.
+        future_skips: encoder skips that the future uses when the last frame ends the context.
+        seen: how many frames `future_skips` are the mean of, (rows,); None where they are those of one frame.
+    """
+
+    posterior: LSTMState | None
+    prior: LSTMState | None
+    predictor: LSTMState
+    features: Float[Tensor, " rows *features"]
+    skips: list[Float[Tensor, "_ _ _ _"]]
+    future_skips: list[Float[Tensor, "_ _ _ _"]]
+    seen: Float[Tensor, " rows"] | None = None
+
+
+class SVGBase(VideoModel[SVGState]):
+    """Encoder, posterior, prior, frame predictor and decoder (SVG paper, fig. 2); a family builds them.
+
+    Args:
+        config: what to build.
+    """
+
+    config: LatentConfig
+    encoder: Encoder
+    decoder: Decoder
+    predictor: FramePredictor | ConvFramePredictor
+    posterior: GaussianLSTM | GaussianConvLSTM | None
+    prior: GaussianLSTM | GaussianConvLSTM | None
+
+    @property
+    def row_bytes(self) -> int:
+        """About how much memory a sample takes while it is rolled: the widest maps of a frame, some of them alive."""
+        widest = self.config.image_size // (1 if self.config.backbone == "vgg" else 2)
+        return 6 * 4 * self.config.base_channels * widest**2
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the recurrent parts' states."""
+        return self.predictor.head.weight.dtype
+
+    def make_fast(self, dtype: torch.dtype | None, compile: bool, batch_statistics: bool) -> None:
+        """Folds batch-norm, with its running statistics, away, unless that of the batch is asked for."""
+        for part in (self.encoder, self.decoder):
+            (keep_batch_statistics if batch_statistics else fold_batch_norm)(part)
+            part.to(dtype or part.dtype)
+        if compile:
+            self._step = compiled(self._step)  # type: ignore[method-assign]  # on this copy alone
+            self._features = compiled(self._features)  # type: ignore[method-assign]  # likewise
+
+    def recompute(self, on: bool) -> None:
+        """As `VideoModel.recompute`, in encoder and decoder."""
+        self.encoder.recompute = self.decoder.recompute = on
+
+    # -------------------------------------------------------------------------------------------------- the two verbs
+
+    def observe(
+        self,
+        clips: Clips | Frames[Tensor, "B T C H W"],
+        noise: Float[Tensor, "B S steps *latent"] | None = None,
+        state: SVGState | None = None,
+        context: int | None = None,
+        decode: bool = True,
+    ) -> Observation[SVGState]:
+        """As `VideoModel.observe`; `context` decides which skips the steps after it share."""
+        frames = self.as_input(Clips.of(clips).frames)
+        batch = frames.shape[0]
+        # rows are (T, B) inside: the frames of a step, and all frames up to one, are slices then, and never copied
+        steps = frames.shape[1] - (state is None)
+        own = batch * self._steps_with_skips(steps, context)
+        rows = frames.transpose(0, 1)
+        flat, skips, used = self._encode_steps(rows, own if state is None else None)
+        if state is not None:  # the state's frame is frame 1: put it in front
+            flat = torch.cat([state.features, flat])
+            skips = [torch.cat(pair) for pair in zip(state.skips, skips, strict=True)]
+            used = [skip[:own] for skip in skips]
+        features = flat.unflatten(0, (-1, batch))
+        before, after = features[:-1], features[1:]
+
+        posterior, posterior_state, prior, prior_state = self._latents(before, after, state)
+        latent, samples = None, 1
+        if posterior is not None:
+            latent = posterior.mean[:, :, None]
+            if noise is not None:
+                sampled = noise.movedim(2, 0).to(latent)
+                latent = Gaussian(latent, posterior.log_var[:, :, None]).sample(sampled)
+            samples = latent.shape[2]
+        start = state and repeat_rows(state.predictor, batch * samples)
+        g, predictor_state = self.predictor(before, latent, start)
+
+        averaged, seen = self._averaged(used, batch, state)
+        images = None
+        if decode:
+            images = self._decode_steps(g, self.decoder.hoist(averaged)).permute(1, 2, 0, 3, 4, 5)
+        return Observation(
+            images,
+            posterior and posterior.transpose(0, 1),
+            prior and prior.transpose(0, 1),
+            self._state_after(flat, skips, averaged, seen, batch, posterior_state, prior_state, predictor_state),
+        )
+
+    def imagine(
+        self,
+        state: SVGState,
+        horizon: int,
+        noise: Float[Tensor, "B S {horizon} *latent"] | None = None,
+        tracks: Mapping[str, Tensor] | None = None,
+        go_on: bool = True,
+    ) -> Imagination[SVGState]:
+        """As `VideoModel.imagine`; `go_on` encodes the last frame, too."""
+        if noise is None:
+            noise = state.features.new_zeros(state.features.shape[0], 1, horizon, 0)
+        batch, samples = noise.shape[:2]
+        assert noise.shape[2:] == (horizon, *(self.latent_shape or (0,))), (noise.shape, horizon, self.latent_shape)
+        rows, known = batch * samples, state.features.shape[0]
+        if rows % known:
+            raise InputError(f"the noise is of {batch} clips × {samples} samples, but the state has {known} rows.")
+        noise = noise.to(state.features).flatten(0, 1)
+        skips, used, seen = (
+            state.skips,
+            state.future_skips,
+            state.seen,
+        )  # not repeated: their halves of the decoder are computed once
+        features, prior_state, predictor_state = repeat_rows((state.features, state.prior, state.predictor), rows)
+
+        hoisted = self.decoder.hoist(used)
+        images: list[Tensor] = []
+        priors: list[Gaussian] = []
+        for t in range(horizon):
+            if t and self.config.new_skips:
+                features, skips, _ = self._encode(images[-1])
+                used, seen = self._updated(used, skips, seen)
+                hoisted = self.decoder.hoist(used)
+            elif t:
+                features = self._features(images[-1])
+            image, p, prior_state, predictor_state = self._step(
+                features, noise[:, t], hoisted, prior_state, predictor_state
+            )
+            images.append(image)
+            priors.append(p)
+
+        after = None
+        if go_on:
+            features, skips, _ = self._encode(images[-1])
+            if self.config.new_skips:
+                used, seen = self._updated(used, skips, seen)
+            after = SVGState(state.posterior, prior_state, predictor_state, features, skips, used, seen)
+        prior = Gaussian(
+            *(torch.stack(parts, dim=1).unflatten(0, (batch, samples)) for parts in zip(*priors, strict=True))
+        )
+        return Imagination(torch.stack(images, dim=1).unflatten(0, (batch, samples)), prior, after)
+
+    def _step(
+        self,
+        features: Float[Tensor, " N *features"],
+        noise: Float[Tensor, " N *latent"],
+        hoisted: list[Float[Tensor, "_ _ _ _"]],
+        prior_state: LSTMState | None,
+        predictor_state: LSTMState,
+    ) -> tuple[Float[Tensor, "N C H W"], Gaussian, LSTMState | None, LSTMState]:
+        """One step of the future: h and noise of N rows → frames (N, C, H, W), prior (N, *latent), new LSTM states."""
+        if self.prior is None:  # the fixed prior, N(0, I)
+            p = Gaussian(torch.zeros_like(noise), torch.zeros_like(noise))
+        else:
+            p, prior_state = self.prior(features[None], prior_state)
+            p = Gaussian(p.mean[0], p.log_var[0])
+        z = p.sample(noise).to(features.dtype)[None, :, None] if self.stochastic else None
+        g, predictor_state = self.predictor(features[None], z, predictor_state)
+        clips = hoisted[0].shape[0]  # rows that share a skip
+        image = self._decode(g[:, :, 0].unflatten(1, (clips, -1)), hoisted)[0].flatten(0, 1)
+        return image, p, prior_state, predictor_state
+
+    # --------------------------------------------------------------------------------------------------------- the loss
+
+    def terms(
+        self, clips: Clips | Frames[Tensor, "B T C H W"], noise: Float[Tensor, "B 1 steps *latent"]
+    ) -> dict[str, Float[Tensor, ""]]:
+        """As `VideoModel.terms`, of the teacher-forced β-ELBO (SVG paper, eq. 3).
+
+        Returns:
+            `mse` or `l1`, the mean squared or absolute error per pixel; and `kl`, KL(q ‖ p) in nats, summed over the
+            latents of a step.
+        """
+        frames = self.as_input(Clips.of(clips).frames)
+        seen = self.observe(frames, noise, context=self.config.context)
+        assert seen.frames is not None
+        difference = seen.frames[:, 0].to(frames.dtype) - frames[:, 1:]
+        name = self.config.error
+        error = (difference.abs() if name == "l1" else difference.square()).mean()
+        kl = error.new_zeros(())
+        if seen.posterior is not None and seen.prior is not None:
+            kl = seen.posterior.kl(seen.prior, len(self.latent_shape)).mean()
+        return {name: error, "kl": kl}
+
+    # -------------------------------------------------------------------------------------------------------- private
+
+    def _encode(
+        self, frames: Float[Tensor, "N C H W"], first: int | None = None
+    ) -> tuple[Float[Tensor, " N *features"], list[Tensor], list[Tensor]]:
+        """As `Encoder.forward`, with features as the recurrent parts take them."""
+        h, *skips = self.encoder(frames.to(self.encoder.dtype), first)
+        return h.to(self.dtype), *skips
+
+    def _encode_steps(
+        self, rows: Float[Tensor, "T B C H W"], first: int | None
+    ) -> tuple[Float[Tensor, " N *features"], list[Tensor], list[Tensor]]:
+        """As `_encode`, of the frames of all steps."""
+        return self._encode(rows.flatten(0, 1), first)
+
+    def _features(self, frames: Float[Tensor, "N C H W"]) -> Float[Tensor, " N *features"]:
+        """Frames (N, C, H, W) → features alone."""
+        return self._encode(frames)[0]
+
+    def _decode(self, g: Float[Tensor, "T B S *features"], hoisted: list[Tensor]) -> Float[Tensor, "T B S C H W"]:
+        """g (T, B, S, …) → frames (T, B, S, C, H, W), as `Decoder.forward`."""
+        return self.decoder(g.to(self.decoder.dtype), hoisted)
+
+    def _decode_steps(self, g: Float[Tensor, "T B S *features"], hoisted: list[Tensor]) -> Float[Tensor, "T B S C H W"]:
+        """As `_decode`, of an observed clip."""
+        return self._decode(g, hoisted)
+
+    def _latents(
+        self, before: Float[Tensor, "T B *features"], after: Float[Tensor, "T B *features"], state: SVGState | None
+    ) -> tuple[Gaussian | None, LSTMState | None, Gaussian | None, LSTMState | None]:
+        """Posterior and prior of every step, with their LSTM states, from h_{t-1} and h_t."""
+        if self.posterior is None:
+            return None, None, None, None
+        posterior, posterior_state = self.posterior(after, state and state.posterior)
+        if self.prior is None:
+            zeros = torch.zeros_like(posterior.mean)
+            return posterior, posterior_state, Gaussian(zeros, zeros), None
+        prior, prior_state = self.prior(before, state and state.prior)
+        return posterior, posterior_state, prior, prior_state
+
+    # ------------------------------------------------------------------------------------------------- which skips
+
+    def _steps_with_skips(self, steps: int, context: int | None) -> int:
+        """How many steps have skips of their own; later steps share the last of these."""
+        if context is None or self.config.new_skips:
+            return steps
+        return min(steps, context - (self.config.future_skip == "second_last"))
+
+    def _averaged(
+        self, skips: list[Float[Tensor, "N _ _ _"]], batch: int, state: SVGState | None
+    ) -> tuple[list[Float[Tensor, "N _ _ _"]], int]:
+        """The skips that steps use, given those of the frames before them, rows (T', B); and how many are averaged.
+
+        The running mean goes on from a state's, whose own frame is the first of these.
+        """
+        if self.config.future_skip != "mean":
+            return skips, 0
+        known = 0 if state is None or state.seen is None else round(state.seen[0].item()) - 1
+        counts = torch.arange(known + 1, known + 1 + len(skips[0]) // batch, device=skips[0].device)
+        means = []
+        for i, skip in enumerate(skips):
+            totals = skip.unflatten(0, (-1, batch)).cumsum(0)
+            if known and state is not None:
+                totals = totals + (state.future_skips[i] * (known + 1) - state.skips[i])
+            means.append((totals / counts.view(-1, 1, 1, 1, 1)).flatten(0, 1).to(skip.dtype))
+        return means, known + len(counts)
+
+    @staticmethod
+    def _updated(
+        used: list[Float[Tensor, "_ _ _ _"]], skips: list[Float[Tensor, "N _ _ _"]], seen: Float[Tensor, " _"] | None
+    ) -> tuple[list[Float[Tensor, "N _ _ _"]], Float[Tensor, " N"] | None]:
+        """The skips that the next step uses: those of a new frame, or their running mean with those used so far."""
+        if seen is None:
+            return skips, None
+        seen = repeat_rows(seen, len(skips[0])) + 1
+        share = seen.reciprocal().view(-1, 1, 1, 1)
+        pairs = zip(repeat_rows(used, len(skips[0])), skips, strict=True)
+        return [torch.lerp(old, new, share.to(new.dtype)) for old, new in pairs], seen
+
+    def _state_after(
+        self,
+        features: Float[Tensor, " rows *features"],
+        skips: list[Float[Tensor, "rows _ _ _"]],
+        averaged: list[Float[Tensor, "_ _ _ _"]],
+        seen: int,
+        batch: int,
+        posterior_state: LSTMState | None,
+        prior_state: LSTMState | None,
+        predictor_state: LSTMState,
+    ) -> SVGState:
+        last = features.shape[0] - batch  # where the rows of the last frame begin
+        used = last - batch if self.config.future_skip == "second_last" and last else last
+        # a slice would keep the maps of all frames in memory
+        ends, chosen = ([skip[at : at + batch].clone() for skip in skips] for at in (last, used))
+        count = None
+        if self.config.future_skip == "mean":
+            count = features.new_full((batch,), seen + 1)
+            if seen:
+                chosen = [
+                    torch.lerp(old[-batch:], new, 1 / (seen + 1)) for old, new in zip(averaged, ends, strict=True)
+                ]
+        return SVGState(posterior_state, prior_state, predictor_state, features[last:], ends, chosen, count)

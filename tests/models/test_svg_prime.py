@@ -1,0 +1,184 @@
+"""SVG′ against the paper's literal loop, and what a prediction may and may not depend on."""
+
+import itertools
+
+import pytest
+import torch
+
+from oracle import OracleSVG, copy_weights, pairs
+from stochvid import SVG, InputError, SVGPrime, SVGPrimeConfig
+from stochvid.models.noise import content_ids, latent_noise
+from tiny import BACKBONES, PRIORS, SKIPS, close, elbo, make_clips, make_model, narrow_prime
+
+RULES = (*SKIPS, "mean")
+COMBINATIONS = [
+    *({"prior": p, "backbone": b, "future_skip": s} for p, b, s in itertools.product(PRIORS, BACKBONES, RULES)),
+    *({"latent_size": q, "future_skip": "mean"} for q in (1, 4)),
+    *({"norm": "group", "backbone": b, "channels": 3, "base_channels": 16} for b in BACKBONES),
+    {"map_size": 4, "reconstruction": "mse"},
+    {"image_size": 64, "map_size": 16, "latent_size": 8, "context": 1, "horizon": 2},
+    {"predictor_layers": 1, "posterior_layers": 2, "prior_layers": 2},
+]
+
+
+def said(combination: dict) -> str:
+    return "-".join(str(value) for value in combination.values())
+
+
+def with_oracle(changes: dict) -> tuple[SVGPrime, OracleSVG]:
+    model = make_model(narrow_prime(**changes))
+    return model, copy_weights(model, OracleSVG(model.config).double().eval())
+
+
+def noise_for(model: SVGPrime, ids, samples: int, steps: int, seed: int = 0) -> torch.Tensor:
+    return latent_noise(seed, ids, samples, steps, model.latent_shape).double()
+
+
+@pytest.mark.parametrize("changes", COMBINATIONS, ids=said)
+def test_loss_and_every_gradient_equal_the_literal_loop(changes):
+    model, oracle = with_oracle(changes)
+    clips = make_clips(model.config, model.config.frames)
+    noise = noise_for(model, range(2), 1, model.config.frames - 1)
+
+    loss = elbo(model, clips, noise)
+    expected = oracle.loss(clips, noise[:, 0])
+    torch.testing.assert_close(loss["loss"], expected, rtol=1e-10, atol=0)
+    assert model.config.prior == "none" or loss["kl"] > 1e-3
+    loss["loss"].backward()
+    expected.backward()
+    checked = set()
+    for name, fast, plain, cut in pairs(model, oracle):
+        if not fast.requires_grad:
+            continue
+        wanted = plain.grad if cut is None else plain.grad[cut]
+        scale = wanted.abs().max().item()
+        torch.testing.assert_close(fast.grad, wanted, rtol=1e-6, atol=1e-9 * scale, msg=lambda m, n=name: f"{n}: {m}")
+        checked.add(fast)
+    assert checked == set(model.parameters())
+
+
+@pytest.mark.parametrize("changes", COMBINATIONS, ids=said)
+def test_rollout_equals_the_literal_loop(changes):
+    model, oracle = with_oracle(changes)
+    given = model.config.context
+    context, horizon, samples = make_clips(model.config, given), 4, 2
+    noise = noise_for(model, content_ids(context), samples, given - 1 + horizon, seed=7)
+
+    prediction = model.predict(context, horizon, samples, seed=7)
+    with torch.no_grad():
+        frames, mean, std = oracle.rollout(context, horizon, noise)
+    torch.testing.assert_close(prediction.frames, frames, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(prediction.prior_mean, mean, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(prediction.prior_std, std, rtol=1e-9, atol=1e-12)
+    assert torch.equal(frames[:, 0], frames[:, 1]) == (model.config.prior == "none")
+
+
+def test_the_papers_size_has_the_published_number_of_weights():
+    """82.9 million at M = K = 1 (DESIGN section 9)."""
+    with torch.device("meta"):
+        weights = sum(p.numel() for p in SVGPrime(SVGPrimeConfig()).parameters())
+    assert round(weights / 1e6, 1) == 82.9
+
+
+# ------------------------------------------------------------------------------------------------------- invariances
+
+
+@pytest.fixture(params=[("learned", rule) for rule in RULES] + [("fixed", "mean"), ("none", "last")], ids="-".join)
+def model(request):
+    prior, skip = request.param
+    return make_model(narrow_prime(prior=prior, future_skip=skip, latent_size=4))
+
+
+def test_a_future_does_not_change_with_batch_mates(model):
+    context = make_clips(model.config, 3, batch=3)
+    together = model.predict(context, 4, 2)
+    for i in (0, 2):
+        close(model.predict(context[i : i + 1], 4, 2).frames[0], together.frames[i])
+    close(model.predict(context.flip(0), 4, 2).frames.flip(0), together.frames)
+
+
+def test_a_future_does_not_change_with_chunking_or_the_number_of_samples(model):
+    context = make_clips(model.config, 3)
+    five = model.predict(context, 3, 5)
+    close(model.predict(context, 3, 5, chunk=2).frames, five.frames)
+    close(model.predict(context, 3, 2).frames, five.frames[:, :2])
+
+
+def test_a_longer_horizon_begins_with_the_shorter_one(model):
+    context = make_clips(model.config, 3)
+    close(model.predict(context, 3, 2).frames, model.predict(context, 6, 2).frames[:, :, :3])
+
+
+def test_observing_in_pieces_equals_observing_at_once(model):
+    clips = make_clips(model.config, 9)
+    noise, future = noise_for(model, range(2), 2, 8), noise_for(model, range(2), 2, 3, seed=1)
+    with torch.no_grad():
+        whole = model.observe(clips, noise)
+        state, parts = None, []
+        for first, last in ((0, 1), (1, 4), (4, 9)):
+            drawn = noise[:, :, max(0, first - 1) : last - 1]
+            seen = model.observe(clips[:, first:last], drawn, state=state)
+            state = seen.state
+            parts.append(seen.frames)
+        close(torch.cat([part for part in parts if part.shape[2]], 2), whole.frames)
+        close(model.imagine(state, 3, future).frames, model.imagine(whole.state, 3, future).frames)
+
+
+def test_imagining_in_pieces_equals_imagining_at_once(model):
+    clips = make_clips(model.config, 3)
+    noise = noise_for(model, range(2), 2, 6)
+    with torch.no_grad():
+        state = model.observe(clips, decode=False).state
+        whole = model.imagine(state, 6, noise)
+        first = model.imagine(state, 2, noise[:, :, :2])
+        second = model.imagine(first.state, 4, noise[:, :, 2:])
+    close(torch.cat([first.frames, second.frames], 2), whole.frames)
+
+
+def test_kl_is_summed_over_all_latents_of_a_step():
+    model = make_model(narrow_prime())
+    clips = make_clips(model.config, 6)
+    seen = model.observe(clips)
+    q = torch.distributions.Normal(seen.posterior.mean, seen.posterior.std)
+    p = torch.distributions.Normal(seen.prior.mean, seen.prior.std)
+    expected = torch.distributions.kl_divergence(q, p).sum((-3, -2, -1)).mean()
+    close(elbo(model, clips, noise_for(model, range(2), 1, 5))["kl"], expected)
+
+
+def test_bf16_copies_draw_nearly_the_same():
+    model = make_model(narrow_prime(norm="group")).float()
+    context = make_clips(model.config, 3).float()
+    exact, fast = (model.for_inference(dtype).predict(context, 3, 2).frames for dtype in (None, torch.bfloat16))
+    assert fast.dtype == torch.float32
+    assert (fast - exact).abs().mean() < 0.02
+    assert not torch.equal(fast, exact)
+
+
+# --------------------------------------------------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"map_size": 16}, "model.map_size must be at most 8 at 32 pixels, got 16"),
+        ({"map_size": 6}, "model.map_size must be 4, 8, 16 or 32, got 6"),
+        ({"latent_size": 16}, "model.latent_size must be at most the map_size, 8, got 16"),
+        ({"latent_size": 3}, "model.latent_size must be 1, 2, 4, 8, 16 or 32 or null, got 3"),
+        ({"future_skip": "second_last", "context": 1}, "model.context must be at least 2"),
+        ({"reconstruction": "l2"}, "model.reconstruction must be one of 'mse', 'l1'"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_named(changes, message):
+    with pytest.raises(InputError, match=message):
+        narrow_prime(**changes)
+
+
+def test_batch_statistics_are_refused():
+    with pytest.raises(InputError, match="statistics of the batch are for models of the family 'svg' alone"):
+        make_model(narrow_prime()).for_inference(batch_statistics=True)
+
+
+def test_a_model_of_the_other_family_is_refused(tmp_path):
+    make_model(narrow_prime()).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="of the family 'svg-prime', not SVG"):
+        SVG.from_pretrained(tmp_path)
