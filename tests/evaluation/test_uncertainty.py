@@ -6,12 +6,13 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 
 from paths import MNIST, needs_mnist
 from stochvid import SVG, InputError
 from stochvid.cli import main
 from stochvid.evaluation.held_out import find_test_clips
-from stochvid.evaluation.uncertainty import _measure, uncertainty
+from stochvid.evaluation.uncertainty import _measure, _weighted_auroc, uncertainty
 from stochvid.prepare.moving_mnist_sets import prepare_moving_mnist
 from tiny import made_store, save_digit_model
 
@@ -42,6 +43,18 @@ def test_auroc_is_the_share_of_pairs_in_the_right_order():
     # by DeLong et al. (1988), for independent frames, as these are
     error = np.sqrt(pairs.mean(1).var(ddof=1) / len(pairs) + pairs.mean(0).var(ddof=1) / pairs.shape[1])
     assert (high - low) / 3.92 == pytest.approx(error, rel=0.15)
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_weighted_auroc_equals_that_of_scikit_learn(ties):
+    random = np.random.default_rng(0)
+    label, score = random.random(500) < 0.2, random.standard_normal(500)
+    score = score.round(1) if ties else score
+    auroc = _weighted_auroc(label, score)
+    for _ in range(20):
+        weight = random.integers(4, size=500)  # some frames are left out
+        assert auroc(weight) == pytest.approx(roc_auc_score(label, score, sample_weight=weight), rel=1e-12)
+    assert np.isnan(auroc(label.astype(int)))
 
 
 def test_the_frame_after_a_bounce_is_left_out_unless_it_is_one():

@@ -196,16 +196,17 @@ def test_names_outside_the_list_are_refused(tmp_path, name):
         read_official(tmp_path / "x.pth")
 
 
+@pytest.mark.parametrize("every", [10, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("old", [True, False])
-def test_a_cut_or_changed_file_is_refused_or_read_but_never_crashes(tmp_path, old):
+def test_a_cut_or_changed_file_is_refused_or_read_but_never_crashes(tmp_path, old, every):
     data = write(tmp_path, old=old).read_bytes()
     broken = tmp_path / "broken.pth"
-    for percent in range(100):
+    for percent in range(0, 100, every):
         broken.write_bytes(data[: len(data) * percent // 100])
         with pytest.raises(InputError):
             read_official(broken)
     generator = torch.Generator().manual_seed(0)
-    for place in torch.randint(min(len(data), 20_000), (200,), generator=generator).tolist():
+    for place in torch.randint(min(len(data), 20_000), (200,), generator=generator)[::every].tolist():
         flipped = bytearray(data)
         flipped[place] ^= 1 << (place % 8)
         broken.write_bytes(flipped)

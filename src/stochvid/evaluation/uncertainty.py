@@ -4,7 +4,7 @@ Axes: `N` clips, `T` frames, `Z` latents.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -175,12 +175,12 @@ def _roc(sigma: np.ndarray, happens: np.ndarray, counted: np.ndarray, seed: int,
             "there is nothing to tell apart. Use more --clips, or a larger --length."
         )
     false, true, _ = roc_curve(label, score)
-    random, resampled = Streams(seed, "bootstrap").at(0), []
+    auroc, random, resampled = _weighted_auroc(label, score), Streams(seed, "bootstrap").at(0), []
     for _ in range(RESAMPLES):
         weight = np.bincount(random.integers(len(sigma), size=len(sigma)), minlength=len(sigma))[clip]
-        kept = weight > 0
-        if label[kept].any() and not label[kept].all():  # else this resample has no AUROC
-            resampled.append(roc_auc_score(label[kept], score[kept], sample_weight=weight[kept]))
+        value = auroc(weight)
+        if not np.isnan(value):  # else this resample has only frames of one kind
+            resampled.append(value)
     if len(resampled) < RESAMPLES // 2:
         one = one_of(name)
         raise InputError(f"too few clips have both frames with and frames without a {one}. Use more --clips.")
@@ -192,6 +192,29 @@ def _roc(sigma: np.ndarray, happens: np.ndarray, counted: np.ndarray, seed: int,
         name: int(label.sum()),
         "roc": {"false_positive_rate": points.tolist(), "true_positive_rate": np.interp(points, false, true).tolist()},
     }
+
+
+def _weighted_auroc(label: np.ndarray, score: np.ndarray) -> Callable[[np.ndarray], float]:
+    """AUROC of weighted frames, which are sorted once: scikit-learn sorts them for each weighting anew, in 1.5 ms.
+
+    Args:
+        label: (N,), whether it happens.
+        score: (N,).
+
+    Returns:
+        A function of weights (N,): the weighted share of pairs in the right order, ties by half; NaN without pairs.
+    """
+    order = np.argsort(score)
+    ties = np.flatnonzero(np.diff(score[order], prepend=-np.inf))  # where each score begins
+    label = label[order]
+
+    def auroc(weight: np.ndarray) -> float:
+        weight = weight[order].astype(float)
+        true, false = (np.add.reduceat(weight * which, ties) for which in (label, ~label))
+        pairs = true.sum() * false.sum()
+        return float(true @ (false.cumsum() - false / 2) / pairs) if pairs else np.nan
+
+    return auroc
 
 
 def _telling(happens: np.ndarray, context: int) -> int:
