@@ -170,7 +170,7 @@ class Encoder(Backbone):
 
     def forward(
         self, x: Float[Tensor, "N C H W"], first: int | None = None
-    ) -> tuple[Float[Tensor, " N *features"], list[Float[Tensor, "N _ _ _"]], list[Float[Tensor, "_ _ _ _"]]]:
+    ) -> tuple[Float[Tensor, "N G *cells"], list[Float[Tensor, "N _ _ _"]], list[Float[Tensor, "_ _ _ _"]]]:
         """Encodes frames.
 
         Args:
@@ -235,7 +235,7 @@ class Decoder(Backbone):
         return [stage.hoist(skip) for stage, skip in zip(self.stages, reversed(skips), strict=True)]
 
     def forward(
-        self, g: Float[Tensor, "T B S *features"], hoisted: list[Float[Tensor, "R _ _ _"]]
+        self, g: Float[Tensor, "T B S G *cells"], hoisted: list[Float[Tensor, "R _ _ _"]]
     ) -> Float[Tensor, "T B S C H W"]:
         """Decodes S samples of B clips at T steps.
 

@@ -39,7 +39,7 @@ class SVGState(State):
     posterior: LSTMState | None
     prior: LSTMState | None
     predictor: LSTMState
-    features: Float[Tensor, " rows *features"]
+    features: Float[Tensor, "rows G *cells"]
     skips: list[Float[Tensor, "_ _ _ _"]]
     future_skips: list[Float[Tensor, "_ _ _ _"]]
     seen: Float[Tensor, " rows"] | None = None
@@ -183,7 +183,7 @@ class SVGBase(VideoModel[SVGState]):
 
     def _step(
         self,
-        features: Float[Tensor, " N *features"],
+        features: Float[Tensor, "N G *cells"],
         noise: Float[Tensor, " N *latent"],
         hoisted: list[Float[Tensor, "_ _ _ _"]],
         prior_state: LSTMState | None,
@@ -227,31 +227,31 @@ class SVGBase(VideoModel[SVGState]):
 
     def _encode(
         self, frames: Float[Tensor, "N C H W"], first: int | None = None
-    ) -> tuple[Float[Tensor, " N *features"], list[Tensor], list[Tensor]]:
+    ) -> tuple[Float[Tensor, "N G *cells"], list[Tensor], list[Tensor]]:
         """As `Encoder.forward`, with features as the recurrent parts take them."""
         h, *skips = self.encoder(frames.to(self.encoder.dtype), first)
         return h.to(self.dtype), *skips
 
     def _encode_steps(
         self, rows: Float[Tensor, "T B C H W"], first: int | None
-    ) -> tuple[Float[Tensor, " N *features"], list[Tensor], list[Tensor]]:
+    ) -> tuple[Float[Tensor, "N G *cells"], list[Tensor], list[Tensor]]:
         """As `_encode`, of the frames of all steps."""
         return self._encode(rows.flatten(0, 1), first)
 
-    def _features(self, frames: Float[Tensor, "N C H W"]) -> Float[Tensor, " N *features"]:
+    def _features(self, frames: Float[Tensor, "N C H W"]) -> Float[Tensor, "N G *cells"]:
         """Frames (N, C, H, W) → features alone."""
         return self._encode(frames)[0]
 
-    def _decode(self, g: Float[Tensor, "T B S *features"], hoisted: list[Tensor]) -> Float[Tensor, "T B S C H W"]:
+    def _decode(self, g: Float[Tensor, "T B S G *cells"], hoisted: list[Tensor]) -> Float[Tensor, "T B S C H W"]:
         """g (T, B, S, …) → frames (T, B, S, C, H, W), as `Decoder.forward`."""
         return self.decoder(g.to(self.decoder.dtype), hoisted)
 
-    def _decode_steps(self, g: Float[Tensor, "T B S *features"], hoisted: list[Tensor]) -> Float[Tensor, "T B S C H W"]:
+    def _decode_steps(self, g: Float[Tensor, "T B S G *cells"], hoisted: list[Tensor]) -> Float[Tensor, "T B S C H W"]:
         """As `_decode`, of an observed clip."""
         return self._decode(g, hoisted)
 
     def _latents(
-        self, before: Float[Tensor, "T B *features"], after: Float[Tensor, "T B *features"], state: SVGState | None
+        self, before: Float[Tensor, "T B G *cells"], after: Float[Tensor, "T B G *cells"], state: SVGState | None
     ) -> tuple[Gaussian | None, LSTMState | None, Gaussian | None, LSTMState | None]:
         """Posterior and prior of every step, with their LSTM states, from h_{t-1} and h_t."""
         if self.posterior is None:
@@ -304,7 +304,7 @@ class SVGBase(VideoModel[SVGState]):
 
     def _state_after(
         self,
-        features: Float[Tensor, " rows *features"],
+        features: Float[Tensor, "rows G *cells"],
         skips: list[Float[Tensor, "rows _ _ _"]],
         averaged: list[Float[Tensor, "_ _ _ _"]],
         seen: int,
