@@ -278,22 +278,23 @@ class OracleSVG(nn.Module):
             return h
         return torch.cat([h, z], 1)
 
-    def loss(self, x, noise):
-        """x (B, T, C, H, W), noise (B, T − 1, Z…): Σ error + β Σ KL."""
+    def loss(self, x, noise, feed_back=False):
+        """x (B, T, C, H, W), noise (B, T − 1, Z…): Σ error + β Σ KL; after the context, its own frames are read."""
         error = F.l1_loss if prime(self.config) and self.config.reconstruction == "l1" else F.mse_loss
-        steps = zip(self._observed(x, noise), x[:, 1:].unbind(1), strict=True)
+        steps = zip(self._observed(x, noise, feed_back), x[:, 1:].unbind(1), strict=True)
         return sum(error(frame, true) + self.config.beta * kl for (frame, kl), true in steps)
 
     def reconstruct(self, x, noise):
         """The frames that these are taken for, (B, T − 1, C, H, W)."""
         return torch.stack([frame for frame, _ in self._observed(x, noise)], 1)
 
-    def _observed(self, x, noise):
+    def _observed(self, x, noise, feed_back=False):
         """Frame and KL of each step."""
         c = self.config
-        s, history = self._start(x.shape[0]), []
+        s, history, made = self._start(x.shape[0]), [], None
         for t in range(2, x.shape[1] + 1):
-            h, skip = self.encoder(x[:, t - 2])
+            own = feed_back and t - 1 > c.context
+            h, skip = self.encoder(made if own else x[:, t - 2])
             history.append(skip)
             z, kl = noise[:, t - 2, :0], 0.0
             if c.prior != "none":
@@ -308,7 +309,8 @@ class OracleSVG(nn.Module):
                 kld = torch.log(sigma2 / sigma1) + (sigma1**2 + (mu - mu_p) ** 2) / (2 * sigma2**2) - 0.5
                 kl = kld.sum() / x.shape[0]
             g, s["predictor"] = self.predictor(self._joined(h, z), s["predictor"])
-            yield self.decoder(g, self._skips(history, c.context)), kl
+            made = self.decoder(g, self._skips(history, c.context))
+            yield made, kl
 
     def rollout(self, x, horizon, noise):
         """x (B, K, C, H, W), noise (B, S, K − 1 + horizon, Z…) → frames (B, S, horizon, C, H, W) and the priors."""

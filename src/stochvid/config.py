@@ -1,7 +1,7 @@
 """Every setting of stochvid, as dataclasses that check themselves. Nothing here imports torch.
 
-`TrainConfig` has four groups (`model`, `data`, `optim`, `trainer`); a YAML file holds the same four, and any field is
-`--group.field` on the command line. `ModelConfig` travels with the weights, as `config.json`.
+`TrainConfig` has five groups (`model`, `data`, `optim`, `trainer`, `loss`); a YAML file holds the same, and any field
+is `--group.field` on the command line. `ModelConfig` travels with the weights, as `config.json`.
 """
 
 import dataclasses
@@ -140,22 +140,44 @@ class TrainerConfig:
 
 
 @dataclass
+class LossConfig:
+    """What is minimised, beside the model's own weights of its terms. The papers do neither.
+
+    Args:
+        kl_warmup_steps: steps over which the weight of the KL term rises linearly from 0.
+        feed_back: fraction of the steps after which the model reads its own frames in place of the true ones that
+            follow the context, as it will when it predicts; latents stay those of the posterior (null: never).
+    """
+
+    kl_warmup_steps: int = bounded(0, least=0)
+    feed_back: float | None = bounded(None, least=0, most=1)
+
+    def __post_init__(self) -> None:
+        check_fields(self, "loss")
+
+
+@dataclass
 class TrainConfig:
-    """The four groups of a training run.
+    """The five groups of a training run.
 
     Args:
         model: what is trained.
         data: what it is trained on.
         optim: how its weights move.
         trainer: how long and where.
+        loss: what is minimised, beside what the model says.
     """
 
     model: ModelConfig = field(default_factory=SVGConfig)
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
 
     def __post_init__(self) -> None:
+        model = self.model
+        can = self.loss.feed_back is None or model.feeds_back
+        require(can, "loss.feed_back", self.loss.feed_back, f"null for models of the family {model.family!r}")
         processes = self.processes
         for name in ("batch_size", "val_clips"):
             value = getattr(self.data, name)
@@ -251,7 +273,7 @@ def _nearest(name: Any, known: Iterable[str]) -> str:
 
 
 def read_yaml(path: str | Path, family: str | None = None) -> dict:
-    """Reads a YAML file of the four groups and checks their names and their fields' names.
+    """Reads a YAML file of the groups and checks their names and their fields' names.
 
     Args:
         path: of the file.
@@ -284,7 +306,7 @@ def family_of(values: dict) -> Any:
 
 
 def load_config(path: str | Path) -> TrainConfig:
-    """Reads a YAML file of the four groups; fields that it leaves out have their defaults.
+    """Reads a YAML file of the groups; fields that it leaves out have their defaults.
 
     Raises:
         InputError: as `read_yaml`, or a bad value.

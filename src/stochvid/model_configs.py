@@ -134,6 +134,11 @@ class ModelConfig(ABC):
         return "none"
 
     @property
+    def feeds_back(self) -> bool:
+        """Whether it can be trained on its own frames."""
+        return False
+
+    @property
     def kind(self) -> str:
         """What kind of model it is, in a word or two, for tables."""
         return self.family
@@ -192,6 +197,11 @@ class LatentConfig(ModelConfig):
     def term_weights(self) -> dict[str, float]:
         """The negative β-ELBO (SVG paper, eq. 3)."""
         return {self.error: 1.0, "kl": self.beta}
+
+    @property
+    def feeds_back(self) -> bool:
+        """With the posterior's latents."""
+        return True
 
     @property
     def prior_kind(self) -> Literal["learned", "fixed", "none"]:

@@ -18,11 +18,12 @@ import torch
 import stochvid.interop.export
 from commands import STOCHVID
 from paths import ROOT
-from stochvid import SVG, InputError
+from stochvid import InputError
 from stochvid.cli import main
 from stochvid.interop.export import export_model
 from stochvid.models.noise import content_ids, latent_noise
-from tiny import BACKBONES, PRIORS, SKIPS, make_clips, narrow
+from stochvid.models.svg_base import SVGBase
+from tiny import BACKBONES, PRIORS, SKIPS, make_clips, narrow, narrow_prime
 
 pytestmark = pytest.mark.unchecked  # sizes are symbols while a graph is traced
 
@@ -59,10 +60,10 @@ np.savez(f"{folder}/drawn.npz", **{name: np.stack([step[name] for step in steps]
 """
 
 
-def lively(config) -> SVG:
+def lively(config) -> SVGBase:
     """A model whose frames depend on everything, but not wildly: float32 rounding stays rounding."""
     torch.manual_seed(0)
-    model = SVG(config).eval()
+    model = config.model_class()(config).eval()
     with torch.no_grad():
         for name, x in model.state_dict().items():
             if name.endswith("running_var"):
@@ -74,13 +75,13 @@ def lively(config) -> SVG:
     return model
 
 
-def given(model: SVG) -> dict:
-    """Clips with the noise that `SVG.predict` draws for them: a row for every sample, or for a clip where they begin
+def given(model: SVGBase) -> dict:
+    """Clips with the noise that `predict` draws for them: a row for every sample, or for a clip where they begin
     to differ after the context."""
     config, known = model.config, model.config.context - 1
     clips = make_clips(config, config.context, batch=CLIPS).float()
-    noise = latent_noise(5, content_ids(clips), SAMPLES, known + HORIZON, (model.z_dim,)).numpy()
-    rows, future = noise.reshape(CLIPS * SAMPLES, known + HORIZON, -1), noise[:, :, known:]
+    noise = latent_noise(5, content_ids(clips), SAMPLES, known + HORIZON, model.latent_shape).numpy()
+    rows, future = noise.reshape(-1, *noise.shape[2:]), noise[:, :, known:]
     frames, repeat = clips.numpy().repeat(SAMPLES, 0), 1
     if config.context_latent == "mean":
         frames, rows, repeat = clips.numpy(), 0 * noise[:, 0], SAMPLES
@@ -88,26 +89,26 @@ def given(model: SVG) -> dict:
         "clips": clips,
         "frames": frames,
         "noise": rows,
-        "future": future.reshape(CLIPS * SAMPLES, HORIZON, -1),
+        "future": future.reshape(-1, *future.shape[2:]),
         "repeat": repeat,
     }
 
 
-def check_equal(model: SVG, clips: torch.Tensor, drawn: dict) -> None:
+def check_equal(model: SVGBase, clips: torch.Tensor, drawn: dict) -> None:
     wanted = model.predict(clips, HORIZON, SAMPLES, seed=5)
     expected = {"frame": wanted.frames}
-    if model.z_dim:
+    if model.stochastic:
         expected |= {"prior_mean": wanted.prior_mean, "prior_std": wanted.prior_std}
     assert set(drawn) == set(expected)
     for name, x in expected.items():
         found = torch.as_tensor(np.asarray(drawn[name])).reshape(x.shape)
         torch.testing.assert_close(found, x, rtol=0, atol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
-    differing = wanted.frames[:, 0] - wanted.frames[:, 1] if model.z_dim else torch.ones(1)
+    differing = wanted.frames[:, 0] - wanted.frames[:, 1] if model.stochastic else torch.ones(1)
     for seen in (wanted.frames[0, 0, 0].std(), wanted.frames[:, :, 0] - wanted.frames[:, :, -1], differing):
         assert seen.abs().max() > 0.01  # there is something to see, it moves, and samples differ
 
 
-def check_onnx(model: SVG, folder: Path) -> None:
+def check_onnx(model: SVGBase, folder: Path) -> None:
     inputs = given(model)
     clips = inputs.pop("clips")
     np.savez(folder / "given.npz", **inputs)
@@ -119,11 +120,11 @@ def check_onnx(model: SVG, folder: Path) -> None:
         check_equal(model, clips, dict(drawn))
 
 
-def check_torch(model: SVG, folder: Path) -> None:
+def check_torch(model: SVGBase, folder: Path) -> None:
     inputs = {name: torch.as_tensor(x) for name, x in given(model).items()}
     graphs = {name: torch.export.load(folder / f"{name}.pt2").module() for name in ("context", "step")}
     frames, known = inputs["frames"], model.config.context - 1
-    latent = model.z_dim > 0
+    latent = model.stochastic
     state = graphs["context"]({"frames": frames} | ({"noise": inputs["noise"][:, :known]} if latent and known else {}))
     state = {name: x.repeat_interleave(int(inputs["repeat"]), 0) for name, x in state.items()}
     steps = []
@@ -194,8 +195,8 @@ def test_any_number_of_clips_and_rows_can_be_given_and_none_depends_on_the_other
                 np.testing.assert_allclose(a, b[i : i + 1], atol=1e-5)
 
 
-def check(tmp_path: Path, format: str, context: int | None = None, **changes) -> None:
-    model = lively(narrow(**changes))
+def check(tmp_path: Path, format: str, context: int | None = None, make=narrow, **changes) -> None:
+    model = lively(make(**changes))
     model.save_pretrained(tmp_path / "model")
     export_model(str(tmp_path / "model"), tmp_path / "out", format, context=context)
     if context is not None:
@@ -230,6 +231,21 @@ def test_every_kind_of_model_can_be_exported(tmp_path, format, prior, backbone, 
 )
 def test_other_contexts_and_sizes_can_be_exported(tmp_path, format, context, changes):
     check(tmp_path, format, context=context, **changes)
+
+
+@pytest.mark.parametrize(
+    ("format", "changes"),
+    [
+        ("torch-export", {"future_skip": "mean", "latent_size": 4}),
+        pytest.param("onnx", {"future_skip": "mean", "latent_size": 4}, marks=pytest.mark.slow),
+        pytest.param("onnx", {"backbone": "dcgan", "norm": "group", "base_channels": 16}, marks=pytest.mark.slow),
+        pytest.param("onnx", {"prior": "fixed", "context": 1, "future_skip": "mean"}, marks=pytest.mark.slow),
+        pytest.param("onnx", {"prior": "none", "future_skip": "previous"}, marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
+def test_the_family_with_maps_can_be_exported(tmp_path, format, changes):
+    check(tmp_path, format, make=narrow_prime, **changes)
 
 
 # ------------------------------------------------------------------------------------------------- what is written

@@ -8,7 +8,7 @@ import torch
 from oracle import OracleSVG, copy_weights, pairs
 from stochvid import SVG, InputError, SVGPrime, SVGPrimeConfig
 from stochvid.models.noise import content_ids, latent_noise
-from tiny import BACKBONES, PRIORS, SKIPS, close, elbo, make_clips, make_model, narrow_prime
+from tiny import BACKBONES, PRIORS, SKIPS, close, elbo, make_clips, make_model, narrow, narrow_prime
 
 RULES = (*SKIPS, "mean")
 COMBINATIONS = [
@@ -55,6 +55,41 @@ def test_loss_and_every_gradient_equal_the_literal_loop(changes):
         torch.testing.assert_close(fast.grad, wanted, rtol=1e-6, atol=1e-9 * scale, msg=lambda m, n=name: f"{n}: {m}")
         checked.add(fast)
     assert checked == set(model.parameters())
+
+
+FED_BACK = [
+    *({"future_skip": rule} for rule in RULES),
+    {"prior": "fixed", "latent_size": 1, "backbone": "dcgan"},
+    {"prior": "none", "future_skip": "previous"},
+    {"context": 1, "future_skip": "mean"},
+    {"family": "svg", "future_skip": "previous"},
+    {"family": "svg", "prior": "fixed", "backbone": "dcgan"},
+]
+
+
+@pytest.mark.parametrize("changes", FED_BACK, ids=said)
+def test_loss_and_gradients_with_frames_fed_back_equal_the_literal_loop(changes):
+    changes = dict(changes)
+    model = make_model((narrow if changes.pop("family", "") == "svg" else narrow_prime)(**changes))
+    oracle = copy_weights(model, OracleSVG(model.config).double().eval())
+    clips = make_clips(model.config, model.config.frames)
+    noise = noise_for(model, range(2), 1, model.config.frames - 1)
+
+    terms = model.terms(clips, noise, feed_back=True)
+    weights, steps = model.config.term_weights, model.config.frames - 1
+    loss = steps * sum(weights[name] * term for name, term in terms.items())
+    expected = oracle.loss(clips, noise[:, 0], feed_back=True)
+    torch.testing.assert_close(loss, expected, rtol=1e-10, atol=0)
+    assert not torch.isclose(loss, elbo(model, clips, noise)["loss"], rtol=1e-6)
+    loss.backward()
+    expected.backward()
+    for name, fast, plain, cut in pairs(model, oracle):
+        if fast.requires_grad:
+            wanted = plain.grad if cut is None else plain.grad[cut]
+            scale = wanted.abs().max().item()
+            torch.testing.assert_close(
+                fast.grad, wanted, rtol=1e-6, atol=1e-9 * scale, msg=lambda m, n=name: f"{n}: {m}"
+            )
 
 
 @pytest.mark.parametrize("changes", COMBINATIONS, ids=said)

@@ -22,8 +22,9 @@ from stochvid.core.errors import InputError
 from stochvid.core.files import check_free, replacing_folder
 from stochvid.interop.graphs import NEXT, ContextGraph, Graph, StepGraph
 from stochvid.interop.options import SUFFIXES, ExportOptions
+from stochvid.models.base import VideoModel
 from stochvid.models.noise import latent_noise
-from stochvid.models.svg import SVG
+from stochvid.models.svg_base import SVGBase
 
 ABOUT = "export.json"
 FORMAT_VERSION = 1
@@ -69,7 +70,9 @@ def export_model(options: ExportOptions) -> Exported:
     o, out, format = options, Path(options.out), options.format
     check_free(out, ABOUT, o.overwrite)
     _check_packages(format)
-    loaded = SVG.from_pretrained(o.model)
+    loaded = VideoModel.from_pretrained(o.model)
+    if not isinstance(loaded, SVGBase):
+        raise InputError(f"models of the family {loaded.config.family!r} cannot be exported, only svg and svg-prime.")
     frames = loaded.check_context(loaded.config.context if o.context is None else o.context, "--context")
     first, step = ContextGraph(loaded.for_inference()), StepGraph(loaded.for_inference())
     with replacing_folder(out) as folder, torch.no_grad(), _quiet():
@@ -110,7 +113,7 @@ def _check_packages(format: str) -> None:
 # ------------------------------------------------------------------------------------------------------ description
 
 
-def _describe(model: SVG, format: str, context: int) -> dict[str, Any]:
+def _describe(model: SVGBase, format: str, context: int) -> dict[str, Any]:
     return {
         "format_version": FORMAT_VERSION,
         "format": format,
@@ -118,6 +121,7 @@ def _describe(model: SVG, format: str, context: int) -> dict[str, Any]:
         "torch": torch.__version__,
         "summary": model.summary,
         "context": context,
+        "latent_shape": [*model.latent_shape],
         "image_range": [0.0, 1.0],
         "config": dataclasses.asdict(model.config),
         "graphs": {},
@@ -216,7 +220,7 @@ def _quiet() -> Iterator[None]:
 # ---------------------------------------------------------------------------------------------------------- checking
 
 
-def _largest_difference(model: SVG, runs: dict[str, Run], about: dict[str, Any]) -> float:
+def _largest_difference(model: SVGBase, runs: dict[str, Run], about: dict[str, Any]) -> float:
     """The largest difference between graphs and model in the frames and priors of short rollouts.
 
     The batches have other sizes than those that the graphs were made with. Values above 1 count relatively.

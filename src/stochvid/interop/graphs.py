@@ -3,7 +3,8 @@
 Dictionaries of tensors go in and come out, and every tensor has its rows first, so that whoever runs the graphs can
 repeat and choose rows of all of them alike. What `StepGraph` calls `next_x` is what it takes as `x` in the step after.
 
-Axes: `B` clips, `N` rows of a rollout (clips × samples), `K` context frames, `C H W` image, `G` features, `Z` latents.
+Axes: `B` clips, `N` rows of a rollout (clips × samples), `K` context frames, `C H W` image, `G` features, `Z` latents:
+of SVG, both are vectors; of SVG′, both are maps, and have two more axes.
 """
 
 import torch
@@ -11,9 +12,10 @@ from torch import Tensor, nn
 
 from stochvid.models.layers import in_format, make_plain
 from stochvid.models.recurrent import LSTMState
-from stochvid.models.svg import SVG
+from stochvid.models.svg_base import SVGBase
 
 NEXT = "next_"
+SEEN = "seen"  # how many frames the skips are the mean of, where they are one
 
 
 class Graph(nn.Module):
@@ -30,7 +32,7 @@ class Graph(nn.Module):
     name: str
     rows: str
 
-    def __init__(self, model: SVG):
+    def __init__(self, model: SVGBase):
         super().__init__()
         make_plain(model)
         self.model = in_format(model, torch.contiguous_format)  # which runtimes and files expect
@@ -53,14 +55,14 @@ class ContextGraph(Graph):
 
     name, rows = "context", "B"
 
-    def __init__(self, model: SVG):
+    def __init__(self, model: SVGBase):
         super().__init__(model)
         del model.decoder.head  # of the decoder it takes the skips' halves alone: files hold no weights in vain
         for stage in model.decoder.stages:
             del stage.d, stage.then
 
     def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        """As `SVG.observe` without reconstruction.
+        """As `SVGBase.observe` without reconstruction.
 
         Args:
             inputs: `frames` (B, K, C, H, W) in [0, 1]; and, unless K is 1 or the model has no latents, `noise`
@@ -68,7 +70,8 @@ class ContextGraph(Graph):
         """
         noise = inputs.get("noise")
         state = self.model.observe(inputs["frames"], None if noise is None else noise[:, None], decode=False).state
-        return self._state(state.prior, state.predictor, state.features) | self._maps(state.future_skips)
+        known = self._state(state.prior, state.predictor, state.features) | self._maps(state.future_skips)
+        return known if state.seen is None else known | {SEEN: state.seen}
 
     def example(self, context: int, batch: int = 2) -> dict[str, Tensor]:
         """Inputs for so many frames of so many clips, uniform frames and normal noise, always the same."""
@@ -84,15 +87,15 @@ class StepGraph(Graph):
 
     name, rows = "step", "N"
 
-    def __init__(self, model: SVG):
+    def __init__(self, model: SVGBase):
         super().__init__(model)
         model.posterior = None
-        if model.config.future_skip != "previous":
+        if not model.config.new_skips:
             for stage in model.decoder.stages:
                 del stage.skip, stage.bias
 
     def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        """As a step of `SVG.imagine`, with the drawn frame read back.
+        """As a step of `SVGBase.imagine`, with the drawn frame read back.
 
         Args:
             inputs: the state; and, unless the model has no latents, `noise` (N, Z) for z = μ_ψ + σ_ψ · noise.
@@ -111,8 +114,12 @@ class StepGraph(Graph):
         )
         features, skips, _ = self.model._encode(frame)
         after = self._state(prior_state, predictor_state, features)
-        if self.model.config.future_skip == "previous":
+        if self.model.config.new_skips:
             after |= self._maps(skips)
+        if SEEN in inputs:  # a mean of skips is one of their halves of the decoder, too
+            after[SEEN] = inputs[SEEN] + 1
+            for name in [name for name in after if name.startswith("skip_")]:
+                after[name] = torch.lerp(inputs[name], after[name], 1 / after[SEEN][:, None, None, None])
         outputs = {"frame": frame}
         if self.model.stochastic:
             outputs |= {"prior_mean": prior.mean, "prior_std": prior.std}

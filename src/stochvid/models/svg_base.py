@@ -204,24 +204,72 @@ class SVGBase(VideoModel[SVGState]):
     # --------------------------------------------------------------------------------------------------------- the loss
 
     def terms(
-        self, clips: Clips | Frames[Tensor, "B T C H W"], noise: Float[Tensor, "B 1 steps *latent"]
+        self,
+        clips: Clips | Frames[Tensor, "B T C H W"],
+        noise: Float[Tensor, "B 1 steps *latent"],
+        feed_back: bool = False,
     ) -> dict[str, Float[Tensor, ""]]:
-        """As `VideoModel.terms`, of the teacher-forced β-ELBO (SVG paper, eq. 3).
+        """As `VideoModel.terms`, of the β-ELBO (SVG paper, eq. 3), teacher-forced unless frames are fed back.
 
         Returns:
             `mse` or `l1`, the mean squared or absolute error per pixel; and `kl`, KL(q ‖ p) in nats, summed over the
             latents of a step.
         """
-        frames = self.as_input(Clips.of(clips).frames)
-        seen = self.observe(frames, noise, context=self.config.context)
-        assert seen.frames is not None
-        difference = seen.frames[:, 0].to(frames.dtype) - frames[:, 1:]
+        frames, context = self.as_input(Clips.of(clips).frames), self.config.context
+        if feed_back and frames.shape[1] > context:
+            images, posterior, prior = self._fed_back(frames, noise, context)
+        else:
+            seen = self.observe(frames, noise, context=context)
+            assert seen.frames is not None
+            images, posterior, prior = seen.frames[:, 0], seen.posterior, seen.prior
+        difference = images.to(frames.dtype) - frames[:, 1:]
         name = self.config.error
         error = (difference.abs() if name == "l1" else difference.square()).mean()
         kl = error.new_zeros(())
-        if seen.posterior is not None and seen.prior is not None:
-            kl = seen.posterior.kl(seen.prior, len(self.latent_shape)).mean()
+        if posterior is not None and prior is not None:
+            kl = posterior.kl(prior, len(self.latent_shape)).mean()
         return {name: error, "kl": kl}
+
+    def _fed_back(
+        self, frames: Float[Tensor, "B T C H W"], noise: Float[Tensor, "B 1 steps *latent"], context: int
+    ) -> tuple[Float[Tensor, "B steps C H W"], Gaussian | None, Gaussian | None]:
+        """Frames 2 … T, posterior and prior (B, T − 1, *latent): after the context, of frames that it made itself.
+
+        The posterior reads true frames, all at once; prior and predictor read the model's own.
+        """
+        given = self.observe(frames[:, :context], noise[:, :, : context - 1], context=context)
+        assert given.frames is not None
+        state, noise = given.state, noise[:, 0, context - 1 :]
+        posterior, latents = None, None
+        if self.posterior is not None:
+            after = self._encode(frames[:, context:].transpose(0, 1).flatten(0, 1))[0]
+            posterior, _ = self.posterior(after.unflatten(0, (-1, len(frames))), state.posterior)
+            latents = posterior.sample(noise.transpose(0, 1).to(posterior.mean))
+        features, skips, used, seen = state.features, state.skips, state.future_skips, state.seen
+        prior_state, predictor_state, hoisted = state.prior, state.predictor, self.decoder.hoist(state.future_skips)
+        images, priors = list(given.frames[:, 0].unbind(1)), []
+        for t in range(frames.shape[1] - context):
+            if t:
+                features, skips, _ = self._encode(images[-1])
+                if self.config.new_skips:
+                    used, seen = self._updated(used, skips, seen)
+                    hoisted = self.decoder.hoist(used)
+            if self.prior is not None:
+                p, prior_state = self.prior(features[None], prior_state)
+                priors.append(p)
+            z = None if latents is None else latents[t][None, :, None].to(features.dtype)
+            g, predictor_state = self.predictor(features[None], z, predictor_state)
+            images.append(self._decode(g, hoisted)[0, :, 0])
+        if posterior is None or given.posterior is None:
+            return torch.stack(images, 1), None, None
+        zeros = torch.zeros_like(posterior.mean)
+        prior = Gaussian(*map(torch.cat, zip(*priors, strict=True))) if priors else Gaussian(zeros, zeros)
+        assert given.prior is not None
+        whole = (
+            Gaussian(*(torch.cat([a, b.transpose(0, 1)], 1) for a, b in zip(*pair, strict=True)))
+            for pair in ((given.posterior, posterior), (given.prior, prior))
+        )
+        return torch.stack(images, 1), *whole
 
     # -------------------------------------------------------------------------------------------------------- private
 

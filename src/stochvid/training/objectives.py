@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.optim import Optimizer
 
-from stochvid.config import TrainConfig
+from stochvid.config import LossConfig, TrainConfig
 from stochvid.core.clips import Clips
 from stochvid.models.base import VideoModel
 
@@ -42,6 +42,13 @@ class Objective(nn.Module, ABC):
             `loss`, the scalar to minimise, a sum over the T − 1 steps; and a scalar for each of `columns`, per step.
         """
 
+    def before_step(self, step: int) -> None:
+        """What changes as training goes on; also called before a validation, with the steps done.
+
+        Args:
+            step: optimisation steps done so far.
+        """
+
     def after_step(self, model: VideoModel, clips: Clips) -> None:
         """What happens after each step of the model's optimiser, such as a step of a discriminator."""
 
@@ -56,24 +63,40 @@ class WeightedTerms(Objective):
 
     Args:
         weights: of every term that the model has, by name.
+        loss: how the weight of `kl` rises, and when frames are fed back.
+        max_steps: of the training.
     """
 
-    def __init__(self, weights: dict[str, float]):
+    warmth: Tensor
+
+    def __init__(self, weights: dict[str, float], loss: LossConfig | None = None, max_steps: int = 1):
         super().__init__()
         self.weights, self.columns = weights, tuple(weights)
+        self.loss, self.max_steps = loss or LossConfig(), max_steps
+        self.register_buffer("warmth", torch.ones(()), persistent=False)  # share of the weight of `kl`
+        self.feed_back = False
+
+    def before_step(self, step: int) -> None:
+        """As `Objective.before_step`."""
+        if self.loss.kl_warmup_steps:
+            self.warmth.fill_(min(1.0, (step + 1) / self.loss.kl_warmup_steps))
+        self.feed_back = self.loss.feed_back is not None and step >= self.loss.feed_back * self.max_steps
 
     def forward(self, model: VideoModel, clips: Clips, noise: Tensor) -> dict[str, Tensor]:
         """As `Objective.forward`."""
-        terms = model.terms(clips, noise)
+        terms = model.terms(clips, noise, feed_back=True) if self.feed_back else model.terms(clips, noise)
         assert set(terms) == set(self.weights), (sorted(terms), sorted(self.weights))
         steps = clips.frames.shape[1] - 1
-        first, *others = (weight * terms[name] for name, weight in self.weights.items())
+        weighted = {name: weight * terms[name] for name, weight in self.weights.items()}
+        if self.loss.kl_warmup_steps and "kl" in weighted:
+            weighted["kl"] = self.warmth * weighted["kl"]
+        first, *others = weighted.values()
         return {LOSS: steps * sum(others, start=first)} | terms
 
 
 def make_objective(config: TrainConfig) -> Objective:
     """The objective that a config asks for."""
-    return WeightedTerms(config.model.term_weights)
+    return WeightedTerms(config.model.term_weights, config.loss, config.trainer.max_steps)
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:

@@ -193,8 +193,13 @@ class Training(LightningModule):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Loss of one batch."""
+        self.objective.before_step(self.global_step)
         self.last, self.clips = self.compute(self.model, batch["clips"], batch["noise"]), batch["clips"]
         return self.last[LOSS]
+
+    def on_validation_start(self) -> None:
+        """Validates what the next step would minimise, so that resumed runs do likewise."""
+        self.objective.before_step(self.global_step)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
         """Loss of held-out clips under fixed latents and the running batch-norm statistics."""
