@@ -91,7 +91,7 @@ def test_prediction_writes_every_picture_and_array(trained, tmp_path):
     done = run("predict", str(trained[0]), "moving-mnist:3", "--samples", "3", "--horizon", "7", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "predictions" / "moving-mnist-3"
-    names = ["futures.gif", "futures.mp4", "futures.npz", "strip.png", "uncertainty.png"]
+    names = ["futures.gif", "futures.mp4", "futures.npz", "maps.gif", "maps.png", "strip.png", "uncertainty.png"]
     assert sorted(path.name for path in folder.iterdir()) == names
     assert len(iio.imread(folder / "futures.gif")) == 10
     with av.open(str(folder / "futures.mp4")) as video:
@@ -101,6 +101,7 @@ def test_prediction_writes_every_picture_and_array(trained, tmp_path):
     assert shapes == {
         "context": (3, 1, 32, 32), "truth": (7, 1, 32, 32), "futures": (3, 7, 1, 32, 32), "bounces": (10,),
         "prior_std": (3, 7, 2), "prior_mean": (3, 7, 2), "latents": (3, 7, 2), "seed": (), "temperature": (),
+        "futures_std": (7, 32, 32),
     }  # fmt: skip
     assert arrays["futures"].dtype == np.uint8
     assert "10 frames of 32×32 grey" in done.stdout

@@ -67,7 +67,7 @@ def test_the_demo_draws_different_futures_in_any_folder_without_a_network(tmp_pa
     assert done.returncode == 0, done.stderr
     folders = sorted((tmp_path / "demo").iterdir())
     assert [folder.name for folder in folders] == ["moving-mnist-12", "moving-mnist-4", "moving-mnist-8"]
-    names = ["futures.gif", "futures.mp4", "futures.npz", "strip.png", "uncertainty.png"]
+    names = ["futures.gif", "futures.mp4", "futures.npz", "maps.gif", "maps.png", "strip.png", "uncertainty.png"]
     for folder in folders:
         assert sorted(path.name for path in folder.iterdir()) == names
         futures = np.load(folder / "futures.npz")["futures"]

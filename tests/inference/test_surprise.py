@@ -58,7 +58,7 @@ def test_few_frames_are_kept_however_long_a_video_is():
     filmstrip = Filmstrip()
     for number in range(1, 20_001):
         filmstrip.add(number, np.full((1, 2, 2), number % 256, np.uint8), 100.0 if number == 12_345 else number % 97)
-    numbers = [number for number, _ in filmstrip.strip]
+    numbers = [number for number, _ in filmstrip.strip.kept]
     assert STRIP < len(numbers) <= 2 * STRIP
     assert len(set(np.diff(numbers))) == 1
     assert len(filmstrip._highest) <= 8 * SHOWN

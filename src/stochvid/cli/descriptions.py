@@ -25,7 +25,8 @@ Train a model; the run folder gets config.yaml, metrics.csv, checkpoints/, sampl
   stochvid train --resume runs/slower --trainer.max_steps 4000"""
 
 PREDICT = """\
-Draw futures of clips; each clip gets a folder with futures.gif, futures.mp4, strip.png, uncertainty.png, futures.npz.
+Draw futures of clips; each clip gets a folder with futures.gif, futures.mp4, strip.png, uncertainty.png, maps.gif,
+maps.png, futures.npz.
 
   stochvid predict runs/laptop moving-mnist:1 --samples 7 --horizon 30
   stochvid predict runs/mine lab.mp4 frames/ array.npy --fit crop --out futures"""

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FRAMES, INDEX = "frames", "index"  # in a batch as a data set gives it; everything else there is a track
-DRAWN = ("context", "truth", "futures", "prior_mean", "prior_std", "latents", "seed", "temperature")  # of futures.npz
+DRAWN = (  # of futures.npz
+    "context", "truth", "futures", "futures_std", "prior_mean", "prior_std", "latents", "seed", "temperature",
+)  # fmt: skip
 TRACK_NAME = re.compile(r"[a-z][a-z0-9_]{0,49}")
 
 

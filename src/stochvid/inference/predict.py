@@ -19,6 +19,7 @@ from stochvid.inference.options import PredictOptions
 from stochvid.inference.sources import open_source
 from stochvid.inference.trained import Trained
 from stochvid.media.clip import Clip, fit_frames
+from stochvid.media.heat import heated, in_rgb
 from stochvid.media.pictures import FPS, FuturesPicture
 from stochvid.media.plots import plot_uncertainty
 from stochvid.media.video import to_bytes, write_png
@@ -27,6 +28,7 @@ from stochvid.models.base import VideoModel
 from stochvid.models.state import Prediction
 
 PICTURES = ("futures.gif", "futures.mp4", "strip.png")
+MAPS = ("maps.gif", "maps.png")
 ARRAYS = "futures.npz"
 SHOWN = 11  # futures in a picture; the arrays hold all
 
@@ -80,7 +82,9 @@ def predict_clips(options: PredictOptions) -> list[Path]:
     batch_size = len(jobs) if o.batch_statistics else 1
     for job, prediction in _predictions(network, jobs, batch_size, horizon, o.samples, o.seed, o.temperature):
         with replacing_folder(job.folder) as made:
-            for kind in PICTURES + (("uncertainty.png",) if network.stochastic else ()) + (ARRAYS,):
+            uncertain = ("uncertainty.png",) if network.stochastic else ()
+            where = MAPS if network.stochastic and (o.samples > 1 or len(network.latent_shape) > 1) else ()
+            for kind in (*PICTURES, *uncertain, *where, ARRAYS):
                 write_result(made / kind, job, prediction, o.seed, o.temperature)
         print(f"  → {job.folder}: {', '.join(sorted(path.name for path in job.folder.iterdir()))}", flush=True)
     return [job.folder for job in jobs]
@@ -162,7 +166,7 @@ def write_result(path: Path, job: Job, prediction: Prediction, seed: int, temper
     """Writes one of the files of a clip's folder, which one the name says.
 
     Args:
-        path: futures.gif, futures.mp4, strip.png, uncertainty.png or futures.npz, anywhere.
+        path: futures.gif, futures.mp4, strip.png, uncertainty.png, maps.gif, maps.png or futures.npz, anywhere.
         job: the clip.
         prediction: of this clip alone, B = 1.
         seed: that it was drawn with.
@@ -174,6 +178,9 @@ def write_result(path: Path, job: Job, prediction: Prediction, seed: int, temper
         return _write_arrays(path, job, prediction, seed=seed, temperature=temperature)
     if path.name == "uncertainty.png":
         return plot_uncertainty(path, sigma, len(job.context), events(job.clip.tracks), job.clip.name)
+    if path.name in MAPS:
+        maps = _maps(job, futures, sigma)
+        return write_png(path, maps.strip()) if path.suffix == ".png" else maps.write_gif(path, fps)
     title = job.clip.name + (f" ({SHOWN} of {len(futures)} futures)" if len(futures) > SHOWN else "")
     picture = FuturesPicture(job.context, futures[:SHOWN], job.truth, title=title)
     if path.name == "strip.png":
@@ -181,10 +188,37 @@ def write_result(path: Path, job: Job, prediction: Prediction, seed: int, temper
     return (picture.write_gif if path.suffix == ".gif" else picture.write_mp4)(path, fps)
 
 
+def _maps(job: Job, futures: np.ndarray, sigma: np.ndarray) -> FuturesPicture:
+    """Where the future is open: how far futures (S, T, C, H, W) differ in each pixel, and σ (S, T, …) if it is a map.
+
+    Both lie over the mean of the futures.
+    """
+    mean, rows = futures.mean(0).round().astype(np.uint8), {}
+    spread = futures_std(futures)
+    if len(futures) > 1:
+        rows["spread"] = heated(mean, spread, 0, float(spread.max()))
+    if sigma.ndim == 5:  # (S, T, Z, h, w)
+        cells = sigma.mean((0, 2))
+        rows["prior σ"] = heated(mean, cells, float(cells.min()), float(cells.max()))
+    rows = {"mean": in_rgb(mean)} | rows
+    title = f"{job.clip.name}: where {len(futures)} futures differ (standard deviation up to {spread.max():.2f})"
+    truth = in_rgb(job.truth) if len(job.truth) else None
+    return FuturesPicture(in_rgb(job.context), np.stack(list(rows.values())), truth, title, list(rows))
+
+
+def futures_std(futures: np.ndarray) -> np.ndarray:
+    """How far futures (S, T, C, H, W) uint8 differ in each pixel: standard deviation over them, (T, H, W) in [0, 0.5].
+
+    Of several channels, the root of the mean variance.
+    """
+    return np.sqrt((futures.astype(np.float32) / 255).var(0).mean(1))
+
+
 def _write_arrays(path: Path, job: Job, prediction: Prediction, **numbers: float) -> Path:
     arrays: dict[str, Any] = {"context": job.context, "truth": job.truth, "futures": to_bytes(prediction.frames[0])}
     for name in ("prior_mean", "prior_std", "latents"):
         arrays[name] = getattr(prediction, name)[0].float().cpu().numpy()
+    arrays["futures_std"] = futures_std(arrays["futures"]).astype(np.float16)
     arrays |= job.clip.tracks
     with replacing(path) as temporary:
         np.savez_compressed(temporary, **(arrays | numbers))

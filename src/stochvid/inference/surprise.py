@@ -1,6 +1,6 @@
-"""When does a video do what nobody expects? KL(q ‖ p) and reconstruction error of every frame, in constant memory.
+"""When, and where, does a video do what nobody expects? KL(q ‖ p) and error of every frame, in constant memory.
 
-Axes: `T` frames, `C H W` image.
+Axes: `T` frames, `C H W` image, `h w` cells of latents that are maps.
 """
 
 import csv
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -24,14 +25,18 @@ from stochvid.inference.options import SurpriseOptions
 from stochvid.inference.sources import ClipSource, open_source
 from stochvid.inference.trained import Trained
 from stochvid.media.clip import fit_frame
+from stochvid.media.heat import heated, in_rgb
+from stochvid.media.pictures import FPS, FuturesPicture
 from stochvid.media.plots import plot_surprise
 from stochvid.media.video import to_bytes
 from stochvid.models.base import VideoModel
 
-TABLE, PLOT = "surprise.csv", "surprise.png"
+TABLE, PLOT, PICTURE, ARRAYS = "surprise.csv", "surprise.png", "maps.gif", "maps.npz"
 AT_ONCE = 32  # frames
 STRIP = 16  # frames in the filmstrip, at most twice as many are kept
+MAPPED = 120  # frames in the pictures of where it was, at most twice as many are kept
 SHOWN = 8  # peaks whose frames are shown
+Kept = TypeVar("Kept")
 OUTSTANDING = 6.0  # a peak stands so many robust standard deviations above the median
 
 
@@ -80,26 +85,53 @@ def surprise(options: SurpriseOptions) -> dict[str, np.ndarray]:
     if note:
         print(f"{note}. Seconds are the frames' own", flush=True)
     rate = ", variable frame rate" if note else f", {source.fps:g} frames/s" if source.fps else ""
-    _write(out, series, filmstrip, f"{source.name}: {len(kl) + 1:,} frames{rate}")
+    written = _write(out, series, filmstrip, source.name, f"{len(kl) + 1:,} frames{rate}", source.fps)
     _report(source.name, series)
-    print(f"{out}: {TABLE}, {PLOT}")
+    print(f"{out}: {', '.join(written)}")
     return series
+
+
+class Told(NamedTuple):
+    """A frame, (C, H, W) uint8, as it is explained, and KL of its cells, (h, w), where latents are maps."""
+
+    frame: np.ndarray
+    explained: np.ndarray
+    kl_map: np.ndarray | None
+
+
+class Evenly(Generic[Kept]):
+    """Some of unknown many things, at equal distances.
+
+    Args:
+        most: at most twice so many are kept.
+
+    Attributes:
+        kept: the things, with their numbers, from 1.
+        every: the distance between their numbers.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most, self.kept, self.every = most, list[tuple[int, Kept]](), 1
+
+    def add(self, number: int, thing: Kept) -> None:
+        """Sees a thing; all numbers come, in order."""
+        if (number - 1) % self.every == 0:
+            self.kept.append((number, thing))
+            if len(self.kept) > 2 * self.most:
+                self.kept, self.every = self.kept[::2], 2 * self.every
 
 
 class Filmstrip:
     """Frames that are kept of a video of unknown length: some at equal distances, and the most surprising ones."""
 
     def __init__(self) -> None:
-        self.strip: list[tuple[int, np.ndarray]] = []  # frame number, frame (C, H, W) uint8
-        self._every = 1
+        self.strip = Evenly[np.ndarray](STRIP)  # of frames (C, H, W) uint8
+        self.told = Evenly[Told](MAPPED)
         self._highest: list[tuple[float, int, np.ndarray]] = []
 
     def add(self, number: int, frame: np.ndarray, surprise: float) -> None:
         """Sees a frame (C, H, W) uint8; frames count from 1."""
-        if (number - 1) % self._every == 0:
-            self.strip.append((number, frame))
-            if len(self.strip) > 2 * STRIP:
-                self.strip, self._every = self.strip[::2], 2 * self._every
+        self.strip.add(number, frame)
         heapq.heappush(self._highest, (surprise, number, frame))
         if len(self._highest) > 8 * SHOWN:
             heapq.heappop(self._highest)
@@ -119,12 +151,14 @@ class Piece:
         explained: the frames as the posterior's mean explains them, (T', C, H, W) uint8; T' = T − 1 at the beginning.
         kl: nats, (T',) float64.
         mse: reconstruction error, (T',) float64.
+        kl_map: nats of each cell, (T', h, w) float32, whose sum is `kl`; None where latents are no maps.
     """
 
     frames: np.ndarray
     explained: np.ndarray
     kl: np.ndarray
     mse: np.ndarray
+    kl_map: np.ndarray | None
 
 
 def observe_pieces(
@@ -147,11 +181,13 @@ def observe_pieces(
             assert told.posterior is not None
             assert told.prior is not None
             assert told.frames is not None
-            nats = told.posterior.kl(told.prior, len(network.latent_shape))[0].double().cpu().numpy()
+            divergence = told.posterior.divergence(told.prior)[0]
+            nats = divergence.flatten(1).sum(-1).double().cpu().numpy()
+            cells = divergence.sum(1).float().cpu().numpy() if divergence.ndim == 4 else None
             explained, known = told.frames[0, 0].float(), clips.frames[0, state is None :]
             error = (explained - known.float() / 255).square().mean((-1, -2, -3)).double().cpu().numpy()
             state, read = told.state, read + len(piece)
-        yield Piece(np.stack(piece), to_bytes(explained), nats, error)
+        yield Piece(np.stack(piece), to_bytes(explained), nats, error, cells)
 
 
 def _sum_up(pieces: Iterator[Piece], filmstrip: Filmstrip) -> tuple[np.ndarray, np.ndarray]:
@@ -164,6 +200,9 @@ def _sum_up(pieces: Iterator[Piece], filmstrip: Filmstrip) -> tuple[np.ndarray, 
         for frame, surprise in zip(piece.frames, [0.0] * silent + piece.kl.tolist(), strict=True):
             number += 1
             filmstrip.add(number, frame, surprise)
+        for i, explained in enumerate(piece.explained):
+            cells = None if piece.kl_map is None else piece.kl_map[i]
+            filmstrip.told.add(number - len(piece.explained) + i, Told(piece.frames[silent + i], explained, cells))
     return np.concatenate(kl), np.concatenate(mse)
 
 
@@ -223,16 +262,40 @@ def write_table(path: Path, series: dict[str, np.ndarray]) -> Path:
     return path
 
 
-def _write(out: Path, series: dict[str, np.ndarray], filmstrip: Filmstrip, title: str) -> None:
+def _write(
+    out: Path, series: dict[str, np.ndarray], filmstrip: Filmstrip, name: str, what: str, fps: float | None
+) -> list[str]:
     peaks = np.flatnonzero(series["peak"])
     highest = sorted(series["frame"][_highest(series)].tolist())
+    strip = filmstrip.strip.kept
     with replacing_folder(out) as folder:
         write_table(folder / TABLE, series)
         plot_surprise(
             folder / PLOT,
             series,
             peaks,
-            filmstrip.strip[:: max(1, len(filmstrip.strip) // STRIP)],
+            strip[:: max(1, len(strip) // STRIP)],
             filmstrip.frames(highest),
-            title,
+            f"{name}: {what}",
         )
+        _write_maps(folder, filmstrip.told, name, fps)
+        return sorted(path.name for path in folder.iterdir())
+
+
+def _write_maps(folder: Path, told: Evenly[Told], name: str, fps: float | None) -> None:
+    """Where frames were unexpected: an animation, and of latents that are maps, KL of every cell as arrays."""
+    frames, explained = (np.stack([getattr(x, field) for _, x in told.kept]) for field in ("frame", "explained"))
+    error = np.square((frames.astype(np.float32) - explained) / 255).mean(1)
+    rows = {"as explained": in_rgb(explained), "error": heated(frames, error, 0, float(error.max()))}
+    maps = [x.kl_map for _, x in told.kept if x.kl_map is not None]
+    if maps:
+        cells = np.stack(maps)
+        rows["KL"] = heated(frames, cells, 0, float(cells.max()))
+        numbers = np.array([number + 1 for number, _ in told.kept])  # the first frame has no KL
+        np.savez_compressed(folder / ARRAYS, frame=numbers, kl_map=cells)
+    often = "" if told.every == 1 else f" (one frame of {told.every})"
+    picture = FuturesPicture(
+        in_rgb(frames)[:0], np.stack(list(rows.values())), in_rgb(frames), f"{name}{often}", list(rows),
+        words=("video", "", "explained by the model"),
+    )  # fmt: skip
+    picture.write_gif(folder / PICTURE, min(max((fps or FPS) / told.every, 1.0), 30.0))

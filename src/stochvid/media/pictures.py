@@ -33,6 +33,7 @@ class FuturesPicture:
         truth: (T', C, H, W) uint8, the true future as far as it is known, or None.
         title: written above.
         labels: S words on what each future is; None: they are numbered.
+        words: what the true clip is called, and what frames are before and after the context.
     """
 
     def __init__(
@@ -42,8 +43,9 @@ class FuturesPicture:
         truth: np.ndarray | None = None,
         title: str = "",
         labels: Sequence[str] | None = None,
+        words: tuple[str, str, str] = ("truth", "given", "predicted"),
     ):
-        self.context, self.futures = context, futures
+        self.context, self.futures, self.words = context, futures, words
         self.title = title.encode("utf-8", "replace").decode()  # names of files may hold anything
         self.labels = list(labels or (f"future {s + 1}" for s in range(len(futures))))
         self.truth = truth[: futures.shape[1]] if truth is not None and len(truth) else None
@@ -93,17 +95,17 @@ class FuturesPicture:
         known, horizon = len(self.context), self.futures.shape[1]
         before = list(range(max(0, known - context), known))
         after = list(range(known, known + horizon, math.ceil(horizon / future)))
-        rows: list[tuple[str, int | None]] = [("truth" if self.truth is not None else "context", None)]
+        rows: list[tuple[str, int | None]] = [(self.words[0] if self.truth is not None else "context", None)]
         rows += [(label, s) for s, label in enumerate(self.labels)]
-        scale = _scale(self.context.shape[-1], tile)
-        side = self.context.shape[-1] * scale + 2 * BORDER
+        scale = _scale(self.futures.shape[-1], tile)
+        side = self.futures.shape[-1] * scale + 2 * BORDER
         left, step = 72, side + 2
         page = Image.new(
             "RGB", (left + len(before + after) * step + GAP, 2 * LINE + len(rows) * step + GAP), BACKGROUND
         )
         draw = ImageDraw.Draw(page)
-        draw.text((left, 3), "given", CONTEXT, _font(14))
-        draw.text((left + len(before) * step, 3), "predicted", FUTURE, _font(14))
+        draw.text((left, 3), self.words[1], CONTEXT, _font(14))
+        draw.text((left + len(before) * step, 3), self.words[2], FUTURE, _font(14))
         for column, t in enumerate(before + after):
             x = left + column * step
             draw.text((x + side // 2, LINE + 8), str(t + 1), TEXT, _font(12), anchor="mm")
@@ -129,21 +131,21 @@ class FuturesPicture:
 
     def _tiles(self, t: int) -> Iterator[Image.Image]:
         which = ([None] if self.truth is not None else []) + list(range(len(self.futures)))
-        scale = _scale(self.context.shape[-1], TILE)
+        scale = _scale(self.futures.shape[-1], TILE)
         for sample in which:
             frame, colour = self._frame(t, sample)
             if frame is None:
-                frame = np.zeros_like(self.context[0])
+                frame = np.zeros_like(self.futures[0, 0])
             image = _framed(frame, scale, colour)
             tile = Image.new("RGB", (image.width, image.height + LINE), BACKGROUND)
             tile.paste(image, (0, LINE))
-            label = "truth" if sample is None else self.labels[sample]
+            label = self.words[0] if sample is None else self.labels[sample]
             ImageDraw.Draw(tile).text((0, 1), label, TRUTH if sample is None else FUTURE, _font(14))
             yield tile
 
     def _heading(self, draw: ImageDraw.ImageDraw, t: int, width: int) -> None:
         known, total = len(self.context), len(self.context) + self.futures.shape[1]
-        phase, colour = ("given", CONTEXT) if t < known else ("predicted", FUTURE)
+        phase, colour = (self.words[1], CONTEXT) if t < known else (self.words[2], FUTURE)
         draw.text((GAP, 5), self.title or "futures", TEXT, _font(14))
         draw.text((width - GAP, 5), f"frame {t + 1} of {total}: {phase}", colour, _font(14), anchor="ra")
         # a bar of the whole clip, with the given part and the place in it

@@ -33,11 +33,15 @@ class Gaussian(NamedTuple):
         """The same with two axes swapped."""
         return Gaussian(self.mean.transpose(dim0, dim1), self.log_var.transpose(dim0, dim1))
 
-    def kl(self, other: "Gaussian", axes: int = 1) -> Float[Tensor, "..."]:
-        """KL(self ‖ other) in nats, summed over the last `axes` axes, those of the latents of a step: (…)."""
+    def divergence(self, other: "Gaussian") -> Float[Tensor, "... Z"]:
+        """KL(self ‖ other) in nats of each latent, (…, Z)."""
         ratio = torch.exp(self.log_var - other.log_var)
         distance = (self.mean - other.mean).square() * torch.exp(-other.log_var)
-        return 0.5 * (other.log_var - self.log_var + ratio + distance - 1).flatten(-axes).sum(-1)
+        return 0.5 * (other.log_var - self.log_var + ratio + distance - 1)
+
+    def kl(self, other: "Gaussian", axes: int = 1) -> Float[Tensor, "..."]:
+        """KL(self ‖ other) in nats, summed over the last `axes` axes, those of the latents of a step: (…)."""
+        return self.divergence(other).flatten(-axes).sum(-1)
 
 
 class Recurrent(nn.Module):

@@ -262,14 +262,15 @@ class SVGBase(VideoModel[SVGState]):
             images.append(self._decode(g, hoisted)[0, :, 0])
         if posterior is None or given.posterior is None:
             return torch.stack(images, 1), None, None
+
+        def joined(first: Gaussian, then: Gaussian) -> Gaussian:  # (B, T', …) and (T″, B, …)
+            then = then.transpose(0, 1)
+            return Gaussian(torch.cat([first.mean, then.mean], 1), torch.cat([first.log_var, then.log_var], 1))
+
         zeros = torch.zeros_like(posterior.mean)
         prior = Gaussian(*map(torch.cat, zip(*priors, strict=True))) if priors else Gaussian(zeros, zeros)
         assert given.prior is not None
-        whole = (
-            Gaussian(*(torch.cat([a, b.transpose(0, 1)], 1) for a, b in zip(*pair, strict=True)))
-            for pair in ((given.posterior, posterior), (given.prior, prior))
-        )
-        return torch.stack(images, 1), *whole
+        return torch.stack(images, 1), joined(given.posterior, posterior), joined(given.prior, prior)
 
     # -------------------------------------------------------------------------------------------------------- private
 
