@@ -21,6 +21,7 @@ from stochvid.core.devices import machine
 PARTS = {  # name → the module that holds its function; loaded when it runs, for what it needs may not be there
     "training": "models",
     "sampling": "models",
+    "svg-prime": "models",
     "recompute": "models",
     "compiling": "models",
     "export": "exported",

@@ -6,11 +6,17 @@ import torch
 
 from benchmarks.race import Contender, Row, race
 from stochvid.core.devices import pick_precision
-from stochvid.model_configs import SVGConfig
+from stochvid.model_configs import SVGConfig, SVGPrimeConfig
 
 DCGAN = SVGConfig(beta=1.0)  # so that KL counts when results are compared
 VGG = SVGConfig(backbone="vgg", z_dim=24, context=10, horizon=10, beta=1.0)
 VGG_128 = SVGConfig(backbone="vgg", image_size=128, z_dim=24, context=10, horizon=10, beta=1.0)
+PRIME = {"beta": 1.0, "reconstruction": "mse"}
+PRIME_VGG = SVGPrimeConfig(**PRIME, base_channels=32, rnn_size=128)  # a quarter and half as wide as the paper's
+PRIME_DCGAN = SVGPrimeConfig(
+    **PRIME, backbone="dcgan", base_channels=32, norm="group", g_dim=64, rnn_size=64, z_dim=2, latent_size=4,
+    future_skip="previous",
+)  # fmt: skip
 TINY = {"image_size": 32, "base_channels": 4, "g_dim": 8, "rnn_size": 8, "context": 3, "horizon": 3, "beta": 1.0}
 HORIZON = 20
 
@@ -38,6 +44,24 @@ def sampling(options) -> list[Row]:
         case = f"{model.backbone.upper()}-{model.image_size}, {clips} × {samples} futures"
         work, loop_work = clips * samples * HORIZON, clips * few * HORIZON
         rows += _against_the_loop(case, "frames/s", spec, work, loop_work, options.rounds, {"samples": few})
+    return rows
+
+
+def svg_prime(options) -> list[Row]:
+    """Training and sampling of SVG′ against its literal loop."""
+    cases = [("SVG′, VGG-64", PRIME_VGG, 4), ("SVG′, DCGAN-64", PRIME_DCGAN, 16)]
+    if options.tiny:
+        cases = [("tiny SVG′", SVGPrimeConfig(**TINY, backbone="dcgan", reconstruction="mse"), 2)]
+    clips, samples, few = (2, 3, 2) if options.tiny else (4, 20, 10)
+    rows = []
+    for name, model, batch in cases:
+        base = {"device": options.device, "model": asdict(model)}
+        case, spec = f"{name}, {batch} clips of {model.frames}", {"task": "train", "batch": batch}
+        rows += _against_the_loop(case, "clips/s", base | spec, batch, batch, options.rounds)
+        case, spec = f"{name}, {clips} × {samples} futures", {"task": "sample", "clips": clips, "samples": samples}
+        work, loop_work = clips * samples * HORIZON, clips * few * HORIZON
+        spec["horizon"] = HORIZON
+        rows += _against_the_loop(case, "frames/s", base | spec, work, loop_work, options.rounds, {"samples": few})
     return rows
 
 

@@ -21,11 +21,12 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from benchmarks.race import finish
 from oracle import OracleSVG, copy_weights
-from stochvid import SVG, SVGConfig
+from stochvid.config import model_from_dict
 from stochvid.core.clips import Clips
 from stochvid.core.devices import DTYPES, prefer_speed
 from stochvid.core.memory import GIB, keep_freed_memory
 from stochvid.models.noise import content_ids, latent_noise
+from stochvid.models.svg_base import SVGBase
 from stochvid.training.objectives import WeightedTerms
 
 WARM_UPS = 3  # runs until memory is where it will be used again
@@ -39,7 +40,8 @@ def main() -> None:
         keep_freed_memory()
     prefer_speed(device)
     torch.manual_seed(0)
-    model = SVG(SVGConfig(**spec["model"])).to(device)
+    config = model_from_dict(spec["model"], "the model")
+    model = config.model_class()(config).to(device)
     calibrate(model)
     if spec["who"] == "layers":
         step, result = alone(model, spec, device), None
@@ -84,7 +86,7 @@ def peak_bytes(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
 
 
-def calibrate(model: SVG) -> None:
+def calibrate(model: SVGBase) -> None:
     """Gives batch-norm statistics under which frames depend on everything: on untrained weights they are all grey."""
     c, norms = model.config, [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     clips, noise = inputs(model, 2, next(model.parameters()).device)
@@ -96,7 +98,7 @@ def calibrate(model: SVG) -> None:
         norm.momentum = 0.1
 
 
-def inputs(model: SVG, batch: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+def inputs(model: SVGBase, batch: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """Clips and noise to train on."""
     c = model.config
     shape = (batch, c.frames, c.channels, c.image_size, c.image_size)
@@ -104,7 +106,7 @@ def inputs(model: SVG, batch: int, device: torch.device) -> tuple[torch.Tensor, 
     return clips, latent_noise(0, range(batch), 1, c.frames - 1, model.latent_shape).to(device)
 
 
-def training(model: SVG, spec: dict, device: torch.device) -> tuple[Callable[[], list[float]], list[float]]:
+def training(model: SVGBase, spec: dict, device: torch.device) -> tuple[Callable[[], list[float]], list[float]]:
     """A step of training; and loss and gradient of two clips in eval mode, where loop and stochvid are one function."""
     bf16 = spec["precision"] == "bf16"
     clips, noise = inputs(model, spec["batch"], device)
@@ -141,12 +143,12 @@ def training(model: SVG, spec: dict, device: torch.device) -> tuple[Callable[[],
     return step, result
 
 
-def total_loss(model: SVG, clips: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+def total_loss(model: SVGBase, clips: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
     """What training minimises."""
     return WeightedTerms(model.config.term_weights)(model, Clips(clips), noise)["loss"]
 
 
-def sampling(model: SVG, spec: dict, device: torch.device) -> tuple[Callable[[], list[float]], list[float]]:
+def sampling(model: SVGBase, spec: dict, device: torch.device) -> tuple[Callable[[], list[float]], list[float]]:
     """Drawing futures; and pixels of two futures of two frames."""
     config = model.config
     shape = (spec["clips"], config.context, config.channels, config.image_size, config.image_size)
@@ -181,7 +183,7 @@ def some(frames: torch.Tensor) -> list[float]:
 MAKERS = {"train": training, "sample": sampling}
 
 
-def alone(model: SVG, spec: dict, device: torch.device) -> Callable[[], float]:
+def alone(model: SVGBase, spec: dict, device: torch.device) -> Callable[[], float]:
     """The convolutions of a step and nothing else, one after the other: how fast a step could be at best.
 
     Returns:

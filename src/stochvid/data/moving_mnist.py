@@ -8,7 +8,7 @@ Axes: `B` clips, `T` frames, `D` digits, `R` redraws; positions and velocities a
 
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
-from typing import ClassVar, Literal, NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -29,12 +29,35 @@ class Motion(NamedTuple):
     """Where digits are, and when they turned.
 
     Attributes:
-        positions: (M, T, 2) int64, row and column of each digit's corner.
-        bounces: (M, T) bool, true where this frame is the first whose position depends on a new velocity.
+        positions: (…, T, 2) int64, row and column of each digit's corner.
+        bounces: (…, T) bool, true where this frame is the first whose position depends on a new velocity.
     """
 
     positions: np.ndarray
     bounces: np.ndarray
+
+
+def digit_tracks(num_digits: int) -> dict[str, Track]:
+    """What is known of every frame of so many digits: when any of them turned, when each did, and where they are."""
+    names = [f"{side} {digit + 1}" for digit in range(num_digits) for side in ("top", "left", "height", "width")]
+    return {
+        "bounces": Track("bool"),
+        "digit_bounces": Track("bool", (num_digits,)),
+        "boxes": Track("int16", (num_digits, 4), names, ["px"] * len(names)),
+    }
+
+
+def values_of(motion: Motion, side: int) -> dict[str, np.ndarray]:
+    """The tracks of `digit_tracks`, (B, T, …) each.
+
+    Args:
+        motion: of digits (B, D).
+        side: of a digit, in pixels.
+    """
+    corners = motion.positions.swapaxes(1, 2)
+    boxes = np.concatenate([corners, np.full_like(corners, side)], -1).astype(np.int16)
+    each = motion.bounces.swapaxes(1, 2)
+    return {"bounces": np.any(each, axis=-1), "digit_bounces": np.ascontiguousarray(each), "boxes": boxes}
 
 
 Draw = Callable[[np.ndarray, int, int], np.ndarray]  # (which digits, low, high) → a new integer for each of them
@@ -82,14 +105,9 @@ class MovingMNIST:
         seed: clips of different seeds are independent.
         split: so are clips of different splits.
 
-    Attributes:
-        tracks: what is known of every frame, by name.
-
     Raises:
         InputError: digits that do not fit into the frame, or a length, number of digits or speed below 1.
     """
-
-    tracks: ClassVar[dict[str, Track]] = {"bounces": Track("bool")}
 
     def __init__(
         self,
@@ -155,21 +173,26 @@ class MovingMNIST:
     def __str__(self) -> str:
         return f"{self.split}: Moving MNIST, {self.variant}, {len(self.digits):,} digits"
 
+    @property
+    def tracks(self) -> dict[str, Track]:
+        """What is known of every frame, by name."""
+        return digit_tracks(self.num_digits)
+
     def digest(self, tracks: Iterable[str] = ()) -> str:
         """Identity of the digits, and so of all that is known of their motion."""
         return blake2b(self.digits.tobytes(), digest_size=16).hexdigest()
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        """Clip `index` (any integer from 0): `frames` (T, C, H, W) uint8, `bounces` (T,) bool, `index`."""
+        """Clip `index` (any integer from 0): `frames` (T, C, H, W) uint8, the `tracks`, (T, …) each, and `index`."""
         return {name: values[0] for name, values in self.__getitems__([index]).items()}
 
     def __getitems__(self, indices: Sequence[int]) -> dict[str, np.ndarray]:
-        """A batch at once: `frames` (B, T, C, H, W) uint8, `bounces` (B, T) bool, `index` (B,) int64."""
+        """A batch at once: `frames` (B, T, C, H, W) uint8, the `tracks`, (B, T, …) each, and `index` (B,) int64."""
         numbers = np.asarray(indices, dtype=np.int64)
         which, motion = self.trajectories(numbers)
         frames = draw_digits(self.digits[which], motion.positions, self.image_size)
         frames = np.repeat(frames[:, :, None], self.channels, axis=2) if self.channels > 1 else frames[:, :, None]
-        return {"frames": frames, "bounces": np.any(motion.bounces, axis=1), "index": numbers}
+        return {"frames": frames, "index": numbers} | values_of(motion, self.digits.shape[-1])
 
     def trajectories(self, indices: np.ndarray) -> tuple[np.ndarray, Motion]:
         """Which digits the clips show (B, D), and their motion: positions (B, D, T, 2), bounces (B, D, T)."""

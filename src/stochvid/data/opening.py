@@ -1,13 +1,15 @@
 """Which clips a config means: made ones, or those of a store. Nothing here imports torch."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 from stochvid.config import DataConfig
 from stochvid.core.errors import InputError
-from stochvid.data.moving_mnist import MovingMNIST
+from stochvid.data.moving_mnist import MovingMNIST, digit_tracks
 from stochvid.data.store import INDEX, Store, prepare_command
 from stochvid.data.stored_clips import StoredClips
+from stochvid.data.tracks import Track
 from stochvid.model_configs import ModelConfig
 
 VAL_SEED = 1 << 32  # validation clips are the same in every run, whatever its seed
@@ -30,7 +32,7 @@ def open_clips(
             too short.
     """
     if data.store is None:
-        model.check_tracks(shapes_of(MovingMNIST), "moving digits")
+        model.check_tracks(shapes_of(digit_tracks(data.num_digits)), "moving digits")
         return MovingMNIST.from_config(data, model, "train" if part == "train" else "test", length, seed)
     if Path(data.store).exists() and not (Path(data.store) / INDEX).exists():
         command, place = prepare_command(data.store, "--size", str(model.image_size), "--channels", str(model.channels))
@@ -50,7 +52,7 @@ def open_clips(
             )
     split = "train" if part == "train" else store.held_out
     flip = data.flip and part == "train"
-    model.check_tracks(shapes_of(store), f"store {data.store!r}")
+    model.check_tracks(shapes_of(store.tracks), f"store {data.store!r}")
     clips = StoredClips(store, split, length, seed=seed, stride=data.stride, flip=flip)
     if lost := set(model.tracks) - set(clips.tracks):
         raise InputError(
@@ -60,6 +62,6 @@ def open_clips(
     return clips
 
 
-def shapes_of(clips: MovingMNIST | Store | StoredClips | type[MovingMNIST]) -> dict[str, tuple[int, ...]]:
-    """Shape of a frame's value in each track that clips have."""
-    return {name: track.shape for name, track in clips.tracks.items()}
+def shapes_of(tracks: Mapping[str, Track]) -> dict[str, tuple[int, ...]]:
+    """Shape of a frame's value in each track."""
+    return {name: track.shape for name, track in tracks.items()}

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from stochvid.command_options import takes
+from stochvid.core.clips import Clips
 from stochvid.core.devices import check_compiler, pick_device, pick_precision
 from stochvid.core.errors import InputError, alike
 from stochvid.core.files import replacing_folder
@@ -85,7 +86,7 @@ def _prepare(options: EvaluateOptions, processes: ProcessGroup) -> Evaluation:
         fix = count - 1 if count > 1 else "2 or more"
         raise InputError(f"--clips {count} leaves one clip alone, which has no batch statistics. Use {fix}.")
     samples = _samples(forecaster, o.samples)
-    scorer = Scorer.load(rules, {"lpips": o.lpips_weights, "fvd": o.fvd_weights}, place)
+    scorer = Scorer.load(rules, {"lpips": o.lpips_weights, "fvd": o.fvd_weights}, place, test.read([0]).keys())
     forecaster.name = o.name or forecaster.name
     _check_frames(scorer, test, task, place)
     chunk = _chunk(forecaster, test, task, samples, o.memory, place)
@@ -196,9 +197,11 @@ def _samples(forecaster: Forecaster, samples: int | None) -> int:
 
 def _check_frames(scorer: Scorer, test: TestClips, task: ForecastTask, device: torch.device) -> None:
     """Scores a single clip, so that frames that a metric cannot take are found before anything is drawn."""
-    frames = torch.from_numpy(test.read([0])["frames"][0, : task.context + task.horizon]).to(device)
-    known, truth = frames[: task.context], frames[task.context :]
-    ClipScores(scorer, known, truth, 0).add(truth[None].float() / 255)
+    length = task.context + task.horizon
+    clips = Clips.of_batch(test.read([0])).between(0, length).to(device)
+    tracks = {name: track[0] for name, track in clips.tracks.items()}
+    known, truth = clips.frames[0, : task.context], clips.frames[0, task.context :]
+    ClipScores(scorer, known, truth, 0, tracks).add(truth[None].float() / 255)
 
 
 def _chunk(

@@ -16,7 +16,7 @@ from stochvid.config import RUN_CONFIG, TRAINING, DataConfig, TrainConfig, confi
 from stochvid.core.clips import FRAMES
 from stochvid.core.errors import InputError
 from stochvid.data.clip_names import ClipName
-from stochvid.data.moving_mnist import MovingMNIST
+from stochvid.data.moving_mnist import MovingMNIST, digit_tracks
 from stochvid.data.opening import shapes_of
 from stochvid.data.places import find_data
 from stochvid.data.store import Store, prepare_command
@@ -191,7 +191,9 @@ class Found:
                 option = f"--{'size' if what.startswith('p') else 'channels'} {want}"
                 fix = f"Prepare a store with {option}" if isinstance(self.source, Store) else "Name another --data"
                 raise InputError(f"the data have frames of {have} {what}, the model takes {want} {what}. {fix}.")
-        model.check_tracks(shapes_of(self.source if isinstance(self.source, Store) else MovingMNIST), "the data")
+        source = self.source
+        tracks = source.tracks if isinstance(source, Store) else digit_tracks(source.num_digits)
+        model.check_tracks(shapes_of(tracks), "the data")
 
 
 def find_test_clips(

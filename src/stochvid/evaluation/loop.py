@@ -167,7 +167,9 @@ class Evaluation:
     def _score(self, numbers: Sequence[int]) -> Iterator[dict[str, Any]]:
         clips, context, truth = self._read(numbers)
         chosen = [int(Streams(self.seed, "fvd sample").at(n).integers(self.drawn)) for n in numbers]
-        scores = [ClipScores(self.scorer, *clip) for clip in zip(context, truth, chosen, strict=True)]
+        frames = self.task.context + self.task.horizon
+        tracks = [{name: track[i, :frames] for name, track in clips.tracks.items()} for i in range(len(numbers))]
+        scores = [ClipScores(self.scorer, *clip) for clip in zip(context, truth, chosen, tracks, strict=True)]
         before = self.forecaster.clipped
         for _, drawn in self._draw(numbers, clips):
             for score, samples in zip(scores, drawn, strict=True):

@@ -3,7 +3,7 @@
 Axes: `S` samples, `T` predicted frames, `K` context, `C H W` image.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -26,30 +26,40 @@ class Scorer:
     Attributes:
         protocol: whose definitions count.
         networks: of the metrics that need one, by the metric's name.
+        tracks: names of those that clips have.
     """
 
     protocol: Protocol
     networks: Mapping[str, Any] = field(default_factory=dict)
+    tracks: Collection[str] = ()
 
     @classmethod
-    def load(cls, protocol: Protocol, weights: Mapping[str, Any], device: torch.device) -> Self:
+    def load(
+        cls, protocol: Protocol, weights: Mapping[str, Any], device: torch.device, tracks: Collection[str] = ()
+    ) -> Self:
         """Loads the networks of which weights are given.
 
         Args:
             protocol: whose definitions count.
             weights: a file or folder for each metric that needs one, by the metric's name; None: leave it out.
             device: where they are to run.
+            tracks: names of those that clips have.
 
         Raises:
             InputError: weights are missing, broken, or of another network.
         """
         loaders = {metric.name: metric.load for metric in METRICS.values() if metric.load}
-        return cls(protocol, {name: loaders[name](path, device) for name, path in weights.items() if path})
+        return cls(protocol, {name: loaders[name](path, device) for name, path in weights.items() if path}, tracks)
 
     @property
     def metrics(self) -> list[Metric]:
         """Those that can be computed."""
-        return [metric for metric in METRICS.values() if metric.load is None or metric.name in self.networks]
+        return [
+            metric
+            for metric in METRICS.values()
+            if (metric.load is None or metric.name in self.networks)
+            and (metric.track is None or metric.track in self.tracks)
+        ]
 
     def identities(self) -> dict[str, str | None]:
         """The identity of the network of each metric that needs one; None: it is left out."""
@@ -69,10 +79,14 @@ class ClipScores:
         context: (K, C, H, W) uint8.
         truth: (T, C, H, W) uint8.
         shown: number of the sample that the metrics of kind clips look at.
+        tracks: what is known of the frames, (K + T, …) each, by name.
     """
 
-    def __init__(self, scorer: Scorer, context: Tensor, truth: Tensor, shown: int):
+    def __init__(
+        self, scorer: Scorer, context: Tensor, truth: Tensor, shown: int, tracks: Mapping[str, Tensor] | None = None
+    ):
         self.scorer, self.context, self.truth, self.shown = scorer, context, truth, shown
+        self.tracks = tracks or {}
         self._frames: dict[str, list[Tensor]] = {}  # (S', T) each
         self._ensemble: list[Tensor] = []
         self._drawn = 0
@@ -131,7 +145,9 @@ class ClipScores:
         return of_kind(*kinds, among=self.scorer.metrics)
 
     def _forecast(self, samples: Tensor) -> Forecast:
-        return Forecast(samples, as_float(self.truth), self.context, self.scorer.protocol, self.scorer.networks)
+        return Forecast(
+            samples, as_float(self.truth), self.context, self.scorer.protocol, self.scorer.networks, self.tracks
+        )
 
 
 def _plain(values: Tensor) -> Any:

@@ -13,7 +13,7 @@ import torch
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from stochvid.command_options import takes
-from stochvid.core.clips import Clips, events, one_of
+from stochvid.core.clips import Clips, events, in_words, one_of
 from stochvid.core.errors import InputError
 from stochvid.core.files import check_free, replacing_folder
 from stochvid.core.philox import Streams
@@ -82,8 +82,10 @@ def uncertainty(options: UncertaintyOptions) -> dict[str, Any]:
         )
     print(f"{model} on {test}: {count:,} clips of {length} frames", flush=True)
     name = _event(test)
-    sigma, happens = _observe(network, test, count, trained.device, name)
+    sigma, happens, things = _observe(network, test, count, trained.device, name)
     results = _measure(sigma, happens, context, o.seed, name)
+    if things is not None:
+        results["each_digit"] = _roc_of_things(*things, context, o.seed, name)
     results = {"model": model, "data": test.about, "clips": count, "length": length, "context": context} | results
     shown = _telling(happens, context)
     with replacing_folder(out) as temporary:
@@ -110,9 +112,13 @@ def _event(test: TestClips) -> str:
 
 def _observe(
     network: VideoModel, test: TestClips, count: int, device: torch.device, name: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """σ of every step (N, T − 1), a mean over latents, and where the event happens (N, T)."""
-    sigma, happens = [], []
+) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray] | None]:
+    """σ of every step (N, T − 1), a mean over latents, and where the event happens (N, T).
+
+    And, of latents that are maps and clips of which it is known, the same of each digit: σ in the cells that it
+    covered in the frame before (N, T − 1, D), and when it turned (N, T, D).
+    """
+    sigma, happens, covered, turned = [], [], [], []
     with torch.inference_mode(), Progress(count, "clips") as progress:
         for first in range(0, count, AT_ONCE):
             batch = test.read(range(first, min(first + AT_ONCE, count)))
@@ -120,14 +126,35 @@ def _observe(
             assert prior is not None  # it is learned
             sigma.append(prior.std.flatten(2).mean(-1).double().cpu().numpy())
             happens.append(batch[name])
+            if len(network.latent_shape) == 3 and "boxes" in batch and "digit_bounces" in batch:
+                cells = prior.std.mean(2).double().cpu().numpy()
+                covered.append(_in_boxes(cells, batch["boxes"][:, :-1], network.config.image_size))
+                turned.append(batch["digit_bounces"])
             progress.show(first + len(batch[name]))
-    return np.concatenate(sigma), np.concatenate(happens)
+    things = (np.concatenate(covered), np.concatenate(turned)) if covered else None
+    return np.concatenate(sigma), np.concatenate(happens), things
+
+
+def _in_boxes(cells: np.ndarray, boxes: np.ndarray, image_size: int) -> np.ndarray:
+    """Mean of maps (N, T, q, q) over boxes (N, T, D, 4), cells weighted by how much a box covers: (N, T, D)."""
+    side = image_size / cells.shape[-1]
+    edges = side * np.arange(cells.shape[-1] + 1)
+    covered = []
+    for axis in (0, 1):
+        first, size = boxes[..., axis, None], boxes[..., axis + 2, None]
+        covered.append(np.clip(np.minimum(first + size, edges[1:]) - np.maximum(first, edges[:-1]), 0, None))
+    weight = covered[0][..., :, None] * covered[1][..., None, :]  # (N, T, D, q, q)
+    return (weight * cells[:, :, None]).sum((-1, -2)) / weight.sum((-1, -2))
 
 
 def _report(results: dict[str, Any], name: str) -> None:
     for which, what in (
-        ("every_frame", "every frame"), ("without_the_frame_after", f"without the frame after a {one_of(name)}"),
-    ):  # fmt: skip
+        ("every_frame", "every frame"),
+        ("without_the_frame_after", f"without the frame after a {one_of(name)}"),
+        ("each_digit", f"σ where a digit is, against that digit's {in_words(name)}"),
+    ):
+        if which not in results:
+            continue
         r = results[which]
         low, high = r["auroc_ci95"]
         counts = f"{r[name]:,} of {r['frames']:,} frames"
@@ -192,6 +219,13 @@ def _roc(sigma: np.ndarray, happens: np.ndarray, counted: np.ndarray, seed: int,
         name: int(label.sum()),
         "roc": {"false_positive_rate": points.tolist(), "true_positive_rate": np.interp(points, false, true).tolist()},
     }
+
+
+def _roc_of_things(sigma: np.ndarray, turned: np.ndarray, context: int, seed: int, name: str) -> dict[str, Any]:
+    """As `_roc`, of every digit: σ (N, T − 1, D) where it is, against when that one turned (N, T, D)."""
+    sigma, turned = sigma[:, context - 1 :], turned[:, context:]
+    clips = len(sigma)
+    return _roc(sigma.reshape(clips, -1), turned.reshape(clips, -1), np.ones((clips, sigma[0].size), bool), seed, name)
 
 
 def _weighted_auroc(label: np.ndarray, score: np.ndarray) -> Callable[[np.ndarray], float]:

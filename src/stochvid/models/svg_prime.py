@@ -36,7 +36,8 @@ class SVGPrime(SVGBase):
             self.posterior = GaussianConvLSTM(c.g_dim, c.z_dim, c.rnn_size, c.posterior_layers, pool)
         if c.prior == "learned":
             self.prior = GaussianConvLSTM(c.g_dim, c.z_dim, c.rnn_size, c.prior_layers, pool)
-        self.apply(init_weights)
+        for part in (self.encoder, self.decoder):
+            part.apply(init_weights)  # narrow ConvLSTMs hand nothing on from N(0, 0.02): they keep torch's own start
         in_format(self, torch.channels_last)
 
     def make_fast(self, dtype: torch.dtype | None, compile: bool, batch_statistics: bool) -> None:

@@ -13,7 +13,7 @@ from stochvid.core.clips import FRAMES
 from stochvid.core.errors import InputError
 from stochvid.core.files import replacing_folder
 from stochvid.data.digits import load_digits
-from stochvid.data.moving_mnist import MovingMNIST, draw_digits, move_srvp2020
+from stochvid.data.moving_mnist import Motion, MovingMNIST, digit_tracks, draw_digits, move_srvp2020, values_of
 from stochvid.data.store import Store, is_prepared
 from stochvid.model_configs import SVGConfig
 from stochvid.prepare.options import MovingMNISTOptions
@@ -56,7 +56,7 @@ def prepare_moving_mnist(options: MovingMNISTOptions) -> Store:
     if o.published:
         source: Iterator[tuple[np.ndarray, ...]] = _published(load_digits("mnist", "test", o.mnist), o.deterministic)
         plan |= {"published": "srvp2020 test set"}
-        size, channels, tracks = SIZE, 1, {"bounces": MovingMNIST.tracks["bounces"]}
+        size, channels, tracks = SIZE, 1, digit_tracks(2)
     else:
         data = DataConfig(
             variant=o.variant,
@@ -68,8 +68,8 @@ def prepare_moving_mnist(options: MovingMNISTOptions) -> Store:
         model = SVGConfig(image_size=o.size or SIZE, channels=o.channels or 1)
         size, channels = model.image_size, model.channels
         clips, length, seed = o.clips or 1_000, o.length or 25, o.seed or 0
-        source = _made(MovingMNIST.from_config(data, model, split, length, seed), clips)
-        tracks = MovingMNIST.tracks
+        moving = MovingMNIST.from_config(data, model, split, length, seed)
+        source, tracks = _made(moving, clips), moving.tracks
         plan |= {"digits": data.digits, "num_digits": data.num_digits, "size": size, "channels": channels}
         plan |= {"clips": clips, "length": length, "seed": seed}
     if is_prepared(out, plan, o.overwrite):
@@ -106,8 +106,8 @@ def sequences_sha256(array: np.ndarray, length: int) -> str:
     return digest.hexdigest()
 
 
-def _published(digits: np.ndarray, deterministic: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Frames (T, 1, 64, 64) and bounces (T,) of each clip, with the published draws in the published order."""
+def _published(digits: np.ndarray, deterministic: bool) -> Iterator[tuple[np.ndarray, ...]]:
+    """Frames (T, 1, 64, 64) and every track (T, …) of each clip, with the published draws in the published order."""
     length, room = PUBLISHED[deterministic][1], SIZE - SIDE
     random = np.random.RandomState(PUBLISHED_SEED)
     which = random.permutation(len(digits))[: 2 * PUBLISHED_CLIPS].reshape(-1, 2)
@@ -126,7 +126,7 @@ def _published(digits: np.ndarray, deterministic: bool) -> Iterator[tuple[np.nda
         positions = np.concatenate([motion.positions for motion in motions]).reshape(BATCH, 2, length, 2)
         bounces = np.concatenate([motion.bounces for motion in motions]).reshape(BATCH, 2, length)
         frames = draw_digits(digits[which[first : first + BATCH]], positions, SIZE)
-        yield from zip(frames[:, :, None], np.any(bounces, axis=1), strict=True)
+        yield from zip(frames[:, :, None], *values_of(Motion(positions, bounces), SIDE).values(), strict=True)
 
 
 def _made(source: MovingMNIST, clips: int) -> Iterator[tuple[np.ndarray, ...]]:

@@ -26,6 +26,11 @@ def mean_over_clips(curves: Sequence[Sequence[float]]) -> dict[str, Any]:
     return mean(values.mean(1)) | {"curve": mean(values)}
 
 
+def beside_truth(curves: Sequence[Sequence[float]], truths: Sequence[Sequence[float]]) -> dict[str, Any]:
+    """As `mean_over_clips`, and the mean of what the true frames themselves get, `truth`."""
+    return mean_over_clips(curves) | {"truth": mean_over_clips(truths)["mean"]}
+
+
 def ratio_over_clips(above: Sequence[Sequence[float]], below: Sequence[Sequence[float]]) -> dict[str, Any]:
     """Ratio of the means of two kinds of curves, N × T each: over clips and time, and of each frame."""
     a, b = np.array(above), np.array(below)

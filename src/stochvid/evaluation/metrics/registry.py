@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from stochvid.evaluation.metrics.pooling import mean_over_clips, rank_histogram, ratio_over_clips
+from stochvid.evaluation.metrics.pooling import beside_truth, mean_over_clips, rank_histogram, ratio_over_clips
 
 if TYPE_CHECKING:
     import torch
@@ -45,6 +45,7 @@ class Metric:
             of the samples). Not used of kind frame.
         describe: what the table of one evaluation says of it, of `results["samples"]` and the number of samples drawn,
             None: nothing. Left out: label and mean. Of kinds average and samples.
+        track: that clips must have, or it is left out; None: none.
         load: makes the network that it needs of the user's weights and a device; it has an `identity`. None: it needs
             none.
     """
@@ -58,6 +59,7 @@ class Metric:
     parts: tuple[str, ...] = ()
     pool: Callable[..., dict[str, Any]] = mean_over_clips
     describe: Callable[[dict[str, Any], int], str | None] | None = None
+    track: str | None = None
     load: Callable[[Any, torch.device], Any] | None = None
 
     def __post_init__(self) -> None:
@@ -151,6 +153,14 @@ def _ranks(forecast: Forecast) -> tuple[Tensor, Tensor]:
     return ranks(forecast.samples, forecast.truth)
 
 
+def _identity(forecast: Forecast) -> tuple[Tensor, Tensor]:
+    from stochvid.evaluation.metrics.identity import identity, images_in
+
+    images = images_in(forecast.known, forecast.tracks["boxes"])
+    made = identity(forecast.samples, images)
+    return made, identity(forecast.truth[None], images).expand_as(made)
+
+
 def _i3d_features(forecast: Forecast) -> Any:
     return forecast.networks["fvd"](forecast.videos())
 
@@ -172,6 +182,11 @@ def _describe_diversity(samples: dict[str, Any], drawn: int) -> str | None:
         return None
     error = f"their MSE to the truth {mean_of(samples, 'mse')}; equal if calibrated"
     return f"diversity {mean_of(samples, 'diversity')} ({error})"
+
+
+def _describe_identity(samples: dict[str, Any], drawn: int) -> str:
+    truth = METRICS["identity"].number(samples["identity"]["truth"])
+    return f"identity {mean_of(samples, 'identity')} (the truth itself {truth})"
 
 
 def _describe_sharpness(samples: dict[str, Any], drawn: int) -> str:
@@ -205,6 +220,10 @@ _ENTRIES = (
     Metric(
         name="sharpness", label="sharpness", digits=None, higher_is_better=None, kind="average", function=_gradients,
         parts=("gradient", "true_gradient"), pool=ratio_over_clips, describe=_describe_sharpness,
+    ),
+    Metric(
+        name="identity", label="identity", digits=3, higher_is_better=True, kind="average", function=_identity,
+        parts=("identity", "identity_of_truth"), pool=beside_truth, describe=_describe_identity, track="boxes",
     ),
     Metric(
         name="crps", label="CRPS", digits=None, higher_is_better=False, kind="samples", function=_crps,
