@@ -1,14 +1,23 @@
 """SVG′ against the paper's literal loop, and what a prediction may and may not depend on."""
 
 import itertools
+import json
+import shutil
 
+import imageio.v3 as iio
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from oracle import OracleSVG, copy_weights, pairs
-from stochvid import SVG, InputError, SVGPrime, SVGPrimeConfig
+from stochvid import SVG, InputError, SVGPrime, SVGPrimeConfig, TrainConfig
+from stochvid.cli import main
+from stochvid.config import LossConfig
+from stochvid.evaluation.uncertainty import _in_boxes
 from stochvid.models.noise import content_ids, latent_noise
 from tiny import BACKBONES, PRIORS, SKIPS, close, elbo, make_clips, make_model, narrow, narrow_prime
+from toy_family import BlurConfig
 
 RULES = (*SKIPS, "mean")
 COMBINATIONS = [
@@ -217,3 +226,73 @@ def test_a_model_of_the_other_family_is_refused(tmp_path):
     make_model(narrow_prime()).save_pretrained(tmp_path)
     with pytest.raises(InputError, match="of the family 'svg-prime', not SVG"):
         SVG.from_pretrained(tmp_path)
+
+
+# -------------------------------------------------------------------------------------------------------- every command
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run of few steps, the last of them with frames fed back."""
+    folder = tmp_path_factory.mktemp("runs") / "prime"
+    sizes = ["image_size=32", "base_channels=4", "g_dim=6", "z_dim=2", "rnn_size=6", "context=2", "horizon=3"]
+    words = [f"--model.{size}" for size in [*sizes, "latent_size=4", "future_skip=mean", "norm=group"]]
+    words += ["--data.num_digits=1", "--data.digit_size=16", "--data.batch_size=2", "--data.val_clips=2"]
+    words += ["--loss.feed_back=0.5", "--loss.kl_warmup_steps=2", "--optim.ema=0.9", "--trainer.max_steps=4"]
+    words += ["--trainer.validate_every=2", "--trainer.checkpoint_every=2", "--trainer.log_every=1"]
+    assert main(["train", "--config", "laptop", "--model.family", "svg-prime", *words, "--out", str(folder)]) == 0
+    return folder
+
+
+def test_a_run_that_feeds_frames_back_resumes_exactly(trained, tmp_path):
+    again = tmp_path / "again"
+    shutil.copytree(trained, again)
+    for late in [*(again / "checkpoints").glob("*4*"), again / "model"]:
+        shutil.rmtree(late) if late.is_dir() else late.unlink()
+    assert main(["train", "--resume", str(again)]) == 0
+    whole, resumed = (load_file(run / "model" / "model.safetensors") for run in (trained, again))
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_predict_surprise_and_uncertainty_say_where(trained, tmp_path):
+    assert main(["predict", str(trained), "moving-mnist:1", "--samples", "3", "--out", str(tmp_path / "p")]) == 0
+    drawn = np.load(tmp_path / "p" / "moving-mnist-1" / "futures.npz")
+    assert drawn["prior_std"].shape == (3, 6, 2, 4, 4)
+    assert drawn["futures_std"].shape == (6, 32, 32)
+    expected = (drawn["futures"] / 255).std(0).mean(1)
+    np.testing.assert_allclose(drawn["futures_std"], expected, atol=1e-3)
+    assert len(iio.imread(tmp_path / "p" / "moving-mnist-1" / "maps.gif")) == 8
+
+    assert main(["surprise", str(trained), "moving-mnist:1", "--out", str(tmp_path / "s"), "--length", "12"]) == 0
+    maps, table = np.load(tmp_path / "s" / "maps.npz"), np.genfromtxt(tmp_path / "s" / "surprise.csv", delimiter=",")
+    assert maps["frame"].tolist() == list(range(2, 13))
+    np.testing.assert_allclose(maps["kl_map"].sum((1, 2)), table[1:, 2], rtol=1e-4, atol=1e-6)
+    assert len(iio.imread(tmp_path / "s" / "maps.gif")) == 11
+
+    words = ["--clips", "20", "--length", "10", "--out", str(tmp_path / "u")]
+    assert main(["uncertainty", str(trained), *words]) == 0
+    results = json.loads((tmp_path / "u" / "uncertainty.json").read_text())
+    assert results["each_digit"]["frames"] == 20 * 8
+    assert 0 <= results["each_digit"]["auroc"] <= 1
+
+
+def test_a_mean_over_boxes_weighs_cells_by_what_is_covered():
+    cells = np.arange(16.0).reshape(1, 1, 4, 4)  # cells of 8 pixels
+    boxes = np.array([[[[0, 0, 8, 8], [0, 4, 8, 8], [8, 8, 16, 16]]]])
+    assert _in_boxes(cells, boxes, 32)[0, 0].tolist() == [0, 0.5, (5 + 6 + 9 + 10) / 4]
+
+
+def test_weights_of_the_other_family_are_no_start(trained, tmp_path, capsys):
+    assert main(["train", "--config", "laptop", "--init", str(trained), "--out", str(tmp_path / "r")]) == 2
+    assert "is of the family 'svg-prime', the model to train of 'svg'" in capsys.readouterr().err
+    assert not (tmp_path / "r").exists()
+
+
+def test_an_option_of_the_other_family_is_named(tmp_path, capsys):
+    assert main(["train", "--config", "laptop", "--model.map_size", "8", "--out", str(tmp_path / "r")]) == 2
+    assert "It is of the family svg-prime: add --model.family svg-prime" in capsys.readouterr().err
+
+
+def test_frames_are_fed_back_only_to_families_that_can():
+    with pytest.raises(InputError, match=r"loss\.feed_back must be null for models of the family 'blur', got 0.5"):
+        TrainConfig(model=BlurConfig(), loss=LossConfig(feed_back=0.5))
