@@ -54,7 +54,7 @@ def top_of_encoder(c, w):
 
 def top_of_decoder(c, w):
     if prime(c):
-        return nn.Conv2d(c.g_dim, w[-1], 3, 1, 1)
+        return Block(nn.Conv2d(c.g_dim, w[-1], 3, 1, 1), last=c.norm == "batch", norm=c.norm)
     return nn.Sequential(nn.Unflatten(1, (c.g_dim, 1, 1)), Block(nn.ConvTranspose2d(c.g_dim, w[-1], 4, 1, 0)))
 
 

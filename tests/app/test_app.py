@@ -36,7 +36,7 @@ from stochvid.media.video import write_gif
 from stochvid.models.noise import Branch
 from stochvid.prepare.preparation import prepare
 from stochvid.training.train import train
-from tiny import movie, save_model
+from tiny import make_model, movie, narrow_prime, save_model
 
 SEVEN = [[[0.2, 0.2], [0.8, 0.2], [0.4, 0.9]]]
 NUMBERS = (3, 6, 4, 0, 1.0)  # context, horizon, futures, seed, temperature
@@ -533,3 +533,44 @@ def test_a_missing_extra_is_named(monkeypatch, model):
 def test_a_model_that_is_not_there_is_said_before_gradio_loads(capsys, tmp_path):
     assert main(["app", str(tmp_path / "none"), "--port", str(free_port())]) == 2
     assert "is neither a folder here nor a repository" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------------------------ where it is open
+
+
+def heats_of(view):
+    """The heats of a view by their labels, as arrays (T, h, w, 4)."""
+    import base64
+
+    from PIL import Image
+
+    found = {}
+    for one in view["heats"]:
+        page = np.asarray(Image.open(io.BytesIO(base64.b64decode(one["picture"].partition(",")[2]))))
+        rows = page.reshape(-1, one["height"], one["columns"], one["width"], 4).transpose(0, 2, 1, 3, 4)
+        found[one["label"]] = rows.reshape(-1, one["height"], one["width"], 4)[: one["count"]]
+    return found
+
+
+def test_heat_lies_where_futures_differ(actions):
+    view, shown, _ = last(actions.draw(DIGITS, 4, None, None, *NUMBERS))
+    heats = heats_of(view)
+    assert list(heats) == ["Where futures differ"]  # latents of SVG are no maps
+    assert [one["from"] for one in view["heats"]] == [view["known"] + 1]
+    spread = (shown.prediction.frames[0].numpy() / 255).std(0).mean(1)
+    opacity = heats["Where futures differ"][..., 3]
+    np.testing.assert_allclose(opacity, 0.8 * 255 * np.sqrt(spread / spread.max()), atol=1)
+
+
+def test_latents_that_are_maps_have_heat_in_every_cell(tmp_path):
+    config = narrow_prime(latent_size=4, z_dim=5)
+    make_model(config).float().save_pretrained(tmp_path / "prime")
+    studio = Studio.open(str(tmp_path / "prime"), "cpu")
+    view, shown, _ = last(Actions(studio).draw(DIGITS, 4, None, None, *NUMBERS))
+    heats = heats_of(view)
+    assert heats["Uncertainty σ"].shape == (6, 4, 4, 4)
+    cells = shown.prediction.prior_std[0].float().mean((0, 2)).numpy()
+    assert heats["Uncertainty σ"][..., 3].argmax() == cells.argmax()
+    assert heats["Uncertainty σ"][..., 3].min() == 0
+    assert np.shape(view["latents"]["z"]) == (4, 6, 64)  # of 80, those that differ most
+    assert shown.prediction.latents.shape == (1, 4, 6, 5, 4, 4)

@@ -108,6 +108,20 @@ def test_a_branch_follows_to_the_frame_and_leads_back(page):
     page.wait_for("8 futures of 4 frames")
 
 
+def test_heat_is_laid_over_futures_alone_and_taken_off_again(page):
+    page.page.locator(".sv-range").first.focus()
+    page.page.keyboard.press("End")
+    plain = [page.pixels(tile) for tile in range(9)]
+    button = page.page.get_by_role("button", name="Where futures differ").first
+    button.click()
+    assert button.get_attribute("aria-pressed") == "true"
+    heated = [page.pixels(tile) for tile in range(9)]
+    assert heated[0] == plain[0]  # of the truth
+    assert all(new != old for new, old in zip(heated[1:], plain[1:], strict=True))
+    page.page.keyboard.press("Enter")
+    assert [page.pixels(tile) for tile in range(9)] == plain
+
+
 def test_downloads_arrive(page, tmp_path):
     for kind in ("gif", "mp4", "npz"):
         with page.page.expect_download(timeout=60_000) as download:

@@ -210,6 +210,7 @@ class SurpriseResult:
         series: the columns of `surprise.csv`.
         tracks: what else is known of every frame, by name, (T, …).
         fps: frames per second, None where it is not known.
+        kl_map: nats of each cell of frames 2 … T, (T − 1, h, w); None where latents are no maps.
         id: as of `Futures`.
     """
 
@@ -219,6 +220,7 @@ class SurpriseResult:
     series: dict[str, np.ndarray]
     tracks: dict[str, np.ndarray]
     fps: float | None
+    kl_map: np.ndarray | None
     id: str = field(default_factory=new_id)
 
 
@@ -253,4 +255,6 @@ def watch(
         np.concatenate([getattr(p, f) for p in pieces]) for f in ("frames", "explained", "kl", "mse")
     )
     series = surprise_series(kl, mse, source.seconds, smooth, studio.network.config.context)
-    yield SurpriseResult(source.name, shown, explained, series, source.tracks_of(0, read), source.fps)
+    maps = [piece.kl_map for piece in pieces if piece.kl_map is not None]
+    kl_map = np.concatenate(maps) if maps else None
+    yield SurpriseResult(source.name, shown, explained, series, source.tracks_of(0, read), source.fps, kl_map)

@@ -15,8 +15,12 @@ from PIL import Image
 
 from stochvid.app.studio import Futures, SurpriseResult
 from stochvid.core.clips import events, in_words
+from stochvid.inference.predict import futures_std
+from stochvid.media.heat import heat
 from stochvid.models.noise import Branch
+from stochvid.models.state import Prediction
 
+ROWS = 64  # of latents
 COLUMNS = 32  # of the picture: browsers take none that is wider than some thousand pixels
 
 
@@ -52,8 +56,8 @@ def futures_view(shown: Futures) -> dict[str, Any]:
             "label": "Uncertainty σ", "from": known + 1, "lines": _rounded(sigma), "mean": _rounded(sigma.mean(0)),
             **_marks(job.clip.tracks, known + horizon, known),
         }  # fmt: skip
-        view["latents"] = {"from": known + 1, "z": _rounded(drawn.latents[0].float().numpy())}
-    return view | _sprite(frames)
+        view["latents"] = {"from": known + 1, "z": _rounded(_rows(drawn.latents[0].float().numpy()))}
+    return view | _sprite(frames) | {"heats": _heats_of_futures(drawn, known)}
 
 
 def surprise_view(shown: SurpriseResult) -> dict[str, Any]:
@@ -74,7 +78,8 @@ def surprise_view(shown: SurpriseResult) -> dict[str, Any]:
         },
         "error": {"from": 2, "mean": _rounded(series["mse"], 5)},
     }  # fmt: skip
-    return view | _sprite(np.concatenate([shown.frames, shown.explained]))
+    heats = [] if shown.kl_map is None else [_heat("Surprise", shown.kl_map, 0, "truth", 2)]
+    return view | _sprite(np.concatenate([shown.frames, shown.explained])) | {"heats": heats}
 
 
 def say(text: str, tone: str = "") -> str:
@@ -105,10 +110,40 @@ def _rounded(values: np.ndarray, digits: int = 3) -> list:
     return np.round(values.astype(np.float64), digits).tolist()
 
 
-def _sprite(frames: np.ndarray) -> dict[str, Any]:
-    """Frames (N, C, H, W) uint8 as one PNG, row by row; more than three channels show their first."""
+def _rows(latents: np.ndarray) -> np.ndarray:
+    """Latents (S, T, …) in one axis, (S, T, Z): those that differ most between futures and frames, where many."""
+    rows = latents.reshape(*latents.shape[:2], -1)
+    most = np.argsort(-rows.std((0, 1)), kind="stable")[:ROWS]
+    return rows[..., np.sort(most)]
+
+
+def _heats_of_futures(drawn: Prediction, known: int) -> list[dict[str, Any]]:
+    """Where the futures differ, and σ where it is a map: a mean over samples and over the latents of a cell."""
+    heats = []
+    if drawn.frames.shape[1] > 1:
+        heats.append(_heat("Where futures differ", futures_std(drawn.frames[0].numpy()), 0, "future", known + 1))
+    if drawn.prior_std.ndim == 6:  # (B, S, T, Z, h, w)
+        cells = drawn.prior_std[0].float().mean((0, 2)).numpy()
+        heats.append(_heat("Uncertainty σ", cells, float(cells.min()), "future", known + 1))
+    return heats
+
+
+def _heat(label: str, values: np.ndarray, low: float, tone: str, first: int) -> dict[str, Any]:
+    """What is laid over tiles of a tone from a frame on: values (T, h, w)."""
+    colours = heat(values, low, float(values.max())).transpose(0, 3, 1, 2)
+    return {"label": label, "tone": tone, "from": first, "count": len(values)} | _sprite(colours, channels_shown=4)
+
+
+def _png(page: np.ndarray) -> str:
+    file = io.BytesIO()
+    Image.fromarray(page).save(file, "PNG")
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def _sprite(frames: np.ndarray, channels_shown: int = 3) -> dict[str, Any]:
+    """Frames (N, C, H, W) uint8 as one PNG, row by row; more channels than are shown show their first."""
     count, channels, height, width = frames.shape
-    shown = frames[:, :3] if channels >= 3 else frames[:, :1]
+    shown = frames[:, :channels_shown] if channels >= 3 else frames[:, :1]
     rows = math.ceil(count / COLUMNS)
     page = np.zeros((rows * COLUMNS, *shown.shape[1:]), np.uint8)
     page[:count] = shown
@@ -117,7 +152,5 @@ def _sprite(frames: np.ndarray) -> dict[str, Any]:
         .transpose(0, 3, 1, 4, 2)
         .reshape(rows * height, COLUMNS * width, -1)
     )
-    file = io.BytesIO()
-    Image.fromarray(page[..., 0] if page.shape[-1] == 1 else page).save(file, "PNG")
-    picture = "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+    picture = _png(page[..., 0] if page.shape[-1] == 1 else page)
     return {"picture": picture, "columns": COLUMNS, "width": width, "height": height}

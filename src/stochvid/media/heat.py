@@ -8,6 +8,7 @@ import numpy as np
 
 COLOURS = "inferno"
 DIMMED = 0.55  # brightness of what is below the heat
+OPAQUE = 0.8  # of the brightest heat that is laid over frames
 
 
 def heated(frames: np.ndarray, values: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -23,12 +24,30 @@ def heated(frames: np.ndarray, values: np.ndarray, low: float, high: float) -> n
         (T, 3, H, W) uint8.
     """
     height, width = frames.shape[-2:]
-    share = np.clip((values - low) / max(high - low, 1e-12), 0, 1)
-    share = share.repeat(height // values.shape[1], 1).repeat(width // values.shape[2], 2)
-    colour = matplotlib.colormaps[COLOURS](share)[..., :3] * 255  # (T, H, W, 3)
-    weight = np.sqrt(share)[..., None]
+    colour, weight = _colours(values, low, high)
+    colour, weight = (
+        x.repeat(height // values.shape[1], 1).repeat(width // values.shape[2], 2) for x in (colour, weight)
+    )
     mixed = colour * weight + DIMMED * in_rgb(frames).transpose(0, 2, 3, 1) * (1 - weight)
     return mixed.round().astype(np.uint8).transpose(0, 3, 1, 2)
+
+
+def heat(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Heat to be laid over frames: (T, h, w) → (T, h, w, 4) uint8, red, green, blue and opacity.
+
+    Args:
+        values: of each cell.
+        low: transparent.
+        high: brightest.
+    """
+    colour, weight = _colours(values, low, high)
+    return np.concatenate([colour, OPAQUE * 255 * weight], -1).round().astype(np.uint8)
+
+
+def _colours(values: np.ndarray, low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
+    """Colours in [0, 255], (T, h, w, 3), and how much each of them counts, in [0, 1], (T, h, w, 1)."""
+    share = np.clip((values - low) / max(high - low, 1e-12), 0, 1)
+    return matplotlib.colormaps[COLOURS](share)[..., :3] * 255, np.sqrt(share)[..., None]
 
 
 def in_rgb(frames: np.ndarray) -> np.ndarray:

@@ -314,7 +314,8 @@ def map_backbone(
 ) -> tuple[Encoder, Decoder]:
     """Encoder and decoder whose features are maps (G, map_size, map_size): the same stages, but fewer (SVG′)."""
     widths, (encoder, decoder) = stage_channels(image_size, base_channels, map_size), _PAIRS[kind]
-    to_map, from_map = (
-        nn.Sequential(nn.Conv2d(*ends, 3, padding=1)) for ends in ((widths[-1], g_dim), (g_dim, widths[-1]))
-    )
+    to_map = nn.Sequential(nn.Conv2d(widths[-1], g_dim, 3, padding=1))
+    from_map = nn.Sequential(nn.Conv2d(g_dim, widths[-1], 3, padding=1))
+    if norm is group_norm:  # else what narrow ConvLSTMs say is lost beside the skips
+        from_map.extend(_activated(widths[-1], norm))
     return encoder(widths, channels, to_map, norm), decoder(widths, channels, from_map, norm)

@@ -147,11 +147,8 @@ class SVGBase(VideoModel[SVGState]):
         if rows % known:
             raise InputError(f"the noise is of {batch} clips × {samples} samples, but the state has {known} rows.")
         noise = noise.to(state.features).flatten(0, 1)
-        skips, used, seen = (
-            state.skips,
-            state.future_skips,
-            state.seen,
-        )  # not repeated: their halves of the decoder are computed once
+        # not repeated for the samples: the skips' halves of the decoder are computed once
+        skips, used, seen = state.skips, state.future_skips, state.seen
         features, prior_state, predictor_state = repeat_rows((state.features, state.prior, state.predictor), rows)
 
         hoisted = self.decoder.hoist(used)

@@ -4,7 +4,7 @@
 
 const root = element.querySelector(".sv-player");
 const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
-const seen = { view: null, image: null, frame: 1, selected: 0, playing: false, timer: 0 };
+const seen = { view: null, image: null, heats: [], heat: null, frame: 1, selected: 0, playing: false, timer: 0 };
 
 const make = (tag, options = {}, ...children) => {
   const node = document.createElement(tag);
@@ -22,6 +22,7 @@ const make = (tag, options = {}, ...children) => {
 const path = make("nav", { class: "sv-path", "aria-label": "Futures that are followed" });
 const branch = make("button", { type: "button", class: "sv-button strong", onclick: () => ask("branch", { sample: seen.selected, frame: parting() }) });
 const files = make("span", { class: "sv-files" });
+const heats = make("span", { class: "sv-heats", role: "group", "aria-label": "Laid over the frames" });
 const grid = make("div", { class: "sv-grid", role: "group", "aria-label": `${root.dataset.label} side by side` });
 const play = make("button", { type: "button", class: "sv-play", onclick: () => setPlaying(!seen.playing) });
 const range = make("input", { type: "range", min: 1, step: 1, class: "sv-range", "aria-label": "Frame" });
@@ -39,7 +40,7 @@ const empty = make("p", { class: "sv-empty" }, "Nothing to see yet. Choose a cli
 const body = make(
   "div",
   { class: "sv-body" },
-  make("div", { class: "sv-top" }, path, branch, files),
+  make("div", { class: "sv-top" }, path, branch, heats, files),
   grid,
   make("div", { class: "sv-time" }, play, make("div", { class: "sv-track" }, range), where),
   make("div", { class: "sv-under" }, above, plots, axis, peaks),
@@ -82,11 +83,15 @@ root.addEventListener("keyup", (event) => {
 
 const show = async (view) => {
   if (!view) return;
-  const image = new Image();
-  image.src = view.picture;
-  await image.decode();
+  const load = async (picture) => {
+    const image = new Image();
+    image.src = picture;
+    await image.decode();
+    return image;
+  };
+  const [image, ...layers] = await Promise.all([view.picture, ...view.heats.map((heat) => heat.picture)].map(load));
   const before = seen.view;
-  Object.assign(seen, { view, image });
+  Object.assign(seen, { view, image, heats: layers });
   root.classList.add("full");
   root.style.setProperty("--total", view.total);
   range.max = view.total;
@@ -95,6 +100,7 @@ const show = async (view) => {
   buildPath();
   buildTiles();
   buildFiles();
+  buildHeats();
   buildPeaks();
   buildLegend();
   layOut();
@@ -139,6 +145,34 @@ const buildFiles = () => {
       kind.toUpperCase(),
     );
   files.replaceChildren("Download", ...kinds.map(button));
+};
+
+// one may be on at a time; it stays on for what is drawn next, where that has it, too
+const buildHeats = () => {
+  const labels = seen.view.heats.map((heat) => heat.label);
+  if (!labels.includes(seen.heat)) seen.heat = null;
+  const toggle = (label) => () => {
+    seen.heat = seen.heat === label ? null : label;
+    for (const button of heats.children) button.setAttribute("aria-pressed", button.textContent === seen.heat);
+    drawTiles();
+  };
+  heats.replaceChildren(
+    ...labels.map((label) =>
+      make("button", { type: "button", class: "sv-button", onclick: toggle(label), "aria-pressed": String(label === seen.heat) }, label),
+    ),
+  );
+};
+
+const drawHeat = (context, tone) => {
+  const { view, frame } = seen;
+  const i = view.heats.findIndex((heat) => heat.label === seen.heat);
+  if (i < 0 || view.heats[i].tone !== tone) return;
+  const { width, height, from, count, columns } = view.heats[i];
+  const at = frame - from;
+  if (at < 0 || at >= count) return;
+  context.imageSmoothingEnabled = false;
+  const [x, y] = [(at % columns) * width, Math.floor(at / columns) * height];
+  context.drawImage(seen.heats[i], x, y, width, height, 0, 0, view.width, view.height);
 };
 
 const buildPeaks = () => {
@@ -213,6 +247,7 @@ const drawTiles = () => {
     if (place === undefined) return;
     const [x, y] = [(place % view.columns) * view.width, Math.floor(place / view.columns) * view.height];
     context.drawImage(image, x, y, view.width, view.height, 0, 0, view.width, view.height);
+    drawHeat(context, track.tone);
   });
 };
 
