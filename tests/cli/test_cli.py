@@ -101,7 +101,7 @@ def test_prediction_writes_every_picture_and_array(trained, tmp_path):
     assert shapes == {
         "context": (3, 1, 32, 32), "truth": (7, 1, 32, 32), "futures": (3, 7, 1, 32, 32), "bounces": (10,),
         "prior_std": (3, 7, 2), "prior_mean": (3, 7, 2), "latents": (3, 7, 2), "seed": (), "temperature": (),
-        "futures_std": (7, 32, 32),
+        "futures_std": (7, 32, 32), "boxes": (10, 1, 4), "digit_bounces": (10, 1),
     }  # fmt: skip
     assert arrays["futures"].dtype == np.uint8
     assert "10 frames of 32×32 grey" in done.stdout

@@ -119,7 +119,7 @@ class SVGBase(VideoModel[SVGState]):
         start = state and repeat_rows(state.predictor, batch * samples)
         g, predictor_state = self.predictor(before, latent, start)
 
-        averaged, seen = self._averaged(used, batch, state)
+        averaged, seen = self._averaged(used, batch, steps, state)
         images = None
         if decode:
             images = self._decode_steps(g, self.decoder.hoist(averaged)).permute(1, 2, 0, 3, 4, 5)
@@ -318,7 +318,7 @@ class SVGBase(VideoModel[SVGState]):
         return min(steps, context - (self.config.future_skip == "second_last"))
 
     def _averaged(
-        self, skips: list[Float[Tensor, "N _ _ _"]], batch: int, state: SVGState | None
+        self, skips: list[Float[Tensor, "N _ _ _"]], batch: int, steps: int, state: SVGState | None
     ) -> tuple[list[Float[Tensor, "N _ _ _"]], int]:
         """The skips that steps use, given those of the frames before them, rows (T', B); and how many are averaged.
 
@@ -327,14 +327,14 @@ class SVGBase(VideoModel[SVGState]):
         if self.config.future_skip != "mean":
             return skips, 0
         known = 0 if state is None or state.seen is None else round(state.seen[0].item()) - 1
-        counts = torch.arange(known + 1, known + 1 + len(skips[0]) // batch, device=skips[0].device)
+        counts = torch.arange(known + 1, known + 1 + steps, device=skips[0].device)
         means = []
         for i, skip in enumerate(skips):
             totals = skip.unflatten(0, (-1, batch)).cumsum(0)
             if known and state is not None:
                 totals = totals + (state.future_skips[i] * (known + 1) - state.skips[i])
             means.append((totals / counts.view(-1, 1, 1, 1, 1)).flatten(0, 1).to(skip.dtype))
-        return means, known + len(counts)
+        return means, known + steps
 
     @staticmethod
     def _updated(
