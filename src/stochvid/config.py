@@ -146,7 +146,8 @@ class LossConfig:
     Args:
         kl_warmup_steps: steps over which the weight of the KL term rises linearly from 0.
         feed_back: fraction of the steps after which the model reads its own frames in place of the true ones that
-            follow the context, as it will when it predicts; latents stay those of the posterior (null: never).
+            follow the context, as it will when it predicts; latents stay those of the posterior (null: never). If it
+            ever does, it does in all validations.
     """
 
     kl_warmup_steps: int = bounded(0, least=0)

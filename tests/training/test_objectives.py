@@ -1,4 +1,4 @@
-"""An objective with an optimiser of its own: saved, resumed exactly, and the same on two processes."""
+"""What is minimised; and an objective with an optimiser of its own: saved, resumed exactly, on two processes."""
 
 import csv
 import os
@@ -11,7 +11,12 @@ import torch
 from paths import TESTS
 from runs import tiny
 from stochvid import InputError, TrainConfig
+from stochvid.config import LossConfig
+from stochvid.core.clips import Clips
+from stochvid.models.noise import latent_noise
+from stochvid.training.objectives import WeightedTerms
 from stochvid.training.train import train
+from tiny import close, make_clips, make_model, narrow_prime
 from toy_objective import Critic
 
 
@@ -103,3 +108,17 @@ def test_two_processes_agree_on_its_weights_and_learn_what_one_does(tmp_path):
     one, two = state(tmp_path / "1", 1), state(tmp_path / "2", 1)
     torch.testing.assert_close(two["objective.net.weight"], one["objective.net.weight"], rtol=1e-5, atol=1e-6)
     assert not torch.equal(state(tmp_path / "2", 3)["objective.net.weight"], two["objective.net.weight"])
+
+
+@pytest.mark.parametrize(("step", "warmth", "fed"), [(0, 0.25, False), (2, 0.75, False), (5, 1, True), (9, 1, True)])
+def test_kl_is_warmed_up_and_frames_are_fed_back_from_a_step_on(step, warmth, fed):
+    model = make_model(narrow_prime())
+    objective = WeightedTerms(model.config.term_weights, LossConfig(kl_warmup_steps=4, feed_back=0.5), max_steps=10)
+    clips = make_clips(model.config, model.config.frames)
+    noise = latent_noise(0, range(2), 1, model.config.frames - 1, model.latent_shape).double()
+    objective.before_step(step)
+    found = objective(model, Clips(clips), noise)
+    terms = model.terms(clips, noise, feed_back=fed)
+    steps, beta = model.config.frames - 1, model.config.beta
+    close(found["loss"], steps * (terms["l1"] + warmth * beta * terms["kl"]))
+    assert found["kl"] == terms["kl"]

@@ -6,7 +6,7 @@ Axes: `N` clips, `T` frames, `Z` latents.
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from stochvid.core.progress import Progress
 from stochvid.evaluation.held_out import TestClips, find_clips_for
 from stochvid.evaluation.options import EVENT_CLIPS, UncertaintyOptions
 from stochvid.inference.trained import Trained
+from stochvid.media.heat import heated, in_rgb
 from stochvid.media.plots import plot_events
 from stochvid.models.base import VideoModel
 from stochvid.training.runs import folder_name
@@ -84,17 +85,35 @@ def uncertainty(options: UncertaintyOptions) -> dict[str, Any]:
     name = _event(test)
     sigma, happens, things = _observe(network, test, count, trained.device, name)
     results = _measure(sigma, happens, context, o.seed, name)
+    covered = None
     if things is not None:
-        results["each_digit"] = _roc_of_things(*things, context, o.seed, name)
+        covered = _in_boxes(things.sigma, things.boxes[:, :-1], config.image_size)
+        results["each_digit"] = _roc_of_things(covered, things.bounces, context, o.seed, name)
     results = {"model": model, "data": test.about, "clips": count, "length": length, "context": context} | results
     shown = _telling(happens, context)
     with replacing_folder(out) as temporary:
         (temporary / RESULT).write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
         frames = test.read([shown])["frames"][0]
-        plot_events(temporary / PLOT, results, sigma[shown], happens[shown], frames, context, name)
+        each = None
+        if things is not None and covered is not None:
+            cells, each = things.sigma[shown], (covered[shown], things.bounces[shown])
+            hot = heated(frames[1:], cells, float(cells.min()), float(cells.max()))
+            frames = np.concatenate([in_rgb(frames[:1]), hot])
+        plot_events(temporary / PLOT, results, sigma[shown], happens[shown], frames, context, name, each)
     _report(results, name)
     print(f"{out}: {RESULT}, {PLOT}")
     return results
+
+
+class Things(NamedTuple):
+    """Where σ is (N, T − 1, q, q), a mean over a cell's latents; and D things, their boxes and when each turned.
+
+    Boxes are (N, T, D, 4), bounces (N, T, D).
+    """
+
+    sigma: np.ndarray
+    boxes: np.ndarray
+    bounces: np.ndarray
 
 
 def _event(test: TestClips) -> str:
@@ -112,13 +131,12 @@ def _event(test: TestClips) -> str:
 
 def _observe(
     network: VideoModel, test: TestClips, count: int, device: torch.device, name: str
-) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray] | None]:
-    """σ of every step (N, T − 1), a mean over latents, and where the event happens (N, T).
+) -> tuple[np.ndarray, np.ndarray, Things | None]:
+    """σ of every step (N, T − 1), a mean over latents, and when the event happens (N, T).
 
-    And, of latents that are maps and clips of which it is known, the same of each digit: σ in the cells that it
-    covered in the frame before (N, T − 1, D), and when it turned (N, T, D).
+    And, of latents that are maps and clips of which it is known, where.
     """
-    sigma, happens, covered, turned = [], [], [], []
+    sigma, happens, pieces = [], [], []
     with torch.inference_mode(), Progress(count, "clips") as progress:
         for first in range(0, count, AT_ONCE):
             batch = test.read(range(first, min(first + AT_ONCE, count)))
@@ -128,10 +146,9 @@ def _observe(
             happens.append(batch[name])
             if len(network.latent_shape) == 3 and "boxes" in batch and "digit_bounces" in batch:
                 cells = prior.std.mean(2).double().cpu().numpy()
-                covered.append(_in_boxes(cells, batch["boxes"][:, :-1], network.config.image_size))
-                turned.append(batch["digit_bounces"])
+                pieces.append((cells, batch["boxes"], batch["digit_bounces"]))
             progress.show(first + len(batch[name]))
-    things = (np.concatenate(covered), np.concatenate(turned)) if covered else None
+    things = Things(*map(np.concatenate, zip(*pieces, strict=True))) if pieces else None
     return np.concatenate(sigma), np.concatenate(happens), things
 
 

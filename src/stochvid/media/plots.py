@@ -61,6 +61,7 @@ def plot_events(
     frames: np.ndarray,
     context: int,
     name: str,
+    each: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Path:
     """The prior's σ against a true event: ROC curves, σ around it, and a clip's σ above its frames (fig. 3).
 
@@ -72,14 +73,17 @@ def plot_events(
         frames: of the clip, (T, C, H, W) uint8.
         context: frames that the model is given.
         name: of the event, in the plural.
+        each: σ where each of the clip's digits is, (T − 1, D), and when it turns, (T, D); None: σ is no map.
     """
     one, many = one_of(name), in_words(name)
     figure = new_figure(10, 6.6)
     (above,), (below,) = figure.subfigures(2, 1, squeeze=False, height_ratios=[1.15, 1])
     left, right = above.subplots(1, 2)
-    for i, (which, label) in enumerate(
-        (("every_frame", "every frame"), ("without_the_frame_after", f"without the frame after a {one}"))
-    ):
+    kinds = {"every_frame": "every frame", "without_the_frame_after": f"without the frame after a {one}"}
+    kinds["each_digit"] = "each digit where it is"
+    for i, (which, label) in enumerate(kinds.items()):
+        if which not in results:
+            continue
         r = results[which]
         low, high = r["auroc_ci95"]
         label = f"{label}: AUROC {r['auroc']:.3f} ({low:.3f} to {high:.3f})"
@@ -105,10 +109,19 @@ def plot_events(
     axes.axvspan(0.5, context + 0.5, color="0.9")
     axes.set_xlim(0.5, len(frames) + 0.5)
     steps = np.arange(2, len(frames) + 1)
-    axes.plot(steps, sigma, color="tab:orange", marker="o", ms=3.5)
-    for frame in np.flatnonzero(happens) + 1:
-        axes.axvline(frame, color=EVENTS[0], ls="--", lw=1.2)
-    axes.set_ylim(0, 1.1 * float(sigma.max()))
+    axes.plot(steps, sigma, color="tab:orange" if each is None else "0.5", marker="o", ms=3.5, label="whole frame")
+    top = float(sigma.max())
+    if each is None:
+        for frame in np.flatnonzero(happens) + 1:
+            axes.axvline(frame, color=EVENTS[0], ls="--", lw=1.2)
+    else:
+        top = max(top, float(each[0].max()))
+        for i, (values, turns) in enumerate(zip(each[0].T, each[1].T, strict=True)):
+            axes.plot(steps, values, color=f"C{i}", lw=1.2, label=f"digit {i + 1}; dashed: its {many}")
+            for frame in np.flatnonzero(turns) + 1:
+                axes.axvline(frame + 0.06 * (i - 0.5), color=f"C{i}", ls="--", lw=1.2)
+        axes.legend(frameon=False, fontsize=8, loc="upper left", ncols=3)
+    axes.set_ylim(0, 1.1 * top)
     finish_axes(axes, "frame", "prior σ", "")
     strip.set_title(
         "One clip: σ of each frame, given the true frames before it (grey: context)", loc="left", fontsize=11

@@ -43,7 +43,7 @@ class Objective(nn.Module, ABC):
         """
 
     def before_step(self, step: int) -> None:
-        """What changes as training goes on; also called before a validation, with the steps done.
+        """What changes as training goes on. Before a validation it is called with the steps of the whole run.
 
         Args:
             step: optimisation steps done so far.

@@ -198,8 +198,8 @@ class Training(LightningModule):
         return self.last[LOSS]
 
     def on_validation_start(self) -> None:
-        """Validates what the next step would minimise, so that resumed runs do likewise."""
-        self.objective.before_step(self.global_step)
+        """Validates what the last steps minimise, from the first validation on: `best/` is the best by that."""
+        self.objective.before_step(self.config.trainer.max_steps)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
         """Loss of held-out clips under fixed latents and the running batch-norm statistics."""
