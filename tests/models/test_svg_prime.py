@@ -267,7 +267,7 @@ def test_predict_surprise_and_uncertainty_say_where(trained, tmp_path):
     maps, table = np.load(tmp_path / "s" / "maps.npz"), np.genfromtxt(tmp_path / "s" / "surprise.csv", delimiter=",")
     assert maps["frame"].tolist() == list(range(2, 13))
     np.testing.assert_allclose(maps["kl_map"].sum((1, 2)), table[1:, 2], rtol=1e-4, atol=1e-6)
-    assert len(iio.imread(tmp_path / "s" / "maps.gif")) == 11
+    assert len(iio.imread(tmp_path / "s" / "maps.gif")) == 12
 
     words = ["--clips", "20", "--length", "10", "--out", str(tmp_path / "u")]
     assert main(["uncertainty", str(trained), *words]) == 0

@@ -196,14 +196,13 @@ def _maps(job: Job, futures: np.ndarray, sigma: np.ndarray) -> FuturesPicture:
     mean, rows = futures.mean(0).round().astype(np.uint8), {}
     spread = futures_std(futures)
     if len(futures) > 1:
-        rows["spread"] = heated(mean, spread, 0, float(spread.max()))
+        rows[f"spread ≤ {spread.max():.2f}"] = heated(mean, spread, 0, float(spread.max()))
     if sigma.ndim == 5:  # (S, T, Z, h, w)
         cells = sigma.mean((0, 2))
-        rows["prior σ"] = heated(mean, cells, float(cells.min()), float(cells.max()))
+        rows[f"σ {cells.min():.2f}–{cells.max():.2f}"] = heated(mean, cells, float(cells.min()), float(cells.max()))
     rows = {"mean": in_rgb(mean)} | rows
-    title = f"{job.clip.name}: where {len(futures)} futures differ (standard deviation up to {spread.max():.2f})"
     truth = in_rgb(job.truth) if len(job.truth) else None
-    return FuturesPicture(in_rgb(job.context), np.stack(list(rows.values())), truth, title, list(rows))
+    return FuturesPicture(in_rgb(job.context), np.stack(list(rows.values())), truth, job.clip.name, list(rows))
 
 
 def futures_std(futures: np.ndarray) -> np.ndarray:

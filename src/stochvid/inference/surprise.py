@@ -278,12 +278,12 @@ def _write(
             filmstrip.frames(highest),
             f"{name}: {what}",
         )
-        _write_maps(folder, filmstrip.told, name, fps)
+        _write_maps(folder, filmstrip.told, strip[0][1], name, fps)
         return sorted(path.name for path in folder.iterdir())
 
 
-def _write_maps(folder: Path, told: Evenly[Told], name: str, fps: float | None) -> None:
-    """Where frames were unexpected: an animation, and of latents that are maps, KL of every cell as arrays."""
+def _write_maps(folder: Path, told: Evenly[Told], first: np.ndarray, name: str, fps: float | None) -> None:
+    """Where frames after the first were unexpected: an animation, and of latents that are maps, KL of every cell."""
     frames, explained = (np.stack([getattr(x, field) for _, x in told.kept]) for field in ("frame", "explained"))
     error = np.square((frames.astype(np.float32) - explained) / 255).mean(1)
     rows = {"as explained": in_rgb(explained), "error": heated(frames, error, 0, float(error.max()))}
@@ -295,7 +295,7 @@ def _write_maps(folder: Path, told: Evenly[Told], name: str, fps: float | None) 
         np.savez_compressed(folder / ARRAYS, frame=numbers, kl_map=cells)
     often = "" if told.every == 1 else f" (one frame of {told.every})"
     picture = FuturesPicture(
-        in_rgb(frames)[:0], np.stack(list(rows.values())), in_rgb(frames), f"{name}{often}", list(rows),
-        words=("video", "", "explained by the model"),
+        in_rgb(first[None]), np.stack(list(rows.values())), in_rgb(frames), f"{name}{often}", list(rows),
+        words=("video", "first", "explained"),
     )  # fmt: skip
     picture.write_gif(folder / PICTURE, min(max((fps or FPS) / told.every, 1.0), 30.0))
