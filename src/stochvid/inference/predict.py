@@ -196,10 +196,10 @@ def _maps(job: Job, futures: np.ndarray, sigma: np.ndarray) -> FuturesPicture:
     mean, rows = futures.mean(0).round().astype(np.uint8), {}
     spread = futures_std(futures)
     if len(futures) > 1:
-        rows[f"spread ≤ {spread.max():.2f}"] = heated(mean, spread, 0, float(spread.max()))
+        rows["spread"] = heated(mean, spread, 0, float(spread.max()))
     if sigma.ndim == 5:  # (S, T, Z, h, w)
         cells = sigma.mean((0, 2))
-        rows[f"σ {cells.min():.2f}–{cells.max():.2f}"] = heated(mean, cells, float(cells.min()), float(cells.max()))
+        rows["prior σ"] = heated(mean, cells, float(cells.min()), float(cells.max()))
     rows = {"mean": in_rgb(mean)} | rows
     truth = in_rgb(job.truth) if len(job.truth) else None
     return FuturesPicture(in_rgb(job.context), np.stack(list(rows.values())), truth, job.clip.name, list(rows))
