@@ -13,6 +13,7 @@ from stochvid.data.store import Store
 from stochvid.data.tracks import Track
 from stochvid.media.video import write_mp4
 from stochvid.models.base import VideoModel
+from stochvid.models.noise import latent_noise
 from stochvid.models.pretrained import TRAINING
 from stochvid.prepare.store_writer import StoreWriter
 from stochvid.training.objectives import WeightedTerms
@@ -50,6 +51,11 @@ def make_clips(config: ModelConfig, length: int, batch: int = 2, seed: int = 1) 
     generator = torch.Generator().manual_seed(seed)
     shape = (batch, length, config.channels, config.image_size, config.image_size)
     return torch.rand(shape, generator=generator, dtype=torch.float64)
+
+
+def noise_for(model: VideoModel, ids: Sequence[int], samples: int, steps: int, seed: int = 0) -> Tensor:
+    """Noise of clips for a model, (B, S, T', *latent_shape) float64."""
+    return latent_noise(seed, ids, samples, steps, model.latent_shape).double()
 
 
 def save_model(folder: Path, **changes) -> Path:

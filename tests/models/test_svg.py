@@ -124,68 +124,6 @@ def _count_by_hand(backbone: str, part: str) -> int:
     return conv(128, 512, 4) + sum(conv(i, o, 3) for i, o in pairs) + conv(64, 1, 3, False)
 
 
-# ------------------------------------------------------------------------------------------------------- invariances
-
-
-@pytest.fixture(params=list(itertools.product(PRIORS, SKIPS)), ids="-".join)
-def model(request):
-    prior, skip = request.param
-    return make_model(narrow(prior=prior, future_skip=skip))
-
-
-def test_a_future_does_not_change_with_batch_mates(model):
-    context = make_clips(model.config, 3, batch=3)
-    together = model.predict(context, 4, 2)
-    for i in (0, 2):
-        close(model.predict(context[i : i + 1], 4, 2).frames[0], together.frames[i])
-    close(model.predict(context.flip(0), 4, 2).frames.flip(0), together.frames)
-
-
-def test_a_future_does_not_change_with_chunking_or_the_number_of_samples(model):
-    context = make_clips(model.config, 3)
-    five = model.predict(context, 3, 5)
-    close(model.predict(context, 3, 5, chunk=2).frames, five.frames)
-    close(model.predict(context, 3, 5, chunk=2).prior_std, five.prior_std)
-    close(model.predict(context, 3, 2).frames, five.frames[:, :2])
-
-
-def test_a_longer_horizon_begins_with_the_shorter_one(model):
-    context = make_clips(model.config, 3)
-    long, short = model.predict(context, 6, 2), model.predict(context, 3, 2)
-    close(short.frames, long.frames[:, :, :3])
-    close(short.prior_mean, long.prior_mean[:, :, :3])
-
-
-def test_same_seed_same_future_and_another_seed_another(model):
-    context = make_clips(model.config, 3)
-    assert torch.equal(model.predict(context, 3, 2, seed=5).frames, model.predict(context, 3, 2, seed=5).frames)
-    differs = not torch.equal(model.predict(context, 3, 2, seed=5).frames, model.predict(context, 3, 2, seed=6).frames)
-    assert differs == (model.z_dim > 0)
-
-
-def test_observing_in_pieces_equals_observing_at_once(model):
-    clips = make_clips(model.config, 7)
-    noise = latent_noise(0, range(2), 2, 6, (model.z_dim,)).double()
-    with torch.no_grad():
-        whole = model.observe(clips, noise)
-        first = model.observe(clips[:, :3], noise[:, :, :2])
-        second = model.observe(clips[:, 3:], noise[:, :, 2:], state=first.state)
-        future = latent_noise(1, range(2), 2, 3, (model.z_dim,)).double()
-        close(torch.cat([first.frames, second.frames], 2), whole.frames)
-        close(model.imagine(second.state, 3, future).frames, model.imagine(whole.state, 3, future).frames)
-
-
-def test_imagining_in_pieces_equals_imagining_at_once(model):
-    clips = make_clips(model.config, 3)
-    noise = latent_noise(0, range(2), 2, 6, (model.z_dim,)).double()
-    with torch.no_grad():
-        state = model.observe(clips, decode=False).state
-        whole = model.imagine(state, 6, noise)
-        first = model.imagine(state, 2, noise[:, :, :2])
-        second = model.imagine(first.state, 4, noise[:, :, 2:])
-    close(torch.cat([first.frames, second.frames], 2), whole.frames)
-
-
 # ---------------------------------------------------------------------------------------------------- distributions
 
 

@@ -15,8 +15,8 @@ from stochvid import SVG, InputError, SVGPrime, SVGPrimeConfig, TrainConfig
 from stochvid.cli import main
 from stochvid.config import LossConfig
 from stochvid.evaluation.uncertainty import _in_boxes
-from stochvid.models.noise import content_ids, latent_noise
-from tiny import BACKBONES, PRIORS, SKIPS, close, elbo, make_clips, make_model, narrow, narrow_prime
+from stochvid.models.noise import content_ids
+from tiny import BACKBONES, PRIORS, SKIPS, close, elbo, make_clips, make_model, narrow, narrow_prime, noise_for
 from toy_family import BlurConfig
 
 RULES = (*SKIPS, "mean")
@@ -45,10 +45,6 @@ def said(combination: dict) -> str:
 def with_oracle(changes: dict) -> tuple[SVGPrime, OracleSVG]:
     model = make_model(narrow_prime(**changes))
     return model, copy_weights(model, OracleSVG(model.config).double().eval())
-
-
-def noise_for(model: SVGPrime, ids, samples: int, steps: int, seed: int = 0) -> torch.Tensor:
-    return latent_noise(seed, ids, samples, steps, model.latent_shape).double()
 
 
 @pytest.mark.parametrize("changes", TRIED, ids=said)
@@ -132,59 +128,7 @@ def test_the_papers_size_has_the_published_number_of_weights():
     assert round(weights / 1e6, 1) == 82.9
 
 
-# ------------------------------------------------------------------------------------------------------- invariances
-
-
-@pytest.fixture(params=[("learned", rule) for rule in RULES] + [("fixed", "mean"), ("none", "last")], ids="-".join)
-def model(request):
-    prior, skip = request.param
-    return make_model(narrow_prime(prior=prior, future_skip=skip, latent_size=4))
-
-
-def test_a_future_does_not_change_with_batch_mates(model):
-    context = make_clips(model.config, 3, batch=3)
-    together = model.predict(context, 4, 2)
-    for i in (0, 2):
-        close(model.predict(context[i : i + 1], 4, 2).frames[0], together.frames[i])
-    close(model.predict(context.flip(0), 4, 2).frames.flip(0), together.frames)
-
-
-def test_a_future_does_not_change_with_chunking_or_the_number_of_samples(model):
-    context = make_clips(model.config, 3)
-    five = model.predict(context, 3, 5)
-    close(model.predict(context, 3, 5, chunk=2).frames, five.frames)
-    close(model.predict(context, 3, 2).frames, five.frames[:, :2])
-
-
-def test_a_longer_horizon_begins_with_the_shorter_one(model):
-    context = make_clips(model.config, 3)
-    close(model.predict(context, 3, 2).frames, model.predict(context, 6, 2).frames[:, :, :3])
-
-
-def test_observing_in_pieces_equals_observing_at_once(model):
-    clips = make_clips(model.config, 9)
-    noise, future = noise_for(model, range(2), 2, 8), noise_for(model, range(2), 2, 3, seed=1)
-    with torch.no_grad():
-        whole = model.observe(clips, noise)
-        state, parts = None, []
-        for first, last in ((0, 1), (1, 4), (4, 9)):
-            drawn = noise[:, :, max(0, first - 1) : last - 1]
-            seen = model.observe(clips[:, first:last], drawn, state=state)
-            state = seen.state
-            parts.append(seen.frames)
-        close(torch.cat([part for part in parts if part.shape[2]], 2), whole.frames)
-        close(model.imagine(state, 3, future).frames, model.imagine(whole.state, 3, future).frames)
-
-
-def test_imagining_in_pieces_equals_imagining_at_once(model):
-    clips = make_clips(model.config, 3)
-    noise = noise_for(model, range(2), 2, 6)
-    with torch.no_grad():
-        state = model.observe(clips, decode=False).state
-        whole = model.imagine(state, 6, noise)
-        first = model.imagine(state, 2, noise[:, :, :2])
-        second = model.imagine(first.state, 4, noise[:, :, 2:])
-    close(torch.cat([first.frames, second.frames], 2), whole.frames)
+# ---------------------------------------------------------------------------------------------------- distributions
 
 
 def test_kl_is_summed_over_all_latents_of_a_step():

@@ -13,7 +13,7 @@ from stochvid.core.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
 EVENTS = ("tab:green", "tab:purple", "tab:brown", "tab:olive")  # the colours that mark them
 
@@ -100,7 +100,21 @@ def plot_events(
     right.set_ylim(0, None)
     right.legend(frameon=False, fontsize=8)
     finish_axes(right, f"frames after the {one}", "prior σ (mean over latents)", f"σ around a {one}")
-    strip, axes = below.subplots(2, 1, sharex=True, height_ratios=[1, 3])
+    _plot_clip(below, sigma, happens, frames, context, many, each)
+    return save_figure(figure, path)
+
+
+def _plot_clip(
+    place: "SubFigure",
+    sigma: np.ndarray,
+    happens: np.ndarray,
+    frames: np.ndarray,
+    context: int,
+    many: str,
+    each: tuple[np.ndarray, np.ndarray] | None,
+) -> None:
+    """A clip's σ above its frames; arguments as `plot_events`, `many` the events in words."""
+    strip, axes = place.subplots(2, 1, sharex=True, height_ratios=[1, 3])
     for t, frame in enumerate(frames, 1):
         strip.imshow(_pixels(frame), extent=(t - 0.48, t + 0.48, 0, 0.96), cmap="gray", vmin=0, vmax=255)
     strip.set_ylim(0, 0.96)
@@ -126,7 +140,6 @@ def plot_events(
     strip.set_title(
         "One clip: σ of each frame, given the true frames before it (grey: context)", loc="left", fontsize=11
     )
-    return save_figure(figure, path)
 
 
 def plot_surprise(
