@@ -81,7 +81,7 @@ def given(model: SVGBase) -> dict:
     config, known = model.config, model.config.context - 1
     clips = make_clips(config, config.context, batch=CLIPS).float()
     noise = latent_noise(5, content_ids(clips), SAMPLES, known + HORIZON, model.latent_shape).numpy()
-    rows, future = noise.reshape(-1, *noise.shape[2:]), noise[:, :, known:]
+    rows, future = np.concatenate(noise), np.concatenate(noise[:, :, known:])
     frames, repeat = clips.numpy().repeat(SAMPLES, 0), 1
     if config.context_latent == "mean":
         frames, rows, repeat = clips.numpy(), 0 * noise[:, 0], SAMPLES
@@ -89,7 +89,7 @@ def given(model: SVGBase) -> dict:
         "clips": clips,
         "frames": frames,
         "noise": rows,
-        "future": future.reshape(-1, *future.shape[2:]),
+        "future": future,
         "repeat": repeat,
     }
 
