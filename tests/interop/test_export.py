@@ -1,5 +1,7 @@
 """Exported graphs draw what the model draws, without it."""
 
+import contextlib
+import io
 import itertools
 import json
 import re
@@ -170,17 +172,33 @@ def programs(other, tmp_path_factory):
     out.mkdir()
     (out / "export.json").write_text("{}")
     (out / "step.onnx").write_text("")
-    assert main(["export", str(folder / "model"), str(out), "--format", "torch-export", "--overwrite"]) == 0
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        assert main(["export", str(folder / "model"), str(out), "--format", "torch-export", "--overwrite"]) == 0
+    (folder / "said").write_text(said.getvalue())
     return out
+
+
+# graphs for torch are made in seconds; those of ONNX are left to the slow tests
+EITHER = pytest.mark.parametrize("format", ["torch-export", pytest.param("onnx", marks=pytest.mark.slow)])
+
+
+@pytest.fixture
+def exported(request, format) -> Path:
+    """The graphs of a format, with the model and what the command said beside them."""
+    if format == "torch-export":
+        return request.getfixturevalue("programs")
+    return request.getfixturevalue("folder") / "exported"
 
 
 # ------------------------------------------------------------------------------------------------ they draw the same
 
 
+@pytest.mark.slow
 def test_a_rollout_in_onnxruntime_alone_equals_predict(model, folder):
     check_onnx(model, folder / "exported")
 
 
+@pytest.mark.slow
 def test_any_number_of_clips_and_rows_can_be_given_and_none_depends_on_the_others(folder):
     about = json.loads((folder / "exported" / "export.json").read_text())
     rng = np.random.default_rng(0)
@@ -251,17 +269,21 @@ def test_the_family_with_maps_can_be_exported(tmp_path, format, changes):
 # ------------------------------------------------------------------------------------------------- what is written
 
 
-def test_the_command_says_what_it_wrote_and_how_far_it_is_from_the_model(folder):
-    said = (folder / "said").read_text()
-    assert "model → exported: SVG-LP, DCGAN, 32×32×1, 3 → 3 frames" in said
-    for path in (folder / "exported").glob("*.onnx"):
+@EITHER
+def test_the_command_says_what_it_wrote_and_how_far_it_is_from_the_model(exported, format):
+    said = (exported.parent / "said").read_text()
+    assert re.search(rf"model → .*exported: SVG-[LF]P, DCGAN, 32×32×1, 3 → 3 frames, .* as {format}\n", said)
+    graphs = [path for path in exported.iterdir() if path.name != "export.json"]
+    assert len(graphs) == 2
+    for path in graphs:
         assert re.search(rf"{path.name} +{path.stat().st_size / 1e6:.2f} MB", said)
     difference = float(re.search(r"differ from the model by (\S+) at most", said)[1])
-    about = json.loads((folder / "exported" / "export.json").read_text())
+    about = json.loads((exported / "export.json").read_text())
     assert difference == pytest.approx(about["largest_difference"], rel=0.1)
     assert difference < 1e-5
 
 
+@pytest.mark.slow
 def test_export_json_and_onnx_say_what_goes_in_and_comes_out(model, folder):
     about = json.loads((folder / "exported" / "export.json").read_text())
     assert about["config"] == json.loads((folder / "model" / "config.json").read_text())
@@ -283,6 +305,7 @@ def test_export_json_and_onnx_say_what_goes_in_and_comes_out(model, folder):
         assert all(f"`{re.sub(r'^skip_[0-9]+$', 'skip_SIZE', x)}`" in DOCS for x in described)
 
 
+@pytest.mark.slow
 def test_the_graphs_are_plain_and_each_holds_only_the_weights_that_it_uses(model, folder):
     convolutions = {"context": (4, 3), "step": (4, 4 + 3)}  # encoder; decoder's head and stages, and those of skips
     for name, counts in convolutions.items():
@@ -297,30 +320,31 @@ def test_the_graphs_are_plain_and_each_holds_only_the_weights_that_it_uses(model
     assert all(size < weights + 20_000 for size in sizes)
 
 
-def test_files_do_not_name_the_folders_of_the_machine_that_made_them(folder, programs):
-    written = [path.read_bytes() for path in (folder / "exported").iterdir()]
-    for path in programs.glob("*.pt2"):
+@EITHER
+def test_files_do_not_name_the_folders_of_the_machine_that_made_them(exported):
+    written = [path.read_bytes() for path in exported.iterdir()]
+    for path in exported.glob("*.pt2"):
         with zipfile.ZipFile(path) as archive:
             written += [archive.read(name) for name in archive.namelist()]
-    homes = [folder, programs.parent, *(Path(package.__file__).parent for package in (stochvid, torch))]
+    homes = [exported.parent, *(Path(package.__file__).parent for package in (stochvid, torch))]
     assert not any(str(home).encode() in data for home in homes for data in written)
 
 
 # --------------------------------------------------------------------------------------------------------- the page
 
 
-def test_the_examples_of_the_docs_run(folder, programs, tmp_path):
+@EITHER
+def test_the_examples_of_the_docs_run(exported, format, tmp_path):
     alone, with_torch = re.findall(r"```python\n(.*?)```", DOCS, flags=re.DOTALL)
     clips = np.random.default_rng(0).integers(0, 256, (2, 7, 1, 32, 32), dtype=np.uint8)
     np.save(tmp_path / "clips.npy", clips)
-    for code, exported in ((alone + ALONE, folder / "exported"), (with_torch, programs)):
-        shutil.copytree(exported, tmp_path / "exported", dirs_exist_ok=True)
-        done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        futures = np.load(tmp_path / "futures.npy")
-        assert (futures.shape, futures.dtype) == ((2, 4, 20, 1, 32, 32), np.uint8)
-        assert (futures[:, 0] != futures[:, 1]).any()
-        (tmp_path / "futures.npy").unlink()
+    shutil.copytree(exported, tmp_path / "exported")
+    code = alone + ALONE if format == "onnx" else with_torch
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    futures = np.load(tmp_path / "futures.npy")
+    assert (futures.shape, futures.dtype) == ((2, 4, 20, 1, 32, 32), np.uint8)
+    assert (futures[:, 0] != futures[:, 1]).any()
 
 
 # -------------------------------------------------------------------------------------------------------- bad input
