@@ -118,16 +118,16 @@ def test_bounces_follow_their_frames(tmp_path):
     assert 0 < batch["bounces"].mean() < 0.3
 
 
-def test_worker_processes_change_nothing(tmp_path):
+@pytest.mark.parametrize("context", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
+def test_worker_processes_change_nothing(tmp_path, context):
     clips = StoredClips(make(tmp_path / "s", (40, 50)), "train", 8, seed=1)
     batches = [list(range(start, start + 4)) for start in range(0, 40, 4)]
     alone = [clips.__getitems__(batch)["frames"] for batch in batches]
-    for context in ("fork", "spawn"):
-        loader = DataLoader(
-            clips, batch_sampler=batches, num_workers=2, multiprocessing_context=context, collate_fn=_frames
-        )
-        for batch, expected in zip(loader, alone, strict=True):
-            assert np.array_equal(batch, expected)
+    loader = DataLoader(
+        clips, batch_sampler=batches, num_workers=2, multiprocessing_context=context, collate_fn=_frames
+    )
+    for batch, expected in zip(loader, alone, strict=True):
+        assert np.array_equal(batch, expected)
 
 
 def _frames(batch: dict) -> np.ndarray:
