@@ -1,10 +1,10 @@
 """Training learns, resumes exactly, refuses what does not fit, and stops when it must."""
 
+import functools
 import math
 import re
 import shutil
 import struct
-import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +16,6 @@ import torch
 from filelock import FileLock
 from safetensors.torch import load_file
 
-from commands import STOCHVID
 from runs import rows, same_weights, tiny
 from stochvid import SVG, InputError, OptimConfig, SVGConfig, TrainerConfig, load_config
 from stochvid.config import shipped_configs
@@ -28,27 +27,44 @@ from stochvid.training.runs import Run, folder_name
 from stochvid.training.train import Diverged, learning_rate_scale, moving_average, train
 
 
+@pytest.fixture(scope="module")
+def run_of(tmp_path_factory) -> Callable[[int], Path]:
+    """Runs of so many steps that nothing happened to, each trained once; what changes one takes a copy."""
+
+    @functools.cache
+    def made(steps: int) -> Path:
+        folder = tmp_path_factory.mktemp(f"of-{steps}") / "run"
+        train(tiny(steps), folder)
+        return folder
+
+    return made
+
+
 def test_a_tiny_model_learns(tmp_path):
-    """200 steps bring the held-out loss below a tenth of where it started."""
+    """100 steps bring the held-out loss below a tenth of where it started."""
     config = tiny(
-        200,
+        100,
         model={"base_channels": 8, "g_dim": 32, "rnn_size": 32},
         data={"batch_size": 8, "val_clips": 32},
-        optim={"lr": 3e-3},
-        trainer={"validate_every": 1, "checkpoint_every": 200, "log_every": 50, "sample_clips": 0},
+        optim={"lr": 1e-2},
+        trainer={"validate_every": 1, "checkpoint_every": 100, "log_every": 50, "sample_clips": 0},
     )
     config.trainer.max_steps, first = 1, tmp_path / "first"
     train(config, first)
-    config.trainer.max_steps, config.trainer.validate_every = 200, 200
+    config.trainer.max_steps, config.trainer.validate_every = 100, 100
     train(config, tmp_path / "run")
     start, end = float(rows(first, "val")[0]["loss"]), float(rows(tmp_path / "run", "val")[-1]["loss"])
     assert end < 0.1 * start, (start, end)
 
 
 @pytest.mark.parametrize("optim", [{}, {"ema": 0.9, "warmup_steps": 3, "clip_norm": 0.5}], ids=["plain", "ema"])
-def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, optim):
-    train(tiny(7, optim=optim), tmp_path / "whole")
-    train(tiny(4, optim=optim), tmp_path / "parts")
+def test_a_resumed_run_equals_an_uninterrupted_one(run_of, tmp_path, optim):
+    if optim:
+        train(tiny(7, optim=optim), tmp_path / "whole")
+        train(tiny(4, optim=optim), tmp_path / "parts")
+    else:
+        for steps, name in ((7, "whole"), (4, "parts")):
+            shutil.copytree(run_of(steps), tmp_path / name)
     train(tiny(7, optim=optim), tmp_path / "parts", resume=True)
     assert same_weights(tmp_path / "whole", tmp_path / "parts")
     for split in ("train", "val"):
@@ -59,10 +75,9 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, optim):
     assert [row["step"] for row in rows(tmp_path / "parts", "train")] == list("1234567")
 
 
-def test_recomputing_activations_trains_the_same_weights(tmp_path):
-    train(tiny(4), tmp_path / "plain")
+def test_recomputing_activations_trains_the_same_weights(run_of, tmp_path):
     train(tiny(4, trainer={"recompute": True}), tmp_path / "recomputed")
-    assert same_weights(tmp_path / "plain", tmp_path / "recomputed")
+    assert same_weights(run_of(4), tmp_path / "recomputed")
     with pytest.raises(InputError, match=r"trainer\.recompute must be false where trainer\.compile is true"):
         TrainerConfig(recompute=True, compile=True)
 
@@ -77,18 +92,16 @@ def test_compiled_training_has_the_same_losses(tmp_path):
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
-def test_loader_processes_change_nothing(tmp_path):
-    train(tiny(4), tmp_path / "alone")
+def test_loader_processes_change_nothing(run_of, tmp_path):
     train(tiny(4), tmp_path / "again")
-    assert same_weights(tmp_path / "alone", tmp_path / "again")
-    workers = [*STOCHVID, "train", "--config", str(tmp_path / "alone" / "config.yaml"), "--data.workers", "2"]
-    subprocess.run([*workers, "--out", str(tmp_path / "workers")], check=True, capture_output=True, timeout=200)
-    assert same_weights(tmp_path / "alone", tmp_path / "workers")
+    assert same_weights(run_of(4), tmp_path / "again")
+    train(tiny(4, data={"workers": 2}), tmp_path / "workers")
+    assert same_weights(run_of(4), tmp_path / "workers")
 
 
 @pytest.mark.parametrize("killed", ["before the last validation", "before the model was written"])
-def test_a_run_killed_after_its_last_step_ends_as_it_should(tmp_path, killed):
-    train(tiny(7), tmp_path / "run")
+def test_a_run_killed_after_its_last_step_ends_as_it_should(run_of, tmp_path, killed):
+    shutil.copytree(run_of(7), tmp_path / "run")
     whole, model = rows(tmp_path / "run", "val"), tmp_path / "run" / "model"
     shutil.copytree(model, tmp_path / "copy" / "model")
     assert [row["step"] for row in whole] == ["4", "7"]
@@ -101,10 +114,10 @@ def test_a_run_killed_after_its_last_step_ends_as_it_should(tmp_path, killed):
     assert same_weights(tmp_path / "run", tmp_path / "copy")
 
 
-def test_what_was_logged_after_the_checkpoint_is_forgotten_on_resume(tmp_path):
-    train(tiny(6), tmp_path / "run")
+def test_what_was_logged_after_the_checkpoint_is_forgotten_on_resume(run_of, tmp_path):
+    shutil.copytree(run_of(7), tmp_path / "run")
     run = Run(tmp_path / "run")
-    run.checkpoints()[-1].unlink()  # as if it had been killed at step 5
+    run.checkpoints()[-1].unlink()  # as if it had been killed before step 7 was saved
     train(tiny(8), tmp_path / "run", resume=True)
     assert [row["step"] for row in rows(tmp_path / "run", "train")] == list("12345678")
 
@@ -120,8 +133,8 @@ def test_the_validation_at_a_runs_end_is_kept_when_the_run_goes_on(tmp_path):
     assert log["best"][0] == int(min(whole, key=lambda row: float(row["loss"]))["step"])
 
 
-def test_a_changed_setting_is_refused_by_name(tmp_path):
-    train(tiny(2), tmp_path / "run")
+def test_a_changed_setting_is_refused_by_name(run_of, tmp_path):
+    shutil.copytree(run_of(2), tmp_path / "run")
     with pytest.raises(InputError, match=r"--data\.batch_size is 4 in the run, but 8 was given"):
         train(tiny(4, data={"batch_size": 8}), tmp_path / "run", resume=True)
     with pytest.raises(InputError, match=r"--trainer\.max_steps is 2 in the run, but 1 was given"):
@@ -131,8 +144,8 @@ def test_a_changed_setting_is_refused_by_name(tmp_path):
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_another_run_is_not_overwritten_unless_asked(tmp_path):
-    train(tiny(2), tmp_path / "run")
+def test_another_run_is_not_overwritten_unless_asked(run_of, tmp_path):
+    shutil.copytree(run_of(2), tmp_path / "run")
     (tmp_path / "run" / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match=r"already holds config\.yaml"):
         train(tiny(2, seed=1), tmp_path / "run")
@@ -150,8 +163,8 @@ def test_what_is_no_run_is_not_overwritten_even_if_asked(tmp_path):
     assert (tmp_path / "model" / "thesis.txt").read_text() == "mine"
 
 
-def test_a_run_is_not_touched_before_everything_was_checked(tmp_path):
-    train(tiny(2), tmp_path / "run")
+def test_a_run_is_not_touched_before_everything_was_checked(run_of, tmp_path):
+    shutil.copytree(run_of(2), tmp_path / "run")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
     with pytest.raises(InputError, match="need the folder of its IDX files"):
         train(tiny(2, data={"digits": "mnist"}), tmp_path / "run", overwrite=True)
@@ -174,21 +187,21 @@ def test_processes_that_do_not_match_the_config_are_refused(tmp_path, monkeypatc
     assert not (tmp_path / "run").exists()
 
 
-def test_fine_tuning_starts_from_the_given_weights(tmp_path):
-    train(tiny(2), tmp_path / "first")
-    train(tiny(1, optim={"lr": 1e-12}, seed=5), tmp_path / "second", init=tmp_path / "first")
-    one, two = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("first", "second"))
+def test_fine_tuning_starts_from_the_given_weights(run_of, tmp_path):
+    first = run_of(2)
+    train(tiny(1, optim={"lr": 1e-12}, seed=5), tmp_path / "second", init=first)
+    one, two = (load_file(run / "model" / "model.safetensors") for run in (first, tmp_path / "second"))
     assert all(torch.allclose(one[name], two[name]) for name in one if one[name].ndim > 1)
     with pytest.raises(InputError, match=r"--init .* does not fit the model to train: .* Give --model"):
-        train(tiny(1, model={"z_dim": 3}), tmp_path / "third", init=tmp_path / "first")
+        train(tiny(1, model={"z_dim": 3}), tmp_path / "third", init=first)
     assert not (tmp_path / "third").exists()
 
 
-def test_averaged_weights_are_what_is_saved(tmp_path):
-    train(tiny(4), tmp_path / "plain")
+def test_averaged_weights_are_what_is_saved(run_of, tmp_path):
+    plain = run_of(4)
     train(tiny(4, optim={"ema": 0.5}), tmp_path / "averaged")
-    assert rows(tmp_path / "plain", "train")[-1]["loss"] == rows(tmp_path / "averaged", "train")[-1]["loss"]
-    assert not same_weights(tmp_path / "plain", tmp_path / "averaged")
+    assert rows(plain, "train")[-1]["loss"] == rows(tmp_path / "averaged", "train")[-1]["loss"]
+    assert not same_weights(plain, tmp_path / "averaged")
 
 
 def test_the_average_forgets_where_the_weights_began():
@@ -209,12 +222,12 @@ def test_a_longer_run_takes_its_learning_rate_from_the_longer_schedule(tmp_path)
     assert rates[4:] == pytest.approx(expected[4:], rel=1e-4)
 
 
-def test_the_start_of_a_fine_tuned_run_is_recorded_and_stays(tmp_path):
-    train(tiny(2), tmp_path / "first")
-    train(tiny(2), tmp_path / "second", init=tmp_path / "first")
+def test_the_start_of_a_fine_tuned_run_is_recorded_and_stays(run_of, tmp_path):
+    first = run_of(2)
+    train(tiny(2), tmp_path / "second", init=first)
     train(tiny(4), tmp_path / "second", resume=True)
     text = (tmp_path / "second" / "config.yaml").read_text()
-    assert text.startswith(f"# started from --init {tmp_path / 'first'}\n")
+    assert text.startswith(f"# started from --init {first}\n")
     assert load_config(tmp_path / "second" / "config.yaml").trainer.max_steps == 4
 
 
@@ -300,8 +313,8 @@ def of_something_else(path: Path) -> None:
 
 
 def of_another_run(path: Path) -> None:
-    train(tiny(7, optim={"lr": 1e-4}), path.parents[2] / "other")
-    path.write_bytes(Run(path.parents[2] / "other").checkpoint_at(7).read_bytes())
+    train(tiny(1, optim={"lr": 1e-4}), path.parents[2] / "other")
+    path.write_bytes(Run(path.parents[2] / "other").checkpoint_at(1).read_bytes())
 
 
 def of_other_weights(path: Path) -> None:
@@ -320,31 +333,32 @@ def of_other_weights(path: Path) -> None:
         (of_other_weights, r"does not fit .* should be \(2, 1, 4, 4\), got \(3,\)\. It is of another version"),
     ],
 )
-def test_a_bad_checkpoint_is_refused_with_the_reason_and_the_one_before_continued(tmp_path, capsys, spoil, reason):
-    train(tiny(9), tmp_path / "whole")
-    train(tiny(7), tmp_path / "run")
+def test_a_bad_checkpoint_is_refused_with_the_reason_and_the_one_before_continued(
+    run_of, tmp_path, capsys, spoil, reason
+):
+    shutil.copytree(run_of(7), tmp_path / "run")
     run = Run(tmp_path / "run")
     assert [path.name for path in run.checkpoints()[-2:]] == ["step-00000006.ckpt", "step-00000007.ckpt"]
     spoil(run.checkpoint_at(7))
     capsys.readouterr()
     train(tiny(9), tmp_path / "run", resume=True)
     assert re.search(rf"step-00000007\.ckpt' {reason}.* Continuing from step-00000006\.ckpt", capsys.readouterr().err)
-    assert same_weights(tmp_path / "whole", tmp_path / "run")
+    assert same_weights(run_of(9), tmp_path / "run")
     assert (tmp_path / "run" / "checkpoints" / "step-00000007.ckpt.refused").is_file()
 
 
-def test_without_any_good_checkpoint_nothing_is_touched(tmp_path):
-    train(tiny(6), tmp_path / "run")
+def test_without_any_good_checkpoint_nothing_is_touched(run_of, tmp_path):
+    shutil.copytree(run_of(7), tmp_path / "run")
     for path in Run(tmp_path / "run").checkpoints():
         damaged(path)
     before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
-    with pytest.raises(InputError, match=r"no checkpoint to continue from: .*step-00000006\.ckpt' is damaged"):
+    with pytest.raises(InputError, match=r"no checkpoint to continue from: .*step-00000007\.ckpt' is damaged"):
         train(tiny(9), tmp_path / "run", resume=True)
     assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
 
 
-def test_what_a_killed_process_left_is_cleared_away(tmp_path):
-    train(tiny(2), tmp_path / "run")
+def test_what_a_killed_process_left_is_cleared_away(run_of, tmp_path):
+    shutil.copytree(run_of(2), tmp_path / "run")
     run, mine = tmp_path / "run", tmp_path / "run" / ".my.notes"
     mine.write_text("mine")
     leftovers = [run / "checkpoints/.step-00000004.123.ckpt", run / "samples/.a.5.gif", run / ".metrics.77.csv"]
@@ -355,8 +369,8 @@ def test_what_a_killed_process_left_is_cleared_away(tmp_path):
     assert sorted(run.rglob(".*")) == [run / ".lock", mine]
 
 
-def test_two_processes_do_not_train_in_one_folder(tmp_path):
-    train(tiny(2), tmp_path / "run")
+def test_two_processes_do_not_train_in_one_folder(run_of, tmp_path):
+    shutil.copytree(run_of(2), tmp_path / "run")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*") if path.name != ".lock"}
     with FileLock(tmp_path / "run" / ".lock"):
         for options in ({"resume": True}, {"overwrite": True}):
@@ -366,12 +380,11 @@ def test_two_processes_do_not_train_in_one_folder(tmp_path):
     train(tiny(4), tmp_path / "run", resume=True)
 
 
-def test_how_a_run_is_carried_out_may_change_on_resume(tmp_path):
-    train(tiny(8), tmp_path / "whole")
-    train(tiny(4), tmp_path / "run")
+def test_how_a_run_is_carried_out_may_change_on_resume(run_of, tmp_path):
+    shutil.copytree(run_of(4), tmp_path / "run")
     other = {"log_every": 2, "validate_every": 3, "checkpoint_every": 1, "keep_checkpoints": 1, "sample_clips": 0}
-    train(tiny(8, trainer=other), tmp_path / "run", resume=True)
-    assert same_weights(tmp_path / "whole", tmp_path / "run")
+    train(tiny(9, trainer=other), tmp_path / "run", resume=True)
+    assert same_weights(run_of(9), tmp_path / "run")
     assert load_config(tmp_path / "run" / "config.yaml").trainer.log_every == 2
 
 
