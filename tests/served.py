@@ -1,7 +1,6 @@
 """`stochvid app` in a process of its own, and its page as somebody sees it."""
 
 import os
-import resource
 import signal
 import socket
 import subprocess
@@ -30,19 +29,13 @@ def free_port() -> int:
 class Served:
     """`stochvid app` in a process of its own."""
 
-    def __init__(self, model: Path, most_bytes: int | None = None, folder: Path | None = None, port: int = 0, more=()):
+    def __init__(self, model: Path, folder: Path | None = None, port: int = 0, more=()):
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         words = [*STOCHVID, "app", str(model), "--port", str(self.port), "--device", "cpu", *more]
-        limit = None
-        if most_bytes:  # a limit on the size of files stands for the full disk
-
-            def limit():
-                resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
-
         environment = os.environ | {"OMP_NUM_THREADS": "1", "TMPDIR": str(folder or "/tmp")}
         self.process = subprocess.Popen(
-            words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=limit, env=environment
+            words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
         )
         self.said = ""
         self._wait_for("Loading")

@@ -4,8 +4,8 @@ import dataclasses
 import io
 import json
 import re
+import resource
 import shutil
-import signal
 import socket
 import struct
 import subprocess
@@ -31,6 +31,7 @@ from stochvid.app.page import SESSIONS
 from stochvid.app.server import open_port, serve
 from stochvid.app.studio import Futures, Studio, SurpriseResult
 from stochvid.cli import main
+from stochvid.data.store import Store
 from stochvid.media.clip import read_clip
 from stochvid.media.video import write_gif
 from stochvid.models.noise import Branch
@@ -137,27 +138,27 @@ def test_downloads_are_the_files_of_predict(actions, tmp_path):
     assert {"context", "truth", "latents", "prior_mean", "prior_std", "seed", "temperature"} <= set(arrays)
 
 
-def test_a_model_of_a_store_begins_with_its_held_out_clips(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+def run_on_a_store() -> list[np.ndarray]:
+    """A run in the folder `run`, of the store `data/held`; the clips that the store was made of."""
     frames = [np.random.default_rng(n).integers(0, 256, (12, 32, 32), dtype=np.uint8) for n in range(20)]
     Path("in").mkdir()
     for number, clip in enumerate(frames):
         np.save(f"in/{number:02}.npy", clip)
-    store = prepare("in", "data/held", size=32, workers=0)
+    prepare("in", "data/held", size=32, workers=0)
     data = DataConfig(store="data/held", stride=2, batch_size=2, val_clips=2)
     train(tiny(1, data=dataclasses.asdict(data), model={"channels": 1}), "run")
-    studio = Studio.open("run", "cpu")
-    assert studio.held_out == len(store.splits["test"].names) == 2
-    held = [int(name.split(".")[0]) for name in store.splits["test"].names]
+    return frames
+
+
+def test_a_model_of_a_store_begins_with_its_held_out_clips(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    frames = run_on_a_store()
+    names, studio = Store("data/held").splits["test"].names, Studio.open("run", "cpu")
+    assert studio.held_out == len(names) == 2
+    held = [int(name.split(".")[0]) for name in names]
     for number, of in ((0, 0), (1, 1), (2, 0)):  # and from 0 again
         clip = choose_clip(studio, DIGITS, number, None, None, 6).read()
         assert np.array_equal(clip.frames[..., 0], frames[held[of]][::2])
-    build = "from stochvid.app import page; print(page.build_page(page.Studio.open('run', 'cpu')).config)"
-    built = subprocess.run([sys.executable, "-c", build], capture_output=True, text=True)  # gradio leaves loops open
-    assert "Held-out clip" in built.stdout, built.stderr
-    assert "0 to 1 of held'" in built.stdout
-    told = built.stdout.splitlines()[-1]  # before it, what the log gets
-    assert not any(path in told for path in ("data/held", str(tmp_path)))
     said = studio.without_paths(
         f"clip '{studio.store.path}:0', {studio.store.path}/test.npy, {studio.folder}/config.json"
     )
@@ -167,6 +168,18 @@ def test_a_model_of_a_store_begins_with_its_held_out_clips(tmp_path, monkeypatch
     capsys.readouterr()
     assert main(["predict", "run", "moving-mnist:1", "--samples", "1"]) == 0
     assert "data/held', not on digits" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_page_of_a_model_of_a_store_offers_its_clips_and_names_no_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run_on_a_store()
+    build = "from stochvid.app import page; print(page.build_page(page.Studio.open('run', 'cpu')).config)"
+    built = subprocess.run([sys.executable, "-c", build], capture_output=True, text=True)  # gradio leaves loops open
+    assert "Held-out clip" in built.stdout, built.stderr
+    assert "0 to 1 of held'" in built.stdout
+    told = built.stdout.splitlines()[-1]  # before it, what the log gets
+    assert not any(path in told for path in ("data/held", str(tmp_path)))
 
 
 def test_surprise_is_that_of_the_command(actions, model, tmp_path):
@@ -250,8 +263,11 @@ def test_branches_of_the_api_are_read_and_checked():
 
 
 def bomb(path: Path) -> Path:
-    """An .npz of 1 MB that unpacks to 1 GB."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("clip.npy", "w") as file:
+    """An .npz of a few MB that unpacks to 1 GB."""
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        archive.open("clip.npy", "w") as file,
+    ):
         np.lib.format.write_array_header_1_0(
             file, {"descr": "|u1", "fortran_order": False, "shape": (1024, 1024, 1024)}
         )
@@ -349,9 +365,11 @@ def test_a_model_without_latents_draws_one_future_and_says_so(tmp_path):
 
 @pytest.fixture(scope="session")
 def server(model, tmp_path_factory):
-    served = Served(model, folder=tmp_path_factory.mktemp("temporary"))
+    folder = tmp_path_factory.mktemp("temporary")
+    served = Served(model, folder=folder)
     yield served
     assert served.stop() == 130
+    assert list(folder.iterdir()) == []  # what it took for a while is gone
     assert "Traceback" not in served.said, served.said
 
 
@@ -485,16 +503,17 @@ def test_what_is_too_large_is_refused_before_it_is_read(server):
     assert server.get("/")[0] == 200
 
 
-def test_a_full_disk_is_said_and_the_server_stays_up(model, tmp_path):
-    served = Served(model, most_bytes=100_000, folder=tmp_path)
+def test_a_full_disk_is_said_and_the_server_stays_up(server):
+    """A limit on the size of files stands for the full disk."""
+    number, (before, most) = server.process.pid, resource.getrlimit(resource.RLIMIT_FSIZE)
+    content, kind = as_form(bytes(3 << 20))
+    resource.prlimit(number, resource.RLIMIT_FSIZE, (100_000, most))
     try:
-        content, kind = as_form(bytes(3 << 20))
-        status, _, text = served.get("/gradio_api/upload", content, **{"Content-Type": kind})
-        assert (status, text) == (507, FULL_DISK)
-        assert served.get("/")[0] == 200
+        status, _, text = server.get("/gradio_api/upload", content, **{"Content-Type": kind})
     finally:
-        assert served.stop(signal.SIGTERM) == 143
-    assert list(tmp_path.iterdir()) == []  # the temporary folder is gone
+        resource.prlimit(number, resource.RLIMIT_FSIZE, (before, most))
+    assert (status, text) == (507, FULL_DISK)
+    assert server.get("/")[0] == 200
 
 
 # ------------------------------------------------------------------------------------------------------- the command
