@@ -218,7 +218,7 @@ def test_a_deterministic_model_is_drawn_once(store, tmp_path, capsys):
 
 def test_an_evaluation_that_was_stopped_goes_on_with_the_same_numbers(model, store, tmp_path):
     out, setting = tmp_path / "out", [f"--{name}={value}" for name, value in SETTING.items()]
-    words = [*STOCHVID, "evaluate", model, "--data", store, "--samples", "800", *setting, "--memory", "0.03"]
+    words = [*STOCHVID, "evaluate", model, "--data", store, "--samples", "400", *setting, "--memory", "0.03"]
     process = subprocess.Popen([*words, "--out", str(out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     lines = out.with_name("out.evaluating") / "clips.jsonl"
     until = time.monotonic() + 120
@@ -233,7 +233,7 @@ def test_an_evaluation_that_was_stopped_goes_on_with_the_same_numbers(model, sto
     assert 2 <= done < CLIPS
     with open(lines, "a") as file:
         file.write('{"digest": "cut sho')  # as a kill in the middle of a write leaves it
-    options = {"data": store, "samples": 800} | SETTING
+    options = {"data": store, "samples": 400} | SETTING
     with pytest.raises(InputError, match="Continue with --resume, or begin again"):
         evaluate(model, out, memory=0.03, **options)
     with pytest.raises(InputError, match=r"another one: sampling.seed was 0, is 1"):
@@ -278,7 +278,7 @@ def test_more_clips_than_there_are_are_all_of_them(store, tmp_path, capsys):
 
 
 def test_progress_tells_clips_a_second_and_the_time_left(model, store, tmp_path):
-    words = [*STOCHVID, "evaluate", model, "--data", store, "--samples", "3", "--out", str(tmp_path / "out")]
+    words = ["evaluate", model, "--data", store, "--samples", "3", "--out", str(tmp_path / "out")]
     line = in_terminal(words + [f"--{name}={value}" for name, value in SETTING.items()])
     assert "5/5" in line
     assert "clips/s" in line

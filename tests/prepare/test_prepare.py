@@ -570,7 +570,14 @@ def many_videos(folder: Path, count: int = 25) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (signal.SIGINT, 130),
+        pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow),
+        pytest.param(signal.SIGKILL, -9, marks=pytest.mark.slow),
+    ],
+)
 def test_interrupted_work_goes_on_and_gives_the_same_store(tmp_path, number, code):
     words = [*STOCHVID, "prepare", str(many_videos(tmp_path / "in")), str(tmp_path / "out"), "--size", "32"]
     process = subprocess.Popen([*words, "--workers", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -641,8 +648,7 @@ def test_a_file_that_changed_meanwhile_is_decoded_again(tmp_path, capsys):
 
 def test_a_terminal_gets_a_progress_bar(tmp_path):
     write_video(tmp_path / "in" / "a.mp4", moving(400))
-    words = [*STOCHVID, "prepare", str(tmp_path / "in"), str(tmp_path / "out"), "--workers", "1"]
-    last = in_terminal(words)
+    last = in_terminal(["prepare", str(tmp_path / "in"), str(tmp_path / "out"), "--workers", "1"])
     assert all(word in last for word in ("100%", "400/400", "frames/s", "2 clips", "<00:00")), last
 
 
