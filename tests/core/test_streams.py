@@ -53,6 +53,7 @@ def test_all_results_are_written_though_nobody_reads_the_output(tmp_path):
         assert (tmp_path / "out" / clip / "futures.npz").is_file()
 
 
+@pytest.mark.slow
 def test_training_goes_on_though_nobody_reads_its_output(tmp_path):
     assert unread(["train", *SMALL, "--trainer.max_steps", "3", "--out", "run"], tmp_path, both=True) == 0
     assert (tmp_path / "run" / "model" / "model.safetensors").is_file()
@@ -91,7 +92,8 @@ def test_a_signal_may_come_when_nobody_reads_errors_any_more(tmp_path):
 
 
 def test_an_ascii_terminal_gets_our_signs_spelt_out(tmp_path):
-    done = run([*PREDICT, "--out", "out"], tmp_path, **ASCII)
+    words = [word for word in PREDICT if word != "moving-mnist:2"]
+    done = run([*words, "--out", "out"], tmp_path, **ASCII)
     assert done.returncode == 0, done.stderr
     assert b"32x32 grey" in done.stdout
     assert b"-> out/moving-mnist-1" in done.stdout
