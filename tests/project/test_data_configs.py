@@ -40,7 +40,12 @@ SOURCES = {
 }
 
 
-@pytest.mark.parametrize("name", SOURCES)
+ALIKE = ("kth-lp", "kth-128")  # kth-fp with another prior, or size
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in ALIKE else name for name in SOURCES]
+)
 def test_a_config_trains_on_its_data_in_two_commands(tmp_path, monkeypatch, capsys, name):
     """The commands stand in the config's head; its store is where they put it."""
     make, options = SOURCES[name]
