@@ -455,8 +455,7 @@ def test_every_config_of_made_data_takes_two_training_steps(tmp_path, name):
     config = load_config(shipped_configs()[name])
     config.model.base_channels, config.data.digits, config.data.batch_size, config.data.val_clips = 2, "builtin", 2, 2
     config.trainer.max_steps, config.trainer.device = 2, "cpu"
-    if config.model.family == "svg-prime":
-        config.model.rnn_size = 4
+    config.model.rnn_size, config.model.horizon = 4, 2
     train(config, tmp_path / "run")
     assert len(rows(tmp_path / "run", "train")) == 1
 
