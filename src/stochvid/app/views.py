@@ -122,8 +122,8 @@ def _heats_of_futures(drawn: Prediction, known: int) -> list[dict[str, Any]]:
     heats = []
     if drawn.frames.shape[1] > 1:
         heats.append(_heat("Where futures differ", futures_std(drawn.frames[0].numpy()), 0, "future", known + 1))
-    if drawn.prior_std.ndim == 6:  # (B, S, T, Z, h, w)
-        cells = drawn.prior_std[0].float().mean((0, 2)).numpy()
+    if drawn.std_map.numel():
+        cells = drawn.std_map[0].float().mean(0).numpy()
         heats.append(_heat("Uncertainty σ", cells, float(cells.min()), "future", known + 1))
     return heats
 

@@ -106,7 +106,7 @@ def uncertainty(options: UncertaintyOptions) -> dict[str, Any]:
 
 
 class Things(NamedTuple):
-    """Where σ is (N, T − 1, q, q), a mean over a cell's latents; and D things, their boxes and when each turned.
+    """Where σ is (N, T − 1, h, w), a mean over a cell's latents; and D things, their boxes and when each turned.
 
     Boxes are (N, T, D, 4), bounces (N, T, D).
     """
@@ -134,18 +134,18 @@ def _observe(
 ) -> tuple[np.ndarray, np.ndarray, Things | None]:
     """σ of every step (N, T − 1), a mean over latents, and when the event happens (N, T).
 
-    And, of latents that are maps and clips of which it is known, where.
+    And where, if latents have a place in the frame, and it is known where things are.
     """
     sigma, happens, pieces = [], [], []
     with torch.inference_mode(), Progress(count, "clips") as progress:
         for first in range(0, count, AT_ONCE):
             batch = test.read(range(first, min(first + AT_ONCE, count)))
-            prior = network.observe(Clips.of_batch(batch).to(device), decode=False).prior
-            assert prior is not None  # it is learned
-            sigma.append(prior.std.flatten(2).mean(-1).double().cpu().numpy())
+            told = network.observe(Clips.of_batch(batch).to(device), decode=False)
+            assert told.prior is not None  # it is learned
+            sigma.append(told.prior.std.flatten(2).mean(-1).double().cpu().numpy())
             happens.append(batch[name])
-            if len(network.latent_shape) == 3 and "boxes" in batch and "digit_bounces" in batch:
-                cells = prior.std.mean(2).double().cpu().numpy()
+            if told.std_map is not None and "boxes" in batch and "digit_bounces" in batch:
+                cells = told.std_map.double().cpu().numpy()
                 pieces.append((cells, batch["boxes"], batch["digit_bounces"]))
             progress.show(first + len(batch[name]))
     things = Things(*map(np.concatenate, zip(*pieces, strict=True))) if pieces else None

@@ -179,7 +179,7 @@ def write_result(path: Path, job: Job, prediction: Prediction, seed: int, temper
     if path.name == "uncertainty.png":
         return plot_uncertainty(path, sigma, len(job.context), events(job.clip.tracks), job.clip.name)
     if path.name in MAPS:
-        maps = _maps(job, futures, sigma)
+        maps = _maps(job, futures, prediction.std_map[0].float().mean(0).cpu().numpy())
         return write_png(path, maps.strip()) if path.suffix == ".png" else maps.write_gif(path, fps)
     title = job.clip.name + (f" ({SHOWN} of {len(futures)} futures)" if len(futures) > SHOWN else "")
     picture = FuturesPicture(job.context, futures[:SHOWN], job.truth, title=title)
@@ -188,8 +188,8 @@ def write_result(path: Path, job: Job, prediction: Prediction, seed: int, temper
     return (picture.write_gif if path.suffix == ".gif" else picture.write_mp4)(path, fps)
 
 
-def _maps(job: Job, futures: np.ndarray, sigma: np.ndarray) -> FuturesPicture:
-    """Where the future is open: how far futures (S, T, C, H, W) differ in each pixel, and σ (S, T, …) if it is a map.
+def _maps(job: Job, futures: np.ndarray, cells: np.ndarray) -> FuturesPicture:
+    """Where the future is open: how far futures (S, T, C, H, W) differ in each pixel, and σ of cells (T, h, w), if any.
 
     Both lie over the mean of the futures.
     """
@@ -197,8 +197,7 @@ def _maps(job: Job, futures: np.ndarray, sigma: np.ndarray) -> FuturesPicture:
     spread = futures_std(futures)
     if len(futures) > 1:
         rows["spread"] = heated(mean, spread, 0, float(spread.max()))
-    if sigma.ndim == 5:  # (S, T, Z, h, w)
-        cells = sigma.mean((0, 2))
+    if cells.size:
         rows["prior σ"] = heated(mean, cells, float(cells.min()), float(cells.max()))
     rows = {"mean": in_rgb(mean)} | rows
     truth = in_rgb(job.truth) if len(job.truth) else None
@@ -215,7 +214,7 @@ def futures_std(futures: np.ndarray) -> np.ndarray:
 
 def _write_arrays(path: Path, job: Job, prediction: Prediction, **numbers: float) -> Path:
     arrays: dict[str, Any] = {"context": job.context, "truth": job.truth, "futures": to_bytes(prediction.frames[0])}
-    for name in ("prior_mean", "prior_std", "latents"):
+    for name in ("prior_mean", "prior_std", "latents", *(["std_map"] if prediction.std_map.numel() else [])):
         arrays[name] = getattr(prediction, name)[0].float().cpu().numpy()
     arrays["futures_std"] = futures_std(arrays["futures"]).astype(np.float16)
     arrays |= job.clip.tracks

@@ -183,7 +183,7 @@ def observe_pieces(
             assert told.frames is not None
             divergence = told.posterior.divergence(told.prior)[0]
             nats = divergence.flatten(1).sum(-1).double().cpu().numpy()
-            cells = divergence.sum(1).float().cpu().numpy() if divergence.ndim == 4 else None
+            cells = None if told.kl_map is None else told.kl_map[0].float().cpu().numpy()
             explained, known = told.frames[0, 0].float(), clips.frames[0, state is None :]
             error = (explained - known.float() / 255).square().mean((-1, -2, -3)).double().cpu().numpy()
             state, read = told.state, read + len(piece)

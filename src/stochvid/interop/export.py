@@ -20,11 +20,10 @@ from torch import Tensor
 from stochvid.command_options import takes
 from stochvid.core.errors import InputError
 from stochvid.core.files import check_free, replacing_folder
-from stochvid.interop.graphs import NEXT, ContextGraph, Graph, StepGraph
+from stochvid.interop.graphs import NEXT, Graph, graphs_of
 from stochvid.interop.options import SUFFIXES, ExportOptions
 from stochvid.models.base import VideoModel
 from stochvid.models.noise import latent_noise
-from stochvid.models.svg_base import SVGBase
 
 ABOUT = "export.json"
 FORMAT_VERSION = 1
@@ -71,10 +70,8 @@ def export_model(options: ExportOptions) -> Exported:
     check_free(out, ABOUT, o.overwrite)
     _check_packages(format)
     loaded = VideoModel.from_pretrained(o.model)
-    if not isinstance(loaded, SVGBase):
-        raise InputError(f"models of the family {loaded.config.family!r} cannot be exported, only svg and svg-prime.")
     frames = loaded.check_context(loaded.config.context if o.context is None else o.context, "--context")
-    first, step = ContextGraph(loaded.for_inference()), StepGraph(loaded.for_inference())
+    first, step = graphs_of(loaded)
     with replacing_folder(out) as folder, torch.no_grad(), _quiet():
         about = _describe(loaded, format, frames)
         state = _write(first, first.example(frames), folder, about)
@@ -113,7 +110,7 @@ def _check_packages(format: str) -> None:
 # ------------------------------------------------------------------------------------------------------ description
 
 
-def _describe(model: SVGBase, format: str, context: int) -> dict[str, Any]:
+def _describe(model: VideoModel, format: str, context: int) -> dict[str, Any]:
     return {
         "format_version": FORMAT_VERSION,
         "format": format,
@@ -220,7 +217,7 @@ def _quiet() -> Iterator[None]:
 # ---------------------------------------------------------------------------------------------------------- checking
 
 
-def _largest_difference(model: SVGBase, runs: dict[str, Run], about: dict[str, Any]) -> float:
+def _largest_difference(model: VideoModel, runs: dict[str, Run], about: dict[str, Any]) -> float:
     """The largest difference between graphs and model in the frames and priors of short rollouts.
 
     The batches have other sizes than those that the graphs were made with. Values above 1 count relatively.

@@ -1,25 +1,31 @@
-"""A model cut in two for export: `ContextGraph` reads the given frames, `StepGraph` draws the next one.
+"""A model cut in two for export: its context graph reads the given frames, its step graph draws the next one.
 
 Dictionaries of tensors go in and come out, and every tensor has its rows first, so that whoever runs the graphs can
-repeat and choose rows of all of them alike. What `StepGraph` calls `next_x` is what it takes as `x` in the step after.
+repeat and choose rows of all of them alike. What a step graph calls `next_x` is what it takes as `x` in the step after.
 
 Axes: `B` clips, `N` rows of a rollout (clips × samples), `K` context frames, `C H W` image, `G` features, `Z` latents:
 of SVG, both are vectors; of SVG′, both are maps, and have two more axes.
 """
 
+from abc import ABC, abstractmethod
+from dataclasses import fields
+
 import torch
 from torch import Tensor, nn
 
+from stochvid.core.errors import InputError
+from stochvid.models.base import VideoModel
 from stochvid.models.layers import in_format, make_plain
 from stochvid.models.recurrent import LSTMState
+from stochvid.models.sprites import Sprites, SpriteState
 from stochvid.models.svg_base import SVGBase
 
 NEXT = "next_"
 SEEN = "seen"  # how many frames the skips are the mean of, where they are one
 
 
-class Graph(nn.Module):
-    """What both graphs share.
+class Graph(nn.Module, ABC):
+    """What all graphs share.
 
     Args:
         model: a copy `for_inference`, which is then the graph's own: its layers become plain ones.
@@ -32,10 +38,64 @@ class Graph(nn.Module):
     name: str
     rows: str
 
-    def __init__(self, model: SVGBase):
+    def __init__(self, model: VideoModel):
         super().__init__()
         make_plain(model)
         self.model = in_format(model, torch.contiguous_format)  # which runtimes and files expect
+
+    @abstractmethod
+    def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Tensors by name in and out."""
+
+
+class ContextGraph(Graph):
+    """The given frames under the posterior → the state that the first step takes."""
+
+    name, rows = "context", "B"
+
+    def example(self, context: int, batch: int = 2) -> dict[str, Tensor]:
+        """Inputs for so many frames of so many clips, uniform frames and normal noise, always the same."""
+        c, generator = self.model.config, torch.Generator().manual_seed(0)
+        inputs = {"frames": torch.rand(batch, context, c.channels, c.image_size, c.image_size, generator=generator)}
+        if self.model.stochastic and context > 1:
+            inputs["noise"] = torch.randn(batch, context - 1, *self.model.latent_shape, generator=generator)
+        return inputs
+
+
+class StepGraph(Graph):
+    """A state and noise → the next frame, the prior that it was drawn from, and the next state."""
+
+    name, rows = "step", "N"
+
+    def example(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Inputs for a state of a context graph, with normal noise, always the same."""
+        if not self.model.stochastic:
+            return state
+        rows, generator = next(iter(state.values())).shape[0], torch.Generator().manual_seed(0)
+        return {"noise": torch.randn(rows, *self.model.latent_shape, generator=generator)} | state
+
+
+def graphs_of(model: VideoModel) -> tuple[ContextGraph, StepGraph]:
+    """Both graphs of a model of any family that can be exported.
+
+    Raises:
+        InputError: of another family.
+    """
+    for kind, first, step in ((SVGBase, SVGContext, SVGStep), (Sprites, SpritesContext, SpritesStep)):
+        if isinstance(model, kind):
+            return first(model.for_inference()), step(model.for_inference())
+    raise InputError(
+        f"models of the family {model.config.family!r} cannot be exported, only svg, svg-prime and sprites."
+    )
+
+
+# ---------------------------------------------------------------------------------------------------- SVG and SVG′
+
+
+class SVGGraph(Graph):
+    """What both graphs of SVG and SVG′ share."""
+
+    model: SVGBase
 
     def _state(self, prior: LSTMState | None, predictor: LSTMState, features: Tensor) -> dict[str, Tensor]:
         """What every step hands on: features (N, G) and, of each LSTM, hidden and cell state (N, layers, hidden)."""
@@ -50,10 +110,8 @@ class Graph(nn.Module):
         return {f"skip_{x.shape[-1]}": x for x in self.model.decoder.hoist(skips)}
 
 
-class ContextGraph(Graph):
-    """The given frames under the posterior → the state that the first step takes."""
-
-    name, rows = "context", "B"
+class SVGContext(SVGGraph, ContextGraph):
+    """As `ContextGraph`, of SVG and SVG′."""
 
     def __init__(self, model: SVGBase):
         super().__init__(model)
@@ -73,19 +131,9 @@ class ContextGraph(Graph):
         known = self._state(state.prior, state.predictor, state.features) | self._maps(state.future_skips)
         return known if state.seen is None else known | {SEEN: state.seen}
 
-    def example(self, context: int, batch: int = 2) -> dict[str, Tensor]:
-        """Inputs for so many frames of so many clips, uniform frames and normal noise, always the same."""
-        c, generator = self.model.config, torch.Generator().manual_seed(0)
-        inputs = {"frames": torch.rand(batch, context, c.channels, c.image_size, c.image_size, generator=generator)}
-        if self.model.stochastic and context > 1:
-            inputs["noise"] = torch.randn(batch, context - 1, *self.model.latent_shape, generator=generator)
-        return inputs
 
-
-class StepGraph(Graph):
-    """A state and noise → the next frame, the prior that it was drawn from, and the next state."""
-
-    name, rows = "step", "N"
+class SVGStep(SVGGraph, StepGraph):
+    """As `StepGraph`, of SVG and SVG′."""
 
     def __init__(self, model: SVGBase):
         super().__init__(model)
@@ -125,13 +173,6 @@ class StepGraph(Graph):
             outputs |= {"prior_mean": prior.mean, "prior_std": prior.std}
         return outputs | {NEXT + name: x for name, x in after.items()}
 
-    def example(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Inputs for a state of `ContextGraph`, with normal noise, always the same."""
-        if not self.model.stochastic:
-            return state
-        generator = torch.Generator().manual_seed(0)
-        return {"noise": torch.randn(len(state["features"]), *self.model.latent_shape, generator=generator)} | state
-
 
 def _name(part: str, i: int) -> str:
     return f"{part}_{'hc'[i]}"
@@ -140,3 +181,38 @@ def _name(part: str, i: int) -> str:
 def _lstm(inputs: dict[str, Tensor], part: str) -> LSTMState | None:
     names = (_name(part, 0), _name(part, 1))
     return (inputs[names[0]], inputs[names[1]]) if names[0] in inputs else None
+
+
+# ---------------------------------------------------------------------------------------------------------- sprites
+
+
+class SpritesContext(ContextGraph):
+    """As `ContextGraph`, of sprites."""
+
+    model: Sprites
+
+    def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """As `Sprites.observe`; arguments as those of `SVGContext.forward`, noise (B, K − 1, sprites, Z)."""
+        noise = inputs.get("noise")
+        state = self.model.observe(inputs["frames"], None if noise is None else noise[:, None], decode=False).state
+        return {spec.name: getattr(state, spec.name) for spec in fields(state)}
+
+
+class SpritesStep(StepGraph):
+    """As `StepGraph`, of sprites."""
+
+    model: Sprites
+
+    def __init__(self, model: Sprites):
+        super().__init__(model)
+        del model.cutter, model.mover.posterior
+
+    def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """As a step of `Sprites.imagine`; as `SVGStep.forward`, noise (N, sprites, Z)."""
+        noise = inputs["noise"][:, None, None]
+        state = SpriteState(**{spec.name: inputs[spec.name] for spec in fields(SpriteState)})
+        drawn = self.model.imagine(state, 1, noise)
+        assert drawn.state is not None
+        outputs = {"frame": drawn.frames, "prior_mean": drawn.prior.mean, "prior_std": drawn.prior.std}
+        after = {NEXT + name: getattr(drawn.state, name) for name in ("opacity", "colour", "memory")}
+        return {name: x[:, 0, 0] for name, x in outputs.items()} | after

@@ -65,12 +65,16 @@ class Observation(Generic[StateT]):
         posterior: q(z_t | x_≤t), (B, T', *latent_shape), None without latents.
         prior: p(z_t | x_<t), (B, T', *latent_shape), None without latents.
         state: to go on from.
+        std_map: σ of the prior in each cell of the frame, (B, T', h, w); None where latents have no place in it.
+        kl_map: KL(q ‖ p) of each cell in nats, likewise; the cells of a step sum up to its KL.
     """
 
     frames: Float[Tensor, "B S steps C H W"] | None
     posterior: Gaussian | None
     prior: Gaussian | None
     state: StateT
+    std_map: Float[Tensor, "B steps h w"] | None = None
+    kl_map: Float[Tensor, "B steps h w"] | None = None
 
 
 @dataclass(frozen=True)
@@ -81,11 +85,13 @@ class Imagination(Generic[StateT]):
         frames: (B, S, horizon, C, H, W) in (0, 1).
         prior: the prior at every step, (B, S, horizon, *latent_shape); (…, 0) without latents.
         state: to go on from; None unless asked for.
+        std_map: σ of the prior in each cell of the frame, (B, S, horizon, h, w); (…, 0, 0) where latents have no place.
     """
 
     frames: Float[Tensor, "B S horizon C H W"]
     prior: Gaussian
     state: StateT | None
+    std_map: Float[Tensor, "B S horizon h w"]
 
 
 @dataclass
@@ -97,9 +103,11 @@ class Prediction:
         prior_mean: μ_ψ, (B, S, horizon, *latent_shape); (…, 0) without latents.
         prior_std: σ_ψ, likewise: low while the motion is predictable (SVG paper, fig. 3).
         latents: z, what was drawn from it, likewise.
+        std_map: σ_ψ in each cell of the frame, (B, S, horizon, h, w); (…, 0, 0) where latents have no place in it.
     """
 
     frames: Frames[Tensor, "B S horizon C H W"]
     prior_mean: Float[Tensor, "B S horizon *latent"]
     prior_std: Float[Tensor, "B S horizon *latent"]
     latents: Float[Tensor, "B S horizon *latent"]
+    std_map: Float[Tensor, "B S horizon h w"]

@@ -60,6 +60,11 @@ class SVGBase(VideoModel[SVGState]):
     prior: GaussianLSTM | GaussianConvLSTM | None
 
     @property
+    def has_places(self) -> bool:
+        """Whether latents are maps, (Z, h, w), each cell of which stands for its part of the frame."""
+        return len(self.latent_shape) == 3
+
+    @property
     def row_bytes(self) -> int:
         """About how much memory a sample takes while it is rolled: the widest maps of a frame, some of them alive."""
         widest = self.config.image_size // (1 if self.config.backbone == "vgg" else 2)
@@ -123,11 +128,17 @@ class SVGBase(VideoModel[SVGState]):
         images = None
         if decode:
             images = self._decode_steps(g, self.decoder.hoist(averaged)).permute(1, 2, 0, 3, 4, 5)
+        posterior, prior = posterior and posterior.transpose(0, 1), prior and prior.transpose(0, 1)
+        std_map = kl_map = None
+        if posterior is not None and prior is not None and self.has_places:
+            std_map, kl_map = prior.std.mean(2), posterior.divergence(prior).sum(2)
         return Observation(
             images,
-            posterior and posterior.transpose(0, 1),
-            prior and prior.transpose(0, 1),
+            posterior,
+            prior,
             self._state_after(flat, skips, averaged, seen, batch, posterior_state, prior_state, predictor_state),
+            std_map,
+            kl_map,
         )
 
     def imagine(
@@ -176,7 +187,8 @@ class SVGBase(VideoModel[SVGState]):
         prior = Gaussian(
             *(torch.stack(parts, dim=1).unflatten(0, (batch, samples)) for parts in zip(*priors, strict=True))
         )
-        return Imagination(torch.stack(images, dim=1).unflatten(0, (batch, samples)), prior, after)
+        std_map = prior.std.mean(3) if self.has_places else prior.mean.new_empty(*prior.mean.shape[:3], 0, 0)
+        return Imagination(torch.stack(images, dim=1).unflatten(0, (batch, samples)), prior, after, std_map)
 
     def _step(
         self,
