@@ -52,7 +52,7 @@ def _perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
 
 def _convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, stride, 1), nn.GroupNorm(min(8, outputs), outputs), nn.LeakyReLU(SLOPE)
+        nn.Conv2d(inputs, outputs, 3, stride, 1), nn.GroupNorm(outputs // 4, outputs), nn.LeakyReLU(SLOPE)
     )
 
 
@@ -307,15 +307,14 @@ class Sprites(VideoModel[SpriteState]):
                 rows, columns = mover.kernels(mover.displace(torch.cat([known, z], 1)))
                 opacity, colour = rows @ opacity @ columns, rows[:, None] @ colour @ columns[:, None]
                 memory, seen = mover.cell(torch.cat([seen, z], 1), memory), mover.features(opacity)
-                state = SpriteState(*(x.unflatten(0, (-1, k)) for x in (opacity, colour)), state.background, memory)
+                opacities, colours, memories = (x.unflatten(0, (-1, k)) for x in (opacity, colour, memory))
+                state = SpriteState(opacities, colours, state.background, memories)
                 latents = (x.unflatten(0, (-1, k)) for x in (*chosen, *prior))
                 parts.append((self.compose(state), *latents, state.opacity))
-            state.memory = memory.unflatten(0, (-1, k))
         if parts:
             frames, *latents, places = (torch.stack(x, 1) for x in zip(*parts, strict=True))
         else:  # one frame alone: nothing has moved yet
-            rows_first = state.background[:, None][:, :0]
-            frames, places = rows_first, state.opacity[:, None][:, :0]
+            frames, places = state.background[:, None][:, :0], state.opacity[:, None][:, :0]
             latents = [state.memory.new_zeros(state.memory.shape[0], 0, *self.latent_shape)] * 4
         return frames, Gaussian(*latents[:2]), Gaussian(*latents[2:]), places, state
 

@@ -1,0 +1,150 @@
+"""The oracle of sprites: displacement by displacement and pixel by pixel, in the plainest way.
+
+Frames are moved by adding up shifted copies, matches are sums over shifted frames, nothing is a matrix or a transform.
+"""
+
+import torch
+from torch.nn import functional as F
+
+
+def leaky(x):
+    return F.leaky_relu(x, 0.1)
+
+
+def perceptron(weights, name, x):
+    hidden = leaky(x @ weights[f"{name}.0.weight"].T + weights[f"{name}.0.bias"])
+    return hidden @ weights[f"{name}.2.weight"].T + weights[f"{name}.2.bias"]
+
+
+def block(weights, name, x, stride=1):
+    x = F.conv2d(x, weights[f"{name}.0.weight"], weights[f"{name}.0.bias"], stride, 1)
+    return leaky(F.group_norm(x, x.shape[1] // 4, weights[f"{name}.1.weight"], weights[f"{name}.1.bias"]))
+
+
+def shifted(x, down, right):
+    """x (…, H, W) moved, with nothing coming in."""
+    height, width = x.shape[-2:]
+    moved = torch.zeros_like(x)
+    for row in range(max(0, down), min(height, height + down)):
+        for column in range(max(0, right), min(width, width + right)):
+            moved[..., row, column] = x[..., row - down, column - right]
+    return moved
+
+
+class OracleSprites:
+    """What a model of sprites computes, of one clip at a time.
+
+    Args:
+        model: whose weights it takes.
+    """
+
+    def __init__(self, model):
+        self.config, self.weights = model.config, dict(model.named_parameters())
+
+    def cut(self, frames):
+        """frames (T, C, H, W) → opacities [(H, W)], colours [(C, H, W)], background (C, H, W)."""
+        c, w = self.config, self.weights
+        seen = [frames[min(t, len(frames) - 1)] for t in range(c.context)]
+        size = c.image_size
+        line = torch.linspace(-1, 1, size).to(frames)
+        place = [line[:, None].expand(size, size), line[None].expand(size, size)]
+        x = torch.cat([*seen, torch.stack(place)])[None]
+        maps = [block(w, "cutter.first", x)]
+        level = 0
+        while maps[-1].shape[-1] > 4:
+            maps.append(block(w, f"cutter.down.{level}", maps[-1], 2))
+            level += 1
+        h = maps.pop()
+        h = h + perceptron(w, "cutter.whole", h.reshape(1, -1)).reshape(h.shape)
+        for i in range(level):
+            larger = h.repeat_interleave(2, -1).repeat_interleave(2, -2)
+            h = block(w, f"cutter.up.{i}", torch.cat([larger, maps.pop()], 1))
+        out = F.conv2d(torch.cat([h, x], 1), w["cutter.last.weight"], w["cutter.last.bias"], 1, 1)[0]
+        k = c.sprites
+        opacities = [torch.sigmoid(out[i]) for i in range(k)]
+        colours = []
+        for i in range(k + 1):
+            change = torch.sigmoid(out[k + i] - 3.0)
+            start = 2 * k + 1 + i * c.channels
+            colours.append((1 - change) * frames[0] + change * torch.sigmoid(out[start : start + c.channels]))
+        return opacities, colours[1:], colours[0]
+
+    def features(self, opacity):
+        mass, size = opacity.sum() + 1, self.config.image_size
+        profile = torch.cat([opacity.sum(1), opacity.sum(0)]) * size / 8 / mass
+        x = torch.cat([profile, (mass * 20 / size**2)[None]])
+        return leaky(self.weights["mover.see.0.weight"] @ x + self.weights["mover.see.0.bias"])
+
+    def match(self, opacity, colour, frame):
+        """colour (C, H, W), times its opacity."""
+        reach, scores = self.config.reach, []
+        for down in range(-reach, reach + 1):
+            for right in range(-reach, reach + 1):
+                there = shifted(frame, -down, -right)
+                scores.append((opacity * there.square() - 2 * colour * there).sum() / (opacity.sum() + 1))
+        return torch.softmax(-torch.stack(scores) * self.weights["mover.sharpness"].exp(), 0)
+
+    def gaussian(self, name, x):
+        mean, log_var = perceptron(self.weights, name, x).chunk(2)
+        return mean, log_var.clamp(-8.0, 4.0)
+
+    def cell(self, x, memory):
+        w = self.weights
+        r, z, n = (w["mover.cell.weight_ih"] @ x + w["mover.cell.bias_ih"]).chunk(3)
+        hr, hz, hn = (w["mover.cell.weight_hh"] @ memory + w["mover.cell.bias_hh"]).chunk(3)
+        reset, keep = torch.sigmoid(r + hr), torch.sigmoid(z + hz)
+        return (1 - keep) * torch.tanh(n + reset * hn) + keep * memory
+
+    def compose(self, opacities, premultiplied, background):
+        frame = background
+        for opacity, colour in zip(opacities, premultiplied, strict=True):
+            frame = colour + (1 - opacity) * frame
+        return frame
+
+    def clip(self, frames, noise, horizon=None):
+        """A clip (T, C, H, W) under the posterior, and so many frames under the prior; noise (T − 1 + horizon, K, Z).
+
+        Returns:
+            frames from the first on; and of each step posterior or prior (mean, log_var), and prior (K, Z).
+        """
+        opacities, colours, background = self.cut(frames)
+        premultiplied = [a * c for a, c in zip(opacities, colours, strict=True)]
+        memories = [frames.new_zeros(self.config.rnn_size) for _ in opacities]
+        made, chosen, priors = [self.compose(opacities, premultiplied, background)], [], []
+        for t in range(len(noise)):
+            latents = []
+            for k in range(self.config.sprites):
+                seen = self.features(opacities[k])
+                known = torch.cat([memories[k], seen])
+                prior = told = self.gaussian("mover.prior", known)
+                if t + 1 < len(frames):
+                    match = self.match(opacities[k], premultiplied[k], frames[t + 1])
+                    told = self.gaussian("mover.posterior", torch.cat([known, match]))
+                z = told[0] + (told[1] / 2).exp() * noise[t, k]
+                down, right = perceptron(self.weights, "mover.displace", torch.cat([known, z])).chunk(2)
+                down, right, reach = down.softmax(0), right.softmax(0), self.config.reach
+                moved = torch.cat([opacities[k][None], premultiplied[k]])
+                moved = sum(
+                    down[i] * right[j] * shifted(moved, i - reach, j - reach)
+                    for i in range(2 * reach + 1)
+                    for j in range(2 * reach + 1)
+                )
+                memories[k] = self.cell(torch.cat([seen, z]), memories[k])
+                opacities[k], premultiplied[k] = moved[0], moved[1:]
+                latents.append((told, prior))
+            made.append(self.compose(opacities, premultiplied, background))
+            chosen.append([torch.stack([told[i] for told, _ in latents]) for i in (0, 1)])
+            priors.append([torch.stack([prior[i] for _, prior in latents]) for i in (0, 1)])
+        return torch.stack(made), chosen, priors
+
+    def terms(self, frames, noise):
+        """frames (B, T, C, H, W), noise (B, T − 1, K, Z) → MSE of all frames, and KL of a step."""
+        errors, nats = [], []
+        for clip, drawn in zip(frames, noise, strict=True):
+            made, chosen, priors = self.clip(clip, drawn)
+            errors.append((made - clip).square().mean())
+            for (mean, log_var), (prior_mean, prior_log_var) in zip(chosen, priors, strict=True):
+                q = torch.distributions.Normal(mean, (log_var / 2).exp())
+                p = torch.distributions.Normal(prior_mean, (prior_log_var / 2).exp())
+                nats.append(torch.distributions.kl_divergence(q, p).sum())
+        return torch.stack(errors).mean(), torch.stack(nats).mean()
