@@ -61,11 +61,13 @@ class OracleSprites:
             h = block(w, f"cutter.up.{i}", torch.cat([larger, maps.pop()], 1))
         out = F.conv2d(torch.cat([h, x], 1), w["cutter.last.weight"], w["cutter.last.bias"], 1, 1)[0]
         k = c.sprites
-        opacities = [torch.sigmoid(out[i]) for i in range(k)]
+        total = sum(out[i].exp() for i in range(k + 1))
+        shares = [out[i].exp() / total for i in range(1, k + 1)]
+        opacities = [share + (1 - share) * torch.sigmoid(out[k + 1 + i] - 3.0) for i, share in enumerate(shares)]
         colours = []
         for i in range(k + 1):
-            change = torch.sigmoid(out[k + i] - 3.0)
-            start = 2 * k + 1 + i * c.channels
+            change = torch.sigmoid(out[2 * k + 1 + i] - 3.0)
+            start = 3 * k + 2 + i * c.channels
             colours.append((1 - change) * frames[0] + change * torch.sigmoid(out[start : start + c.channels]))
         return opacities, colours[1:], colours[0]
 
@@ -84,9 +86,29 @@ class OracleSprites:
                 scores.append((opacity * there.square() - 2 * colour * there).sum() / (opacity.sum() + 1))
         return torch.softmax(-torch.stack(scores) * self.weights["mover.sharpness"].exp(), 0)
 
-    def gaussian(self, name, x):
+    def gaussian(self, name, x, about):
         mean, log_var = perceptron(self.weights, name, x).chunk(2)
-        return mean, log_var.clamp(-8.0, 4.0)
+        return about + mean, (log_var - 4.0).clamp(-8.0, 4.0)
+
+    def displacement(self, match):
+        """What a match says in the mean, (Z,): down and right, as parts of the reach, then zeros."""
+        c, sides = self.config, 2 * self.config.reach + 1
+        mean = [match.new_zeros(()) for _ in range(c.z_dim)]
+        for i in range(sides):
+            for j in range(sides):
+                mean[0] = mean[0] + match[i * sides + j] * (i - c.reach) / c.reach
+                mean[1] = mean[1] + match[i * sides + j] * (j - c.reach) / c.reach
+        return torch.stack(mean)
+
+    def kernel(self, known, z):
+        """Probabilities of going down and of going right, from −reach to reach."""
+        reach, width = self.config.reach, self.weights["mover.width"].exp()
+        logits = perceptron(self.weights, "mover.displace", torch.cat([known, z])).chunk(2)
+        each = []
+        for axis in (0, 1):
+            bell = [-((width * (d - reach * z[axis])) ** 2) for d in range(-reach, reach + 1)]
+            each.append((torch.stack(bell) + logits[axis]).softmax(0))
+        return each
 
     def cell(self, x, memory):
         w = self.weights
@@ -110,19 +132,19 @@ class OracleSprites:
         opacities, colours, background = self.cut(frames)
         premultiplied = [a * c for a, c in zip(opacities, colours, strict=True)]
         memories = [frames.new_zeros(self.config.rnn_size) for _ in opacities]
+        last = [frames.new_zeros(self.config.z_dim) for _ in opacities]
         made, chosen, priors = [self.compose(opacities, premultiplied, background)], [], []
         for t in range(len(noise)):
             latents = []
             for k in range(self.config.sprites):
                 seen = self.features(opacities[k])
                 known = torch.cat([memories[k], seen])
-                prior = told = self.gaussian("mover.prior", known)
+                prior = told = self.gaussian("mover.prior", known, last[k])
                 if t + 1 < len(frames):
                     match = self.match(opacities[k], premultiplied[k], frames[t + 1])
-                    told = self.gaussian("mover.posterior", torch.cat([known, match]))
-                z = told[0] + (told[1] / 2).exp() * noise[t, k]
-                down, right = perceptron(self.weights, "mover.displace", torch.cat([known, z])).chunk(2)
-                down, right, reach = down.softmax(0), right.softmax(0), self.config.reach
+                    told = self.gaussian("mover.posterior", torch.cat([known, match]), self.displacement(match))
+                z = last[k] = told[0] + (told[1] / 2).exp() * noise[t, k]
+                (down, right), reach = self.kernel(known, z), self.config.reach
                 moved = torch.cat([opacities[k][None], premultiplied[k]])
                 moved = sum(
                     down[i] * right[j] * shifted(moved, i - reach, j - reach)

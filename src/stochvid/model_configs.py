@@ -381,7 +381,7 @@ class SpritesConfig(ModelConfig, home="stochvid.models.sprites:Sprites"):
         sprites: how many things move on their own, at most.
         reach: farthest that they move from frame to frame along an axis, in pixels.
         base_channels: channels at full size of the network that cuts them out, a multiple of 8.
-        z_dim: size Z of a sprite's latent.
+        z_dim: size Z of a sprite's latent, whose first two numbers are about its displacement.
         rnn_size: width of the recurrent cell that a sprite's motion has.
         beta: weight β of the KL term.
     """
@@ -390,7 +390,7 @@ class SpritesConfig(ModelConfig, home="stochvid.models.sprites:Sprites"):
     sprites: int = bounded(2, least=1, most=64)
     reach: int = bounded(4, least=1, most=64)
     base_channels: int = bounded(16, **WIDTH)
-    z_dim: int = bounded(4, **WIDTH)
+    z_dim: int = bounded(4, least=2, most=4096)
     rnn_size: int = bounded(96, **WIDTH)
     beta: float = bounded(5e-5, least=0)
 

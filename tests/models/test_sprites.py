@@ -18,7 +18,7 @@ from tiny import close, elbo, make_clips, make_model, narrow_sprites, noise_for
 COMBINATIONS = [
     {},
     {"sprites": 1, "channels": 3},
-    {"sprites": 3, "reach": 1, "z_dim": 1},
+    {"sprites": 3, "reach": 1, "z_dim": 3},
     {"context": 1, "horizon": 3},
     pytest.param({"image_size": 64, "reach": 4, "context": 2, "horizon": 2}, marks=pytest.mark.slow),
 ]
@@ -72,11 +72,15 @@ def test_a_sprite_is_matched_where_it_went_and_can_be_moved_there():
     with torch.no_grad():
         mover.sharpness.fill_(4.0)
         match = mover.match(opacity, opacity[:, None] * 0.7, there[:, None] * 0.7)
+        for part in (mover.posterior, mover.displace):
+            part[2].weight.zero_()
+            part[2].bias.zero_()
+        mover.width.fill_(3.0)
+        drawn = mover.posterior_of(torch.zeros(1, 8).double(), match).mean
+        rows, columns = mover.kernels(torch.zeros(1, 8).double(), drawn)
     assert divmod(match.argmax().item(), 2 * reach + 1) == (2 + reach, -1 + reach)
-    logits = torch.full((1, 14), -200.0).double()
-    logits[0, 2 + reach] = logits[0, 7 - 1 + reach] = 200.0
-    rows, columns = mover.kernels(logits)
-    close(rows @ opacity @ columns, there)
+    torch.testing.assert_close(drawn * reach, torch.tensor([[2.0, -1.0]]).double(), rtol=0, atol=0.05)
+    torch.testing.assert_close(rows @ opacity @ columns, there, rtol=0, atol=0.05)
 
 
 def test_maps_of_kl_add_up_and_maps_of_sigma_lie_where_sprites_are():

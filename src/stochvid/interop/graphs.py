@@ -214,5 +214,5 @@ class SpritesStep(StepGraph):
         drawn = self.model.imagine(state, 1, noise)
         assert drawn.state is not None
         outputs = {"frame": drawn.frames, "prior_mean": drawn.prior.mean, "prior_std": drawn.prior.std}
-        after = {NEXT + name: getattr(drawn.state, name) for name in ("opacity", "colour", "memory")}
+        after = {NEXT + name: getattr(drawn.state, name) for name in ("opacity", "colour", "memory", "latent")}
         return {name: x[:, 0, 0] for name, x in outputs.items()} | after

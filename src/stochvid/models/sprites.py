@@ -24,7 +24,8 @@ from stochvid.models.recurrent import Gaussian
 from stochvid.models.state import Imagination, Observation, State
 
 LEAST, MOST = -8.0, 4.0  # of a latent's log-variance
-RELUCTANCE = 3.0  # to give a pixel another colour than it has in the first frame, as a logit
+START = -4.0  # what is added to it, so that latents are told apart from the beginning
+RELUCTANCE = 3.0  # to give a pixel what is not seen there in the first frame, as a logit
 SLOPE = 0.1
 TINY = 1e-6
 
@@ -38,12 +39,14 @@ class SpriteState(State):
         colour: of every sprite's pixels, times their opacity, (rows, K, C, H, W).
         background: what is behind all of them, (rows, C, H, W).
         memory: what every sprite's recurrent cell remembers of its motion, (rows, K, R).
+        latent: of every sprite's last motion, zeros before the first, (rows, K, Z).
     """
 
     opacity: Float[Tensor, "rows K H W"]
     colour: Float[Tensor, "rows K C H W"]
     background: Float[Tensor, "rows C H W"]
     memory: Float[Tensor, "rows K R"]
+    latent: Float[Tensor, "rows K Z"]
 
 
 def _perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
@@ -100,13 +103,13 @@ class Mover(nn.Module):
     Args:
         image_size: height and width.
         reach: largest displacement along an axis from frame to frame, in pixels.
-        z_dim: size Z of a sprite's latent.
+        z_dim: size Z of a sprite's latent, at least 2.
         hidden: width of the recurrent cell and of all hidden layers.
     """
 
     def __init__(self, image_size: int, reach: int, z_dim: int, hidden: int):
         super().__init__()
-        self.reach, self.hidden = reach, hidden
+        self.reach, self.z_dim, self.hidden = reach, z_dim, hidden
         sides = 2 * reach + 1
         self.see = nn.Sequential(nn.Linear(2 * image_size + 1, hidden), nn.LeakyReLU(SLOPE))
         self.prior = _perceptron(2 * hidden, hidden, 2 * z_dim)
@@ -114,6 +117,8 @@ class Mover(nn.Module):
         self.displace = _perceptron(2 * hidden + z_dim, hidden, 2 * sides)
         self.cell = nn.GRUCell(hidden + z_dim, hidden)
         self.sharpness = nn.Parameter(torch.tensor(3.0))  # of the match, a logarithm
+        self.width = nn.Parameter(torch.tensor(0.0))  # of the kernel, a logarithm
+        self.register_buffer("steps", torch.linspace(-1, 1, sides), persistent=False)
         line = torch.arange(image_size)
         moved = line[:, None] - line + reach  # by how much a line goes to another, as an index
         bands = torch.stack([(moved == d).float() for d in range(sides)])
@@ -145,10 +150,32 @@ class Mover(nn.Module):
             mean = differences / (opacity.to(dtype).sum((1, 2))[:, None] + 1)
             return torch.softmax(-mean * self.sharpness.exp(), 1).to(opacity.dtype)
 
-    def kernels(self, logits: Float[Tensor, "N DD"]) -> tuple[Float[Tensor, "N H H"], Float[Tensor, "N W W"]]:
-        """Which row each row comes from, and which column each column, as matrices."""
+    def prior_of(self, known: Float[Tensor, "N KK"], latent: Float[Tensor, "N Z"]) -> Gaussian:
+        """Of the latent, given the last one: without what is learned, things move on as they did."""
+        return self._gaussian(self.prior(known), latent)
+
+    def posterior_of(self, known: Float[Tensor, "N KK"], match: Float[Tensor, "N DD"]) -> Gaussian:
+        """Of the latent, given a match: without what is learned, its first two numbers are the mean displacement."""
+        each = match.unflatten(1, (len(self.steps), -1))
+        middle = torch.stack([each.sum(2) @ self.steps.to(match), each.sum(1) @ self.steps.to(match)], 1)
+        return self._gaussian(self.posterior(torch.cat([known, match], 1)), F.pad(middle, (0, self.z_dim - 2)))
+
+    @staticmethod
+    def _gaussian(parts: Float[Tensor, "N ZZ"], about: Float[Tensor, "N Z"]) -> Gaussian:
+        mean, log_var = parts.chunk(2, 1)
+        return Gaussian(about + mean, (log_var + START).clamp(LEAST, MOST))
+
+    def kernels(
+        self, known: Float[Tensor, "N KK"], z: Float[Tensor, "N Z"]
+    ) -> tuple[Float[Tensor, "N H H"], Float[Tensor, "N W W"]]:
+        """How a sprite moves: which row each row comes from, and which column each column, as matrices.
+
+        Without what is learned, by a bell around the displacement that the latent's first two numbers are.
+        """
+        bell = -(self.reach * self.width.exp() * (self.steps.to(z) - z[:, :2, None])).square()
         size = round(self.bands.shape[1] ** 0.5)
-        rows, columns = logits.unflatten(1, (2, -1)).softmax(-1).unbind(1)
+        logits = bell + self.displace(torch.cat([known, z], 1)).unflatten(1, (2, -1))
+        rows, columns = logits.softmax(-1).unbind(1)
         bands = self.bands.to(rows)
         return (rows @ bands).view(-1, size, size), (columns @ bands).view(-1, size, size).transpose(1, 2)
 
@@ -166,7 +193,7 @@ class Sprites(VideoModel[SpriteState]):
         super().__init__(config)
         c = config
         self.cutter = Cutter(
-            c.context * c.channels, c.sprites * (2 + c.channels) + 1 + c.channels, c.image_size, c.base_channels
+            c.context * c.channels, (c.sprites + 1) * (3 + c.channels) - 1, c.image_size, c.base_channels
         )
         self.mover = Mover(c.image_size, c.reach, c.z_dim, c.rnn_size)
 
@@ -211,7 +238,8 @@ class Sprites(VideoModel[SpriteState]):
 
         posterior, prior = (Gaussian(*(of_clips(part)[:, 0] for part in x)) for x in (posterior, prior))
         places = of_clips(places)[:, 0]
-        shares = places / places.sum((-1, -2), keepdim=True).clamp(min=TINY)
+        shares = places + TINY  # of a sprite that has left the frame, everywhere alike
+        shares = shares / shares.sum((-1, -2), keepdim=True)
         kl_map = _over_places(posterior.divergence(prior).sum(-1), shares)
         return Observation(of_clips(shown), posterior, prior, state, _over_places(prior.std.mean(-1), places), kl_map)
 
@@ -265,12 +293,14 @@ class Sprites(VideoModel[SpriteState]):
             seen = torch.cat([seen, seen[:, -1:].expand(-1, c.context - seen.shape[1], -1, -1, -1)], 1)
         first = seen[:, 0]
         maps = self.cutter(seen.flatten(1, 2).to(self.cutter.last.weight.dtype)).to(first.dtype)
-        logits, change, new = maps.split([c.sprites, c.sprites + 1, (c.sprites + 1) * c.channels], 1)
+        each = c.sprites + 1
+        shares, hidden, change, new = maps.split([each, c.sprites, each, each * c.channels], 1)
         change, new = torch.sigmoid(change - RELUCTANCE)[:, :, None], torch.sigmoid(new.unflatten(1, (-1, c.channels)))
         colours = torch.lerp(first[:, None], new, change)
-        opacity = torch.sigmoid(logits)
-        memory = first.new_zeros(first.shape[0], c.sprites, self.mover.hidden)
-        return SpriteState(opacity, colours[:, 1:] * opacity[:, :, None], colours[:, 0], memory)
+        seen_of = shares.softmax(1)[:, 1:]  # each pixel that is seen is one sprite's or the background's
+        opacity = seen_of + (1 - seen_of) * torch.sigmoid(hidden - RELUCTANCE)
+        memory, latent = (first.new_zeros(first.shape[0], c.sprites, n) for n in (self.mover.hidden, c.z_dim))
+        return SpriteState(opacity, colours[:, 1:] * opacity[:, :, None], colours[:, 0], memory, latent)
 
     def compose(self, state: SpriteState) -> Float[Tensor, "rows C H W"]:
         """The frame: each sprite over the background and over those before it."""
@@ -294,21 +324,23 @@ class Sprites(VideoModel[SpriteState]):
         """
         mover, k = self.mover, self.config.sprites
         with torch.autocast(state.memory.device.type, enabled=False):
-            opacity, colour, memory = (x.flatten(0, 1) for x in (state.opacity, state.colour, state.memory))
+            opacity, colour, memory, z = (
+                x.flatten(0, 1) for x in (state.opacity, state.colour, state.memory, state.latent)
+            )
             seen = mover.features(opacity)
             parts: list[tuple[Tensor, ...]] = []
             for t in range(steps):
                 known = torch.cat([memory, seen], 1)
-                prior = chosen = _gaussian(mover.prior(known))
+                prior = chosen = mover.prior_of(known, z)
                 if true is not None:
                     match = mover.match(opacity, colour, true[:, t].repeat_interleave(k, 0))
-                    chosen = _gaussian(mover.posterior(torch.cat([known, match], 1)))
+                    chosen = mover.posterior_of(known, match)
                 z = chosen.mean if noise is None else chosen.sample(noise[:, t].flatten(0, 1))
-                rows, columns = mover.kernels(mover.displace(torch.cat([known, z], 1)))
+                rows, columns = mover.kernels(known, z)
                 opacity, colour = rows @ opacity @ columns, rows[:, None] @ colour @ columns[:, None]
                 memory, seen = mover.cell(torch.cat([seen, z], 1), memory), mover.features(opacity)
-                opacities, colours, memories = (x.unflatten(0, (-1, k)) for x in (opacity, colour, memory))
-                state = SpriteState(opacities, colours, state.background, memories)
+                opacities, colours, *motion = (x.unflatten(0, (-1, k)) for x in (opacity, colour, memory, z))
+                state = SpriteState(opacities, colours, state.background, *motion)
                 latents = (x.unflatten(0, (-1, k)) for x in (*chosen, *prior))
                 parts.append((self.compose(state), *latents, state.opacity))
         if parts:
@@ -327,8 +359,3 @@ class Sprites(VideoModel[SpriteState]):
 def _over_places(values: Float[Tensor, "B T K"], places: Float[Tensor, "B T K H W"]) -> Float[Tensor, "B T H W"]:
     """A number of each sprite, where the sprite is."""
     return torch.einsum("btk,btkhw->bthw", values, places)
-
-
-def _gaussian(parts: Float[Tensor, "N ZZ"]) -> Gaussian:
-    mean, log_var = parts.chunk(2, 1)
-    return Gaussian(mean, log_var.clamp(LEAST, MOST))
