@@ -22,14 +22,14 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run `__getattr_
     from stochvid.media.clip import fit_frames as fit_frames
     from stochvid.media.clip import read_clip as read_clip
     from stochvid.model_configs import ModelConfig as ModelConfig
-    from stochvid.model_configs import SVGConfig as SVGConfig
     from stochvid.model_configs import SpritesConfig as SpritesConfig
+    from stochvid.model_configs import SVGConfig as SVGConfig
     from stochvid.model_configs import SVGPrimeConfig as SVGPrimeConfig
     from stochvid.models.base import VideoModel as VideoModel
     from stochvid.models.noise import Branch as Branch
+    from stochvid.models.sprites import Sprites as Sprites
     from stochvid.models.state import Prediction as Prediction
     from stochvid.models.svg import SVG as SVG
-    from stochvid.models.sprites import Sprites as Sprites
     from stochvid.models.svg_prime import SVGPrime as SVGPrime
 
 __version__ = version("stochvid")

@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import load_file
 
 from sprites_oracle import OracleSprites, shifted
-from stochvid import InputError, Sprites, SpritesConfig
+from stochvid import InputError
 from stochvid.cli import main
 from stochvid.models.noise import content_ids
-from tiny import close, elbo, make_clips, make_model, narrow_sprites, noise_for
+from tiny import close, make_clips, make_model, narrow_sprites, noise_for
 
 COMBINATIONS = [
     {},

@@ -81,9 +81,10 @@ def graphs_of(model: VideoModel) -> tuple[ContextGraph, StepGraph]:
     Raises:
         InputError: of another family.
     """
-    for kind, first, step in ((SVGBase, SVGContext, SVGStep), (Sprites, SpritesContext, SpritesStep)):
-        if isinstance(model, kind):
-            return first(model.for_inference()), step(model.for_inference())
+    if isinstance(model, SVGBase):
+        return SVGContext(model.for_inference()), SVGStep(model.for_inference())
+    if isinstance(model, Sprites):
+        return SpritesContext(model.for_inference()), SpritesStep(model.for_inference())
     raise InputError(
         f"models of the family {model.config.family!r} cannot be exported, only svg, svg-prime and sprites."
     )

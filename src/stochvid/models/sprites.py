@@ -9,6 +9,7 @@ Axes: those of `models/base.py`, and `K` sprites of a clip, `R` recurrent units,
 `N` rows × sprites.
 """
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -69,6 +70,8 @@ class Cutter(nn.Module):
         width: channels at full size, a multiple of 8; smaller maps have up to four times as many.
     """
 
+    place: Tensor
+
     def __init__(self, inputs: int, outputs: int, image_size: int, width: int):
         super().__init__()
         levels = (image_size // 4).bit_length() - 1
@@ -76,7 +79,7 @@ class Cutter(nn.Module):
         line = torch.linspace(-1, 1, image_size)
         self.register_buffer("place", torch.stack(torch.meshgrid(line, line, indexing="ij")), persistent=False)
         self.first = _convolution(inputs + 2, widths[0])
-        self.down = nn.ModuleList(_convolution(a, b, 2) for a, b in zip(widths, widths[1:], strict=False))
+        self.down = nn.ModuleList(_convolution(a, b, 2) for a, b in itertools.pairwise(widths))
         cells = 16 * widths[-1]
         self.whole = _perceptron(cells, 4 * widths[-1], cells)  # sees the whole frame at once
         self.up = nn.ModuleList(_convolution(b + a, a) for a, b in zip(widths[-2::-1], widths[:0:-1], strict=True))
@@ -106,6 +109,9 @@ class Mover(nn.Module):
         z_dim: size Z of a sprite's latent, at least 2.
         hidden: width of the recurrent cell and of all hidden layers.
     """
+
+    bands: Tensor
+    steps: Tensor
 
     def __init__(self, image_size: int, reach: int, z_dim: int, hidden: int):
         super().__init__()
@@ -341,8 +347,7 @@ class Sprites(VideoModel[SpriteState]):
                 memory, seen = mover.cell(torch.cat([seen, z], 1), memory), mover.features(opacity)
                 opacities, colours, *motion = (x.unflatten(0, (-1, k)) for x in (opacity, colour, memory, z))
                 state = SpriteState(opacities, colours, state.background, *motion)
-                latents = (x.unflatten(0, (-1, k)) for x in (*chosen, *prior))
-                parts.append((self.compose(state), *latents, state.opacity))
+                parts.append((self.compose(state), *(x.unflatten(0, (-1, k)) for x in (*chosen, *prior)), opacities))
         if parts:
             frames, *latents, places = (torch.stack(x, 1) for x in zip(*parts, strict=True))
         else:  # one frame alone: nothing has moved yet
