@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import itertools
 import json
 import re
 import shutil
@@ -23,13 +22,16 @@ from paths import ROOT
 from stochvid import InputError
 from stochvid.cli import main
 from stochvid.interop.export import export_model
+from stochvid.models.base import VideoModel
 from stochvid.models.noise import content_ids, latent_noise
-from stochvid.models.svg_base import SVGBase
-from tiny import BACKBONES, PRIORS, SKIPS, make_clips, narrow, narrow_prime
+from tiny import BACKBONES, PRIORS, SKIPS, make_clips, narrow, narrow_prime, narrow_sprites
 
 pytestmark = pytest.mark.unchecked  # sizes are symbols while a graph is traced
 
 CLIPS, SAMPLES, HORIZON = 3, 4, 20
+KINDS = [  # every prior with every rule for skips, and each backbone with all of either
+    (prior, BACKBONES[(i + j) % 2], skip) for i, prior in enumerate(PRIORS) for j, skip in enumerate(SKIPS)
+]
 DOCS = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
 ALONE = "import sys\nassert not {'stochvid', 'torch'} & set(sys.modules), 'the graphs should run without them'\n"
 
@@ -62,7 +64,7 @@ np.savez(f"{folder}/drawn.npz", **{name: np.stack([step[name] for step in steps]
 """
 
 
-def lively(config) -> SVGBase:
+def lively(config) -> VideoModel:
     """A model whose frames depend on everything, but not wildly: float32 rounding stays rounding."""
     torch.manual_seed(0)
     model = config.model_class()(config).eval()
@@ -77,7 +79,7 @@ def lively(config) -> SVGBase:
     return model
 
 
-def given(model: SVGBase) -> dict:
+def given(model: VideoModel) -> dict:
     """Clips with the noise that `predict` draws for them: a row for every sample, or for a clip where they begin
     to differ after the context."""
     config, known = model.config, model.config.context - 1
@@ -85,7 +87,7 @@ def given(model: SVGBase) -> dict:
     noise = latent_noise(5, content_ids(clips), SAMPLES, known + HORIZON, model.latent_shape).numpy()
     rows, future = np.concatenate(noise), np.concatenate(noise[:, :, known:])
     frames, repeat = clips.numpy().repeat(SAMPLES, 0), 1
-    if config.context_latent == "mean":
+    if not config.samples_context:
         frames, rows, repeat = clips.numpy(), 0 * noise[:, 0], SAMPLES
     return {
         "clips": clips,
@@ -96,7 +98,7 @@ def given(model: SVGBase) -> dict:
     }
 
 
-def check_equal(model: SVGBase, clips: torch.Tensor, drawn: dict) -> None:
+def check_equal(model: VideoModel, clips: torch.Tensor, drawn: dict) -> None:
     wanted = model.predict(clips, HORIZON, SAMPLES, seed=5)
     expected = {"frame": wanted.frames}
     if model.stochastic:
@@ -110,7 +112,7 @@ def check_equal(model: SVGBase, clips: torch.Tensor, drawn: dict) -> None:
         assert seen.abs().max() > 0.01  # there is something to see, it moves, and samples differ
 
 
-def check_onnx(model: SVGBase, folder: Path) -> None:
+def check_onnx(model: VideoModel, folder: Path) -> None:
     inputs = given(model)
     clips = inputs.pop("clips")
     np.savez(folder / "given.npz", **inputs)
@@ -122,7 +124,7 @@ def check_onnx(model: SVGBase, folder: Path) -> None:
         check_equal(model, clips, dict(drawn))
 
 
-def check_torch(model: SVGBase, folder: Path) -> None:
+def check_torch(model: VideoModel, folder: Path) -> None:
     inputs = {name: torch.as_tensor(x) for name, x in given(model).items()}
     graphs = {name: torch.export.load(folder / f"{name}.pt2").module() for name in ("context", "step")}
     frames, known = inputs["frames"], model.config.context - 1
@@ -228,7 +230,7 @@ def test_programs_of_torch_export_equal_predict(other, programs):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("format", ["onnx", "torch-export"])
-@pytest.mark.parametrize(("prior", "backbone", "skip"), list(itertools.product(PRIORS, BACKBONES, SKIPS)))
+@pytest.mark.parametrize(("prior", "backbone", "skip"), KINDS)
 def test_every_kind_of_model_can_be_exported(tmp_path, format, prior, backbone, skip):
     latent = "mean" if prior == "fixed" else "sample"
     check(tmp_path, format, prior=prior, backbone=backbone, future_skip=skip, context_latent=latent, channels=3)
@@ -264,6 +266,12 @@ def test_other_contexts_and_sizes_can_be_exported(tmp_path, format, context, cha
 )
 def test_the_family_with_maps_can_be_exported(tmp_path, format, changes):
     check(tmp_path, format, make=narrow_prime, **changes)
+
+
+@EITHER
+@pytest.mark.parametrize("changes", [{"channels": 3, "sprites": 3, "z_dim": 3}], ids=str)
+def test_sprites_can_be_exported(tmp_path, format, changes):
+    check(tmp_path, format, make=narrow_sprites, **changes)
 
 
 # ------------------------------------------------------------------------------------------------- what is written

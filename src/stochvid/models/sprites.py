@@ -11,6 +11,7 @@ Axes: those of `models/base.py`, and `K` sprites of a clip, `R` recurrent units,
 
 import itertools
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -147,14 +148,13 @@ class Mover(nn.Module):
         size = opacity.shape[-1]
         padded = size + 2 * self.reach
         dtype = torch.promote_types(opacity.dtype, torch.float32)
-        with torch.autocast(opacity.device.type, enabled=False):
-            a, c, x = (torch.fft.rfft2(y.to(dtype), s=(padded, padded)) for y in (opacity, colour, frame))
-            squares = torch.fft.rfft2(frame.to(dtype).square().sum(1), s=(padded, padded))
-            differences = torch.fft.irfft2(a.conj() * squares - 2 * (c.conj() * x).sum(1), s=(padded, padded))
-            near = torch.arange(-self.reach, self.reach + 1, device=opacity.device) % padded
-            differences = differences[:, near][:, :, near].flatten(1)
-            mean = differences / (opacity.to(dtype).sum((1, 2))[:, None] + 1)
-            return torch.softmax(-mean * self.sharpness.exp(), 1).to(opacity.dtype)
+        a, c, x = (torch.fft.rfft2(y.to(dtype), s=(padded, padded)) for y in (opacity, colour, frame))
+        squares = torch.fft.rfft2(frame.to(dtype).square().sum(1), s=(padded, padded))
+        differences = torch.fft.irfft2(a.conj() * squares - 2 * (c.conj() * x).sum(1), s=(padded, padded))
+        near = torch.arange(-self.reach, self.reach + 1, device=opacity.device) % padded
+        differences = differences[:, near][:, :, near].flatten(1)
+        mean = differences / (opacity.to(dtype).sum((1, 2))[:, None] + 1)
+        return torch.softmax(-mean * self.sharpness.exp(), 1).to(opacity.dtype)
 
     def prior_of(self, known: Float[Tensor, "N KK"], latent: Float[Tensor, "N Z"]) -> Gaussian:
         """Of the latent, given the last one: without what is learned, things move on as they did."""
@@ -329,7 +329,7 @@ class Sprites(VideoModel[SpriteState]):
             (rows, steps, K, H, W), and the state after the last step.
         """
         mover, k = self.mover, self.config.sprites
-        with torch.autocast(state.memory.device.type, enabled=False):
+        with _in_full(state.memory.device):
             opacity, colour, memory, z = (
                 x.flatten(0, 1) for x in (state.opacity, state.colour, state.memory, state.latent)
             )
@@ -364,3 +364,9 @@ class Sprites(VideoModel[SpriteState]):
 def _over_places(values: Float[Tensor, "B T K"], places: Float[Tensor, "B T K H W"]) -> Float[Tensor, "B T H W"]:
     """A number of each sprite, where the sprite is."""
     return torch.einsum("btk,btkhw->bthw", values, places)
+
+
+def _in_full(device: torch.device) -> AbstractContextManager:
+    """Where nothing is computed in fewer bits than it has: sprites stay sharp, and there are Fourier transforms."""
+    enabled = torch.is_autocast_enabled(device.type)
+    return torch.autocast(device.type, enabled=False) if enabled else nullcontext()  # exporters wrap what changes it
