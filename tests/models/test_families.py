@@ -75,7 +75,9 @@ def test_options_of_another_family_are_refused_by_its_name(tmp_path, capsys):
     assert main(["train", "--model.family", "blur", "--model.z_dim", "3", "--out", str(tmp_path / "x")]) == 2
     assert "It is of the family svg" in capsys.readouterr().err
     (tmp_path / "c.yaml").write_text("model:\n  family: svg\n  reach: 3\n", encoding="utf-8")
-    with pytest.raises(InputError, match="'reach' of the family blur, but the model is of the family 'svg'"):
+    with pytest.raises(
+        InputError, match="'reach' of the family sprites and blur, but the model is of the family 'svg'"
+    ):
         read_yaml(tmp_path / "c.yaml")
     assert main(["train", "--model.family", "blurr"]) == 2
     assert "no family of models 'blurr'. Did you mean blur" in capsys.readouterr().err

@@ -43,7 +43,7 @@ WRONG = {
     "a decoder takes features of samples": lambda m: m.decoder(torch.zeros(1, 2, 8), []),
     "an LSTM takes steps and rows": lambda m: m.predictor(torch.zeros(2, 11), None),
     "a prediction has as many latents as frames": lambda m: Prediction(
-        torch.rand(1, 2, 3, 1, 8, 8), *(torch.zeros(1, 2, n, 4) for n in (3, 3, 2))
+        torch.rand(1, 2, 3, 1, 8, 8), *(torch.zeros(1, 2, n, 4) for n in (3, 3, 2)), torch.zeros(1, 2, 3, 0, 0)
     ),
     "the axes of noise are whole numbers": lambda m: latent_noise(0, [0], 1.5, 2, (3,)),
     "the truth has no samples in PSNR": lambda m: psnr(torch.rand(1, 2, 3, 1, 8, 8), torch.rand(1, 1, 3, 1, 8, 8)),
