@@ -1,4 +1,4 @@
-"""The oracle of sprites: displacement by displacement and pixel by pixel, in the plainest way.
+"""The oracle of sprites: displacement by displacement, in the plainest way.
 
 Frames are moved by adding up shifted copies, matches are sums over shifted frames, nothing is a matrix or a transform.
 """
@@ -25,9 +25,8 @@ def shifted(x, down, right):
     """x (…, H, W) moved, with nothing coming in."""
     height, width = x.shape[-2:]
     moved = torch.zeros_like(x)
-    for row in range(max(0, down), min(height, height + down)):
-        for column in range(max(0, right), min(width, width + right)):
-            moved[..., row, column] = x[..., row - down, column - right]
+    kept = x[..., max(0, -down) : height - max(0, down), max(0, -right) : width - max(0, right)]
+    moved[..., max(0, down) : height - max(0, -down), max(0, right) : width - max(0, -right)] = kept
     return moved
 
 
