@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 FRAMES, INDEX = "frames", "index"  # in a batch as a data set gives it; everything else there is a track
 DRAWN = (  # of futures.npz
-    "context", "truth", "futures", "futures_std", "prior_mean", "prior_std", "latents", "seed", "temperature",
+    "context", "truth", "futures", "futures_std", "prior_mean", "prior_std", "std_map", "latents", "seed",
+    "temperature",
 )  # fmt: skip
 TRACK_NAME = re.compile(r"[a-z][a-z0-9_]{0,49}")
 

@@ -214,8 +214,10 @@ def futures_std(futures: np.ndarray) -> np.ndarray:
 
 def _write_arrays(path: Path, job: Job, prediction: Prediction, **numbers: float) -> Path:
     arrays: dict[str, Any] = {"context": job.context, "truth": job.truth, "futures": to_bytes(prediction.frames[0])}
-    for name in ("prior_mean", "prior_std", "latents", *(["std_map"] if prediction.std_map.numel() else [])):
+    for name in ("prior_mean", "prior_std", "latents"):
         arrays[name] = getattr(prediction, name)[0].float().cpu().numpy()
+    if prediction.std_map.numel():
+        arrays["std_map"] = prediction.std_map[0].cpu().numpy().astype(np.float16)
     arrays["futures_std"] = futures_std(arrays["futures"]).astype(np.float16)
     arrays |= job.clip.tracks
     with replacing(path) as temporary:
