@@ -16,7 +16,7 @@ import yaml
 from stochvid.config_checks import bounded, check_fields, require
 from stochvid.core.errors import InputError, nearest
 from stochvid.core.untrusted import MOST_YAML, parse_yaml, read_text, shown
-from stochvid.model_configs import FIRST_FAMILY, ModelConfig, SVGConfig
+from stochvid.model_configs import FIRST_FAMILY, ModelConfig, SVGConfig, families_with, family_text
 
 RUN_CONFIG = "config.yaml"  # of a run, in its folder
 TRAINING = "training.yaml"  # beside a model's weights: the config of the run that trained it
@@ -256,10 +256,10 @@ def _check_names(kind: type, values: Any, where: str) -> None:
     for name in values:
         if name in known:
             continue
-        others = [family for family, other in ModelConfig.families.items() if name in _fields(other)]
+        others = families_with(name)
         if issubclass(kind, ModelConfig) and others:
             raise InputError(
-                f"{where} has the field {name!r} of the family {' and '.join(others)}, but the model is of the family "
+                f"{where} has the field {name!r} of {family_text(others)}, but the model is of the family "
                 f"{kind.family!r}. Leave it out, or choose another family."
             )
         raise InputError(f"{where} has an unknown field {shown(name)}. {_nearest(name, known)}")

@@ -30,7 +30,7 @@ from stochvid.config import (
 )
 from stochvid.core.errors import InputError, alike, nearest
 from stochvid.core.untrusted import MOST_YAML, parse_yaml, read_text
-from stochvid.model_configs import FIRST_FAMILY, ModelConfig
+from stochvid.model_configs import FIRST_FAMILY, families_with, family_text
 from stochvid.training.options import TrainOptions
 from stochvid.training.runs import Run
 
@@ -87,9 +87,9 @@ def _hint(name: str, known: Collection[str]) -> str:
     if fields := sorted(option for option in known if option.endswith("." + field)):
         return f"Did you mean {' or '.join(fields)}?"
     group, _, field = name.removeprefix("--").partition(".")
-    families = [family for family, kind in ModelConfig.families.items() if field in kind.__dataclass_fields__]
+    families = families_with(field)
     if group == "model" and families:
-        return f"It is of the family {' and '.join(families)}: add --model.family {families[0]}, or leave it out."
+        return f"It is of {family_text(families)}: add --model.family {families[0]}, or leave it out."
     if not field:
         return nearest(name, known)
     group = f"--{group}."

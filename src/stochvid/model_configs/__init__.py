@@ -1,0 +1,26 @@
+"""What a model is, as one dataclass for each family. Nothing here imports torch."""
+
+from stochvid.model_configs.base import (
+    FIRST_FAMILY,
+    IMAGE_SIZES,
+    ModelConfig,
+    families_with,
+    family_text,
+    term_text,
+)
+from stochvid.model_configs.sprites import SpritesConfig
+from stochvid.model_configs.svg import PAPER, LatentConfig, SVGConfig, SVGPrimeConfig
+
+__all__ = [
+    "FIRST_FAMILY",
+    "IMAGE_SIZES",
+    "PAPER",
+    "LatentConfig",
+    "ModelConfig",
+    "SVGConfig",
+    "SVGPrimeConfig",
+    "SpritesConfig",
+    "families_with",
+    "family_text",
+    "term_text",
+]
