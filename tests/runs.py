@@ -2,12 +2,14 @@
 
 import csv
 import hashlib
+import shutil
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
 
 from stochvid import DataConfig, OptimConfig, SVGConfig, TrainConfig, TrainerConfig
+from stochvid.cli import main
 from stochvid.training.runs import Run
 
 SIZES = [  # a run of a second or two, on the command line
@@ -43,6 +45,14 @@ def rows(folder: Path, split: str) -> list[dict[str, str]]:
     """The metrics of a run, of training or of validation."""
     with open(folder / "metrics.csv", newline="") as file:
         return [row for row in csv.DictReader(file) if row["split"] == split]
+
+
+def goes_on_exactly(run: Path, copy: Path, last: int) -> bool:
+    """Whether a copy of a finished run without its model and its last checkpoint ends as the run did."""
+    shutil.copytree(run, copy)
+    Run(copy).checkpoint_at(last).unlink()
+    shutil.rmtree(copy / "model")
+    return main(["train", "--resume", str(copy)]) == 0 and same_weights(run, copy)
 
 
 def same_weights(a: Path, b: Path) -> bool:

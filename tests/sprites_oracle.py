@@ -48,17 +48,17 @@ class OracleSprites:
         line = torch.linspace(-1, 1, size).to(frames)
         place = [line[:, None].expand(size, size), line[None].expand(size, size)]
         x = torch.cat([*seen, torch.stack(place)])[None]
-        maps = [block(w, "cutter.first", x)]
+        maps = [block(w, "segmenter.first", x)]
         level = 0
         while maps[-1].shape[-1] > 4:
-            maps.append(block(w, f"cutter.down.{level}", maps[-1], 2))
+            maps.append(block(w, f"segmenter.down.{level}", maps[-1], 2))
             level += 1
         h = maps.pop()
-        h = h + perceptron(w, "cutter.whole", h.reshape(1, -1)).reshape(h.shape)
+        h = h + perceptron(w, "segmenter.whole", h.reshape(1, -1)).reshape(h.shape)
         for i in range(level):
             larger = h.repeat_interleave(2, -1).repeat_interleave(2, -2)
-            h = block(w, f"cutter.up.{i}", torch.cat([larger, maps.pop()], 1))
-        out = F.conv2d(torch.cat([h, x], 1), w["cutter.last.weight"], w["cutter.last.bias"], 1, 1)[0]
+            h = block(w, f"segmenter.up.{i}", torch.cat([larger, maps.pop()], 1))
+        out = F.conv2d(torch.cat([h, x], 1), w["segmenter.last.weight"], w["segmenter.last.bias"], 1, 1)[0]
         k = c.sprites
         total = sum(out[i].exp() for i in range(k + 1))
         shares = [out[i].exp() / total for i in range(1, k + 1)]
@@ -74,7 +74,7 @@ class OracleSprites:
         mass, size = opacity.sum() + 1, self.config.image_size
         profile = torch.cat([opacity.sum(1), opacity.sum(0)]) * size / 8 / mass
         x = torch.cat([profile, (mass * 20 / size**2)[None]])
-        return leaky(self.weights["mover.see.0.weight"] @ x + self.weights["mover.see.0.bias"])
+        return leaky(self.weights["dynamics.see.0.weight"] @ x + self.weights["dynamics.see.0.bias"])
 
     def match(self, opacity, colour, frame):
         """colour (C, H, W), times its opacity."""
@@ -83,7 +83,7 @@ class OracleSprites:
             for right in range(-reach, reach + 1):
                 there = shifted(frame, -down, -right)
                 scores.append((opacity * there.square() - 2 * colour * there).sum() / (opacity.sum() + 1))
-        return torch.softmax(-torch.stack(scores) * self.weights["mover.sharpness"].exp(), 0)
+        return torch.softmax(-torch.stack(scores) * self.weights["dynamics.sharpness"].exp(), 0)
 
     def gaussian(self, name, x, about):
         mean, log_var = perceptron(self.weights, name, x).chunk(2)
@@ -101,8 +101,8 @@ class OracleSprites:
 
     def kernel(self, known, z):
         """Probabilities of going down and of going right, from −reach to reach."""
-        reach, width = self.config.reach, self.weights["mover.width"].exp()
-        logits = perceptron(self.weights, "mover.displace", torch.cat([known, z])).chunk(2)
+        reach, width = self.config.reach, self.weights["dynamics.width"].exp()
+        logits = perceptron(self.weights, "dynamics.displace", torch.cat([known, z])).chunk(2)
         each = []
         for axis in (0, 1):
             bell = [-((width * (d - reach * z[axis])) ** 2) for d in range(-reach, reach + 1)]
@@ -111,8 +111,8 @@ class OracleSprites:
 
     def cell(self, x, memory):
         w = self.weights
-        r, z, n = (w["mover.cell.weight_ih"] @ x + w["mover.cell.bias_ih"]).chunk(3)
-        hr, hz, hn = (w["mover.cell.weight_hh"] @ memory + w["mover.cell.bias_hh"]).chunk(3)
+        r, z, n = (w["dynamics.cell.weight_ih"] @ x + w["dynamics.cell.bias_ih"]).chunk(3)
+        hr, hz, hn = (w["dynamics.cell.weight_hh"] @ memory + w["dynamics.cell.bias_hh"]).chunk(3)
         reset, keep = torch.sigmoid(r + hr), torch.sigmoid(z + hz)
         return (1 - keep) * torch.tanh(n + reset * hn) + keep * memory
 
@@ -138,10 +138,10 @@ class OracleSprites:
             for k in range(self.config.sprites):
                 seen = self.features(opacities[k])
                 known = torch.cat([memories[k], seen])
-                prior = told = self.gaussian("mover.prior", known, last[k])
+                prior = told = self.gaussian("dynamics.prior", known, last[k])
                 if t + 1 < len(frames):
                     match = self.match(opacities[k], premultiplied[k], frames[t + 1])
-                    told = self.gaussian("mover.posterior", torch.cat([known, match]), self.displacement(match))
+                    told = self.gaussian("dynamics.posterior", torch.cat([known, match]), self.displacement(match))
                 z = last[k] = told[0] + (told[1] / 2).exp() * noise[t, k]
                 (down, right), reach = self.kernel(known, z), self.config.reach
                 moved = torch.cat([opacities[k][None], premultiplied[k]])

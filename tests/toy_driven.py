@@ -72,9 +72,7 @@ class Driven(VideoModel):
         actions = torch.cat([known, future.to(known)], 1)
         prior = Gaussian(torch.zeros_like(noise), torch.zeros_like(noise) + self.log_var[1])
         frames = self._frames(actions[:, :-1].unflatten(0, (batch, samples)), prior.sample(noise))
-        return Imagination(
-            frames, prior, DrivenState(actions[:, -1]), prior.mean.new_empty(*prior.mean.shape[:3], 0, 0)
-        )
+        return Imagination(frames, prior, DrivenState(actions[:, -1]))
 
     def terms(self, clips, noise) -> dict[str, Tensor]:
         frames, seen = self.as_input(Clips.of(clips).frames), self.observe(clips, noise)

@@ -73,12 +73,7 @@ class Blur(VideoModel):
             images.append(last)
         zeros = torch.zeros_like(noise)
         prior = Gaussian(zeros, zeros + self.log_var[1])
-        return Imagination(
-            torch.stack(images, 1).unflatten(0, (batch, samples)),
-            prior,
-            BlurState(last),
-            prior.mean.new_empty(batch, samples, horizon, 0, 0),
-        )
+        return Imagination(torch.stack(images, 1).unflatten(0, (batch, samples)), prior, BlurState(last))
 
     def terms(self, clips, noise) -> dict[str, Tensor]:
         frames = self.as_input(Clips.of(clips).frames)

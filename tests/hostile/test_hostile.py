@@ -31,7 +31,8 @@ FAST = {
     "config": None,
     "model": (
         "config.json is", "predictor_layers is", "weights: ",
-        *(f"clips: {first}" for first in "adlnsw"),  # but those of one more field are much alike
+        "clips: deep", "clips: digits", "clips: a ", "clips: nothing", "clips: null", "clips: latin",
+        "clips: surrogate", "clips: stride is", "clips: long", "clips: without",  # other fields are much alike
     ),
     "ckpt": (
         "zip: doubled", "zip: long", "zip: memo", "zip: absurd", "zip: runs", "bomb", "overlapping", "names outside",

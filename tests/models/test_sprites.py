@@ -1,17 +1,18 @@
 """Sprites against the literal loop, what they may be, and every command with them."""
 
 import json
-import shutil
 
 import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
+from runs import goes_on_exactly
 from sprites_oracle import OracleSprites, shifted
 from stochvid import InputError
 from stochvid.cli import main
+from stochvid.core.clips import DRAWN
+from stochvid.data.moving_mnist import digit_tracks
 from stochvid.models.noise import content_ids
 from tiny import close, make_clips, make_model, narrow_sprites, noise_for
 
@@ -66,18 +67,18 @@ def test_rollout_equals_the_literal_loop(changes):
 def test_a_sprite_is_matched_where_it_went_and_can_be_moved_there():
     """By hand: a block that moves two down and one to the left."""
     model = make_model(narrow_sprites(sprites=1, reach=3))
-    opacity, mover, reach = torch.zeros(1, 32, 32).double(), model.mover, 3
+    opacity, dynamics, reach = torch.zeros(1, 32, 32).double(), model.dynamics, 3
     opacity[0, 10:15, 8:14] = 1
     there = shifted(opacity, 2, -1)
     with torch.no_grad():
-        mover.sharpness.fill_(4.0)
-        match = mover.match(opacity, opacity[:, None] * 0.7, there[:, None] * 0.7)
-        for part in (mover.posterior, mover.displace):
+        dynamics.sharpness.fill_(4.0)
+        match = dynamics.match(opacity, opacity[:, None] * 0.7, there[:, None] * 0.7)
+        for part in (dynamics.posterior, dynamics.displace):
             part[2].weight.zero_()
             part[2].bias.zero_()
-        mover.width.fill_(3.0)
-        drawn = mover.posterior_of(torch.zeros(1, 8).double(), match).mean
-        rows, columns = mover.kernels(torch.zeros(1, 8).double(), drawn)
+        dynamics.width.fill_(3.0)
+        drawn = dynamics.posterior_of(torch.zeros(1, 8).double(), match).mean
+        rows, columns = dynamics.kernels(torch.zeros(1, 8).double(), drawn)
     assert divmod(match.argmax().item(), 2 * reach + 1) == (2 + reach, -1 + reach)
     torch.testing.assert_close(drawn * reach, torch.tensor([[2.0, -1.0]]).double(), rtol=0, atol=0.05)
     torch.testing.assert_close(rows @ opacity @ columns, there, rtol=0, atol=0.05)
@@ -89,6 +90,7 @@ def test_maps_of_kl_add_up_and_maps_of_sigma_lie_where_sprites_are():
     seen = model.observe(clips)
     close(seen.kl_map.sum((-1, -2)), seen.posterior.kl(seen.prior, 2))
     assert seen.std_map.shape == seen.kl_map.shape == (2, 5, 32, 32)
+    assert model.observe(clips, decode=False).frames is None
     drawn = model.predict(clips[:, :3], 4, 2)
     assert drawn.std_map.shape == (2, 2, 4, 32, 32)
     highest = drawn.prior_std.mean(-1).sum(-1)
@@ -147,13 +149,7 @@ def trained(tmp_path_factory):
 
 
 def test_a_run_resumes_exactly(trained, tmp_path):
-    again = tmp_path / "again"
-    shutil.copytree(trained, again)
-    for late in [*(again / "checkpoints").glob("*4*"), again / "model"]:
-        shutil.rmtree(late) if late.is_dir() else late.unlink()
-    assert main(["train", "--resume", str(again)]) == 0
-    whole, resumed = (load_file(run / "model" / "model.safetensors") for run in (trained, again))
-    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    assert goes_on_exactly(trained, tmp_path / "again", last=4)
 
 
 def test_predict_surprise_uncertainty_and_evaluate_take_it(trained, tmp_path):
@@ -161,6 +157,7 @@ def test_predict_surprise_uncertainty_and_evaluate_take_it(trained, tmp_path):
     drawn = np.load(tmp_path / "p" / "moving-mnist-1" / "futures.npz")
     assert drawn["prior_std"].shape == (3, 6, 2, 4)
     assert drawn["std_map"].shape == (3, 6, 32, 32)
+    assert set(drawn.files) == {*DRAWN, *digit_tracks(1)}  # so that no track may be called like one of them
     assert len(iio.imread(tmp_path / "p" / "moving-mnist-1" / "maps.gif")) == 8
 
     assert main(["surprise", str(trained), "moving-mnist:1", "--out", str(tmp_path / "s"), "--length", "40"]) == 0

@@ -2,15 +2,14 @@
 
 import itertools
 import json
-import shutil
 
 import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from oracle import OracleSVG, copy_weights, pairs
+from runs import goes_on_exactly
 from stochvid import SVG, InputError, SVGPrime, SVGPrimeConfig, TrainConfig
 from stochvid.cli import main
 from stochvid.config import LossConfig
@@ -197,13 +196,7 @@ def trained(tmp_path_factory):
 
 
 def test_a_run_that_feeds_frames_back_resumes_exactly(trained, tmp_path):
-    again = tmp_path / "again"
-    shutil.copytree(trained, again)
-    for late in [*(again / "checkpoints").glob("*4*"), again / "model"]:
-        shutil.rmtree(late) if late.is_dir() else late.unlink()
-    assert main(["train", "--resume", str(again)]) == 0
-    whole, resumed = (load_file(run / "model" / "model.safetensors") for run in (trained, again))
-    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    assert goes_on_exactly(trained, tmp_path / "again", last=4)
 
 
 def test_predict_surprise_and_uncertainty_say_where(trained, tmp_path):

@@ -210,7 +210,7 @@ class SurpriseResult:
         series: the columns of `surprise.csv`.
         tracks: what else is known of every frame, by name, (T, …).
         fps: frames per second, None where it is not known.
-        kl_map: nats of each cell of frames 2 … T, (T − 1, h, w); None where latents are no maps.
+        kl_map: nats of each cell of frames 2 … T, (T − 1, h, w); None where latents have no place.
         id: as of `Futures`.
     """
 

@@ -1,6 +1,6 @@
 """When, and where, does a video do what nobody expects? KL(q ‖ p) and error of every frame, in constant memory.
 
-Axes: `T` frames, `C H W` image, `h w` cells of latents that are maps.
+Axes: `T` frames, `C H W` image, `h w` cells of the frame, where latents have a place in it.
 """
 
 import csv
@@ -92,7 +92,7 @@ def surprise(options: SurpriseOptions) -> dict[str, np.ndarray]:
 
 
 class Told(NamedTuple):
-    """A frame, (C, H, W) uint8, as it is explained, and KL of its cells, (h, w), where latents are maps."""
+    """A frame, (C, H, W) uint8, as it is explained, and KL of its cells, (h, w), where latents have a place."""
 
     frame: np.ndarray
     explained: np.ndarray
@@ -151,7 +151,7 @@ class Piece:
         explained: the frames as the posterior's mean explains them, (T', C, H, W) uint8; T' = T − 1 at the beginning.
         kl: nats, (T',) float64.
         mse: reconstruction error, (T',) float64.
-        kl_map: nats of each cell, (T', h, w) float32, whose sum is `kl`; None where latents are no maps.
+        kl_map: nats of each cell, (T', h, w) float32, whose sum is `kl`; None where latents have no place.
     """
 
     frames: np.ndarray
@@ -283,7 +283,7 @@ def _write(
 
 
 def _write_maps(folder: Path, told: Evenly[Told], first: np.ndarray, name: str, fps: float | None) -> None:
-    """Where frames after the first were unexpected: an animation, and of latents that are maps, KL of every cell."""
+    """Where frames after the first were unexpected: an animation, and where latents have a place, KL of every cell."""
     frames, explained = (np.stack([getattr(x, field) for _, x in told.kept]) for field in ("frame", "explained"))
     error = np.square((frames.astype(np.float32) - explained) / 255).mean(1)
     rows = {"as explained": in_rgb(explained), "error": heated(frames, error, 0, float(error.max()))}

@@ -206,7 +206,7 @@ class SpritesStep(StepGraph):
 
     def __init__(self, model: Sprites):
         super().__init__(model)
-        del model.cutter, model.mover.posterior
+        del model.segmenter, model.dynamics.posterior
 
     def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """As a step of `Sprites.imagine`; as `SVGStep.forward`, noise (N, sprites, Z)."""

@@ -300,7 +300,10 @@ class VideoModel(Pretrained, Generic[StateT], ABC):
                 told = tracks_between(tracks, frames + first, frames + last)
                 seen = self.imagine(state, last - first, drawn, told, go_on=last < horizon)
                 prior, state = seen.prior, seen.state
-                values = (seen.frames, prior.mean, prior.std, prior.sample(drawn.to(prior.mean)), seen.std_map)
+                cells = seen.std_map
+                if cells is None:
+                    cells = prior.mean.new_empty(*seen.frames.shape[:3], 0, 0)
+                values = (seen.frames, prior.mean, prior.std, prior.sample(drawn.to(prior.mean)), cells)
                 parts.append([x.expand(-1, samples, *x.shape[2:]) for x in values])
         return tuple(torch.cat(values, dim=2) for values in zip(*parts, strict=True))
 

@@ -85,13 +85,13 @@ class Imagination(Generic[StateT]):
         frames: (B, S, horizon, C, H, W) in (0, 1).
         prior: the prior at every step, (B, S, horizon, *latent_shape); (…, 0) without latents.
         state: to go on from; None unless asked for.
-        std_map: σ of the prior in each cell of the frame, (B, S, horizon, h, w); (…, 0, 0) where latents have no place.
+        std_map: σ of the prior in each cell of the frame, (B, S, horizon, h, w); None where latents have no place.
     """
 
     frames: Float[Tensor, "B S horizon C H W"]
     prior: Gaussian
     state: StateT | None
-    std_map: Float[Tensor, "B S horizon h w"]
+    std_map: Float[Tensor, "B S horizon h w"] | None = None
 
 
 @dataclass

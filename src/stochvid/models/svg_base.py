@@ -187,7 +187,7 @@ class SVGBase(VideoModel[SVGState]):
         prior = Gaussian(
             *(torch.stack(parts, dim=1).unflatten(0, (batch, samples)) for parts in zip(*priors, strict=True))
         )
-        std_map = prior.std.mean(3) if self.has_places else prior.mean.new_empty(*prior.mean.shape[:3], 0, 0)
+        std_map = prior.std.mean(3) if self.has_places else None
         return Imagination(torch.stack(images, dim=1).unflatten(0, (batch, samples)), prior, after, std_map)
 
     def _step(

@@ -1,0 +1,152 @@
+"""The two networks of sprites: what cuts them out of the given frames, and what moves one of them.
+
+Axes: those of `models/sprites.py`: `R` recurrent units, `D` displacements along an axis, `N` rows × sprites.
+"""
+
+import itertools
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from stochvid.core.shapes import Float
+from stochvid.models.recurrent import Gaussian
+
+LEAST, MOST = -8.0, 4.0  # of a latent's log-variance
+START = -4.0  # what is added to it, so that latents are told apart from the beginning
+SLOPE = 0.1
+
+
+def _perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.LeakyReLU(SLOPE), nn.Linear(hidden, outputs))
+
+
+def _convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, stride, 1), nn.GroupNorm(outputs // 4, outputs), nn.LeakyReLU(SLOPE)
+    )
+
+
+class UNet(nn.Module):
+    """A U-Net that sees all given frames and gives maps of the first one.
+
+    Args:
+        inputs: channels of all given frames together.
+        outputs: channels of the maps.
+        image_size: height and width.
+        width: channels at full size, a multiple of 8; smaller maps have up to four times as many.
+    """
+
+    place: Tensor
+
+    def __init__(self, inputs: int, outputs: int, image_size: int, width: int):
+        super().__init__()
+        levels = (image_size // 4).bit_length() - 1
+        widths = [width * min(level + 1, 4) for level in range(levels + 1)]
+        line = torch.linspace(-1, 1, image_size)
+        self.register_buffer("place", torch.stack(torch.meshgrid(line, line, indexing="ij")), persistent=False)
+        self.first = _convolution(inputs + 2, widths[0])
+        self.down = nn.ModuleList(_convolution(a, b, 2) for a, b in itertools.pairwise(widths))
+        cells = 16 * widths[-1]
+        self.whole = _perceptron(cells, 4 * widths[-1], cells)  # sees the whole frame at once
+        self.up = nn.ModuleList(_convolution(b + a, a) for a, b in zip(widths[-2::-1], widths[:0:-1], strict=True))
+        self.last = nn.Conv2d(widths[0] + inputs + 2, outputs, 3, 1, 1)
+
+    def forward(self, x: Float[Tensor, "B inputs H W"]) -> Float[Tensor, "B outputs H W"]:
+        """Frames of B clips, stacked → maps."""
+        x = torch.cat([x, self.place.to(x).expand(x.shape[0], -1, -1, -1)], 1)
+        maps = [self.first(x)]
+        for stage in self.down:
+            maps.append(stage(maps[-1]))
+        h = maps.pop()
+        h = h + self.whole(h.flatten(1)).view_as(h)
+        for stage in self.up:
+            h = stage(torch.cat([F.interpolate(h, scale_factor=2.0), maps.pop()], 1))
+        return self.last(torch.cat([h, x], 1))
+
+
+class Dynamics(nn.Module):
+    """What one sprite does next: prior and posterior of its latent, its displacement, its recurrent cell.
+
+    All sprites share it.
+
+    Args:
+        image_size: height and width.
+        reach: largest displacement along an axis from frame to frame, in pixels.
+        z_dim: size Z of a sprite's latent, at least 2.
+        hidden: width of the recurrent cell and of all hidden layers.
+    """
+
+    bands: Tensor
+    steps: Tensor
+
+    def __init__(self, image_size: int, reach: int, z_dim: int, hidden: int):
+        super().__init__()
+        self.reach, self.z_dim, self.hidden = reach, z_dim, hidden
+        sides = 2 * reach + 1
+        self.see = nn.Sequential(nn.Linear(2 * image_size + 1, hidden), nn.LeakyReLU(SLOPE))
+        self.prior = _perceptron(2 * hidden, hidden, 2 * z_dim)
+        self.posterior = _perceptron(2 * hidden + sides**2, hidden, 2 * z_dim)
+        self.displace = _perceptron(2 * hidden + z_dim, hidden, 2 * sides)
+        self.cell = nn.GRUCell(hidden + z_dim, hidden)
+        self.sharpness = nn.Parameter(torch.tensor(3.0))  # of the match, a logarithm
+        self.width = nn.Parameter(torch.tensor(0.0))  # of the kernel, a logarithm
+        self.register_buffer("steps", torch.linspace(-1, 1, sides), persistent=False)
+        line = torch.arange(image_size)
+        moved = line[:, None] - line + reach  # by how much a line goes to another, as an index
+        bands = torch.stack([(moved == d).float() for d in range(sides)])
+        self.register_buffer("bands", bands.flatten(1), persistent=False)
+
+    def features(self, opacity: Float[Tensor, "N H W"]) -> Float[Tensor, "N R"]:
+        """Where a sprite is, how wide and how large: its opacity summed over rows, over columns, over all."""
+        size, mass = opacity.shape[-1], opacity.sum((1, 2))[:, None] + 1
+        profile = torch.cat([opacity.sum(2), opacity.sum(1)], 1) * (size / 8) / mass
+        return self.see(torch.cat([profile, mass * (20 / size**2)], 1))
+
+    def match(
+        self, opacity: Float[Tensor, "N H W"], colour: Float[Tensor, "N C H W"], frame: Float[Tensor, "N C H W"]
+    ) -> Float[Tensor, "N DD"]:
+        """How well each displacement (row by row) explains a frame: a softmax over a cost volume of squares.
+
+        Of a sprite of opacity a and colour c: Σ a(p) · (c(p) − x(p + d))² / Σ a, for all d at once by Fourier
+        transforms; what does not depend on d is left out.
+        """
+        size = opacity.shape[-1]
+        padded = size + 2 * self.reach
+        dtype = torch.promote_types(opacity.dtype, torch.float32)
+        a, c, x = (torch.fft.rfft2(y.to(dtype), s=(padded, padded)) for y in (opacity, colour, frame))
+        squares = torch.fft.rfft2(frame.to(dtype).square().sum(1), s=(padded, padded))
+        differences = torch.fft.irfft2(a.conj() * squares - 2 * (c.conj() * x).sum(1), s=(padded, padded))
+        near = torch.arange(-self.reach, self.reach + 1, device=opacity.device) % padded
+        differences = differences[:, near][:, :, near].flatten(1)
+        mean = differences / (opacity.to(dtype).sum((1, 2))[:, None] + 1)
+        return torch.softmax(-mean * self.sharpness.exp(), 1).to(opacity.dtype)
+
+    def prior_of(self, known: Float[Tensor, "N KK"], latent: Float[Tensor, "N Z"]) -> Gaussian:
+        """Of the latent, given the last one: without what is learned, things move on as they did."""
+        return self._gaussian(self.prior(known), latent)
+
+    def posterior_of(self, known: Float[Tensor, "N KK"], match: Float[Tensor, "N DD"]) -> Gaussian:
+        """Of the latent, given a match: without what is learned, its first two numbers are the mean displacement."""
+        each = match.unflatten(1, (len(self.steps), -1))
+        displacement = torch.stack([each.sum(2) @ self.steps.to(match), each.sum(1) @ self.steps.to(match)], 1)
+        return self._gaussian(self.posterior(torch.cat([known, match], 1)), F.pad(displacement, (0, self.z_dim - 2)))
+
+    @staticmethod
+    def _gaussian(parts: Float[Tensor, "N ZZ"], about: Float[Tensor, "N Z"]) -> Gaussian:
+        mean, log_var = parts.chunk(2, 1)
+        return Gaussian(about + mean, (log_var + START).clamp(LEAST, MOST))
+
+    def kernels(
+        self, known: Float[Tensor, "N KK"], z: Float[Tensor, "N Z"]
+    ) -> tuple[Float[Tensor, "N H H"], Float[Tensor, "N W W"]]:
+        """How a sprite moves: which row each row comes from, and which column each column, as matrices.
+
+        Without what is learned, by a bell around the displacement that the latent's first two numbers are.
+        """
+        bell = -(self.reach * self.width.exp() * (self.steps.to(z) - z[:, :2, None])).square()
+        size = round(self.bands.shape[1] ** 0.5)
+        logits = bell + self.displace(torch.cat([known, z], 1)).unflatten(1, (2, -1))
+        rows, columns = logits.softmax(-1).unbind(1)
+        bands = self.bands.to(rows)
+        return (rows @ bands).view(-1, size, size), (columns @ bands).view(-1, size, size).transpose(1, 2)
