@@ -68,7 +68,11 @@ class StepGraph(Graph):
     name, rows = "step", "N"
 
     def example(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Inputs for a state of a context graph, with normal noise, always the same."""
+        """Inputs for a state of a context graph, with normal noise, always the same.
+
+        No two of them are one tensor, which the exporter would take for one input.
+        """
+        state = {name: x.clone() for name, x in state.items()}
         if not self.model.stochastic:
             return state
         rows, generator = next(iter(state.values())).shape[0], torch.Generator().manual_seed(0)
