@@ -40,7 +40,12 @@ def stage_channels(image_size: int, base_channels: int, smallest: int = 4) -> li
 
 
 def init_weights(module: nn.Module) -> None:
-    """The paper's start: conv and linear weights N(0, 0.02), biases 0, batch-norm weights N(1, 0.02)."""
+    """The paper's start: conv and linear weights N(0, 0.02), biases 0, batch-norm weights N(1, 0.02).
+
+    Nothing of a model that has shapes alone, for which torch would first load its compiler: two seconds of each command.
+    """
+    if any(x.is_meta for x in module.parameters(recurse=False)):
+        return
     if isinstance(module, Conv | nn.Linear):
         nn.init.normal_(module.weight, 0.0, 0.02)
         if module.bias is not None:
