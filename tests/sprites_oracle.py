@@ -1,6 +1,6 @@
 """The oracle of sprites: displacement by displacement, in the plainest way.
 
-Frames are moved by adding up shifted copies, matches are sums over shifted frames, nothing is a matrix or a transform.
+Sprites are shown by adding up shifted copies, matches are sums over shifted frames, nothing is a matrix or a transform.
 """
 
 import torch
@@ -90,24 +90,29 @@ class OracleSprites:
         return about + mean, (log_var - 4.0).clamp(-8.0, 4.0)
 
     def displacement(self, match):
-        """What a match says in the mean, (Z,): down and right, as parts of the reach, then zeros."""
-        c, sides = self.config, 2 * self.config.reach + 1
-        mean = [match.new_zeros(()) for _ in range(c.z_dim)]
+        """What a match says in the mean: down and right, as parts of the reach."""
+        reach, sides = self.config.reach, 2 * self.config.reach + 1
+        mean = [match.new_zeros(()) for _ in range(2)]
         for i in range(sides):
             for j in range(sides):
-                mean[0] = mean[0] + match[i * sides + j] * (i - c.reach) / c.reach
-                mean[1] = mean[1] + match[i * sides + j] * (j - c.reach) / c.reach
+                mean[0] = mean[0] + match[i * sides + j] * (i - reach) / reach
+                mean[1] = mean[1] + match[i * sides + j] * (j - reach) / reach
         return torch.stack(mean)
 
-    def kernel(self, known, z):
-        """Probabilities of going down and of going right, from −reach to reach."""
-        reach, width = self.config.reach, self.weights["dynamics.width"].exp()
-        logits = perceptron(self.weights, "dynamics.displace", torch.cat([known, z])).chunk(2)
-        each = []
-        for axis in (0, 1):
-            bell = [-((width * (d - reach * z[axis])) ** 2) for d in range(-reach, reach + 1)]
-            each.append((torch.stack(bell) + logits[axis]).softmax(0))
-        return each
+    def kernel(self, place, variance):
+        """Weights of moving by so many pixels along one axis."""
+        size, middle = self.config.image_size, round(place.item())
+
+        def bell(d):
+            return (-((d - place) ** 2) / (2 * (variance + 0.07))).exp()
+
+        total = sum(bell(d) for d in range(middle - size, middle + size + 1))
+        return {d: bell(d) / total for d in range(1 - size, size)}
+
+    def shown(self, x, place, variance):
+        """x (…, H, W) where its sprite is."""
+        down = sum(w * shifted(x, d, 0) for d, w in self.kernel(place[0], variance).items())
+        return sum(w * shifted(down, 0, d) for d, w in self.kernel(place[1], variance).items())
 
     def cell(self, x, memory):
         w = self.weights
@@ -116,50 +121,52 @@ class OracleSprites:
         reset, keep = torch.sigmoid(r + hr), torch.sigmoid(z + hz)
         return (1 - keep) * torch.tanh(n + reset * hn) + keep * memory
 
-    def compose(self, opacities, premultiplied, background):
+    def compose(self, shown, background):
         frame = background
-        for opacity, colour in zip(opacities, premultiplied, strict=True):
-            frame = colour + (1 - opacity) * frame
+        for sprite in shown:
+            frame = sprite[1:] + (1 - sprite[0]) * frame
         return frame
 
     def clip(self, frames, noise, horizon=None):
-        """A clip (T, C, H, W) under the posterior, and so many frames under the prior; noise (T − 1 + horizon, K, Z).
+        """A clip (T, C, H, W) under the posterior, and so many frames under the prior; noise (T − 1 + horizon, K, 2).
 
         Returns:
-            frames from the first on; and of each step posterior or prior (mean, log_var), and prior (K, Z).
+            frames from the first on; and of each step posterior or prior (mean, log_var), and prior (K, 2).
         """
         opacities, colours, background = self.cut(frames)
-        premultiplied = [a * c for a, c in zip(opacities, colours, strict=True)]
-        memories = [frames.new_zeros(self.config.rnn_size) for _ in opacities]
-        last = [frames.new_zeros(self.config.z_dim) for _ in opacities]
-        made, chosen, priors = [self.compose(opacities, premultiplied, background)], [], []
+        cut = [torch.cat([a[None], a * c]) for a, c in zip(opacities, colours, strict=True)]
+        memories = [frames.new_zeros(self.config.rnn_size) for _ in cut]
+        last, places = ([frames.new_zeros(2) for _ in cut] for _ in range(2))
+        spread, added = frames.new_zeros(()), self.weights["dynamics.doubt"].exp()
+
+        def moved():
+            return [self.shown(x, place, spread) for x, place in zip(cut, places, strict=True)]
+
+        there = moved()
+        made, chosen, priors = [self.compose(there, background)], [], []
         for t in range(len(noise)):
             latents = []
             for k in range(self.config.sprites):
-                seen = self.features(opacities[k])
-                known = torch.cat([memories[k], seen])
+                opacity, colour = there[k][0], there[k][1:]
+                seen = self.features(opacity)
+                known = torch.cat([memories[k], seen, last[k]])
                 prior = told = self.gaussian("dynamics.prior", known, last[k])
                 if t + 1 < len(frames):
-                    match = self.match(opacities[k], premultiplied[k], frames[t + 1])
+                    match = self.match(opacity, colour, frames[t + 1])
                     told = self.gaussian("dynamics.posterior", torch.cat([known, match]), self.displacement(match))
-                z = last[k] = told[0] + (told[1] / 2).exp() * noise[t, k]
-                (down, right), reach = self.kernel(known, z), self.config.reach
-                moved = torch.cat([opacities[k][None], premultiplied[k]])
-                moved = sum(
-                    down[i] * right[j] * shifted(moved, i - reach, j - reach)
-                    for i in range(2 * reach + 1)
-                    for j in range(2 * reach + 1)
-                )
-                memories[k] = self.cell(torch.cat([seen, z]), memories[k])
-                opacities[k], premultiplied[k] = moved[0], moved[1:]
+                last[k] = told[0] + (told[1] / 2).exp() * noise[t, k]
+                places[k] = places[k] + self.config.reach * last[k]
+                memories[k] = self.cell(torch.cat([seen, last[k]]), memories[k])
                 latents.append((told, prior))
-            made.append(self.compose(opacities, premultiplied, background))
+            spread = spread + added
+            there = moved()
+            made.append(self.compose(there, background))
             chosen.append([torch.stack([told[i] for told, _ in latents]) for i in (0, 1)])
             priors.append([torch.stack([prior[i] for _, prior in latents]) for i in (0, 1)])
         return torch.stack(made), chosen, priors
 
     def terms(self, frames, noise):
-        """frames (B, T, C, H, W), noise (B, T − 1, K, Z) → MSE of all frames, and KL of a step."""
+        """frames (B, T, C, H, W), noise (B, T − 1, K, 2) → MSE of all frames, and KL of a step."""
         errors, nats = [], []
         for clip, drawn in zip(frames, noise, strict=True):
             made, chosen, priors = self.clip(clip, drawn)

@@ -35,7 +35,7 @@ def narrow_prime(**changes) -> SVGPrimeConfig:
 
 def narrow_sprites(**changes) -> SpritesConfig:
     """Sprites that are made in no time."""
-    sizes = {"image_size": 32, "base_channels": 8, "reach": 2, "z_dim": 2, "rnn_size": 4}
+    sizes = {"image_size": 32, "base_channels": 8, "reach": 2, "rnn_size": 4}
     return SpritesConfig(**sizes | {"context": 3, "horizon": 2, "beta": 0.1} | changes)
 
 

@@ -269,7 +269,7 @@ def test_the_family_with_maps_can_be_exported(tmp_path, format, changes):
 
 
 @EITHER
-@pytest.mark.parametrize("changes", [{"channels": 3, "sprites": 3, "z_dim": 3}], ids=str)
+@pytest.mark.parametrize("changes", [{"channels": 3, "sprites": 3}], ids=str)
 def test_sprites_can_be_exported(tmp_path, format, changes):
     check(tmp_path, format, make=narrow_sprites, **changes)
 

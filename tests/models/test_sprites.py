@@ -1,5 +1,6 @@
 """Sprites against the literal loop, what they may be, and every command with them."""
 
+import dataclasses
 import json
 
 import imageio.v3 as iio
@@ -19,7 +20,7 @@ from tiny import close, make_clips, make_model, narrow_sprites, noise_for
 COMBINATIONS = [
     {},
     {"sprites": 1, "channels": 3},
-    {"sprites": 3, "reach": 1, "z_dim": 3},
+    {"sprites": 3, "reach": 1},
     {"context": 1, "horizon": 3},
     pytest.param({"image_size": 64, "reach": 4, "context": 2, "horizon": 2}, marks=pytest.mark.slow),
 ]
@@ -64,7 +65,7 @@ def test_rollout_equals_the_literal_loop(changes):
     assert not torch.equal(drawn.frames[:, 0], drawn.frames[:, 1])
 
 
-def test_a_sprite_is_matched_where_it_went_and_can_be_moved_there():
+def test_a_sprite_is_matched_where_it_went_and_can_be_shown_there():
     """By hand: a block that moves two down and one to the left."""
     model = make_model(narrow_sprites(sprites=1, reach=3))
     opacity, dynamics, reach = torch.zeros(1, 32, 32).double(), model.dynamics, 3
@@ -73,15 +74,23 @@ def test_a_sprite_is_matched_where_it_went_and_can_be_moved_there():
     with torch.no_grad():
         dynamics.sharpness.fill_(4.0)
         match = dynamics.match(opacity, opacity[:, None] * 0.7, there[:, None] * 0.7)
-        for part in (dynamics.posterior, dynamics.displace):
-            part[2].weight.zero_()
-            part[2].bias.zero_()
-        dynamics.width.fill_(3.0)
-        drawn = dynamics.posterior_of(torch.zeros(1, 8).double(), match).mean
-        rows, columns = dynamics.kernels(torch.zeros(1, 8).double(), drawn)
+        dynamics.posterior[2].weight.zero_()
+        dynamics.posterior[2].bias.zero_()
+        drawn = dynamics.posterior_of(torch.zeros(1, 10).double(), match).mean
+        rows, columns = dynamics.kernels(reach * drawn, torch.zeros(1, 1).double())
     assert divmod(match.argmax().item(), 2 * reach + 1) == (2 + reach, -1 + reach)
     torch.testing.assert_close(drawn * reach, torch.tensor([[2.0, -1.0]]).double(), rtol=0, atol=0.05)
     torch.testing.assert_close(rows @ opacity @ columns, there, rtol=0, atol=0.05)
+
+
+def test_what_left_the_frame_comes_back_as_sharp_as_it_was():
+    model = make_model(narrow_sprites())
+    state = model.segment(make_clips(model.config, 3))
+    outside = dataclasses.replace(state, place=state.place + 70)
+    assert model.show(outside).opacity.abs().max() < 1e-6
+    back = dataclasses.replace(outside, place=outside.place - 70)
+    close(model.show(back).opacity, model.show(state).opacity)
+    torch.testing.assert_close(model.show(back).opacity, state.opacity, rtol=0, atol=0.01)
 
 
 def test_maps_of_kl_add_up_and_maps_of_sigma_lie_where_sprites_are():
@@ -155,7 +164,7 @@ def test_a_run_resumes_exactly(trained, tmp_path):
 def test_predict_surprise_uncertainty_and_evaluate_take_it(trained, tmp_path):
     assert main(["predict", str(trained), "moving-mnist:1", "--samples", "3", "--out", str(tmp_path / "p")]) == 0
     drawn = np.load(tmp_path / "p" / "moving-mnist-1" / "futures.npz")
-    assert drawn["prior_std"].shape == (3, 6, 2, 4)
+    assert drawn["prior_std"].shape == (3, 6, 2, 2)
     assert drawn["std_map"].shape == (3, 6, 32, 32)
     assert set(drawn.files) == {*DRAWN, *digit_tracks(1)}  # so that no track may be called like one of them
     assert len(iio.imread(tmp_path / "p" / "moving-mnist-1" / "maps.gif")) == 8

@@ -197,7 +197,7 @@ class SpritesContext(ContextGraph):
     model: Sprites
 
     def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        """As `Sprites.observe`; arguments as those of `SVGContext.forward`, noise (B, K − 1, sprites, Z)."""
+        """As `Sprites.observe`; arguments as those of `SVGContext.forward`, noise (B, K − 1, sprites, 2)."""
         noise = inputs.get("noise")
         state = self.model.observe(inputs["frames"], None if noise is None else noise[:, None], decode=False).state
         return {spec.name: getattr(state, spec.name) for spec in fields(state)}
@@ -213,11 +213,11 @@ class SpritesStep(StepGraph):
         del model.segmenter, model.dynamics.posterior
 
     def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        """As a step of `Sprites.imagine`; as `SVGStep.forward`, noise (N, sprites, Z)."""
+        """As a step of `Sprites.imagine`; as `SVGStep.forward`, noise (N, sprites, 2)."""
         noise = inputs["noise"][:, None, None]
         state = SpriteState(**{spec.name: inputs[spec.name] for spec in fields(SpriteState)})
         drawn = self.model.imagine(state, 1, noise)
         assert drawn.state is not None
         outputs = {"frame": drawn.frames, "prior_mean": drawn.prior.mean, "prior_std": drawn.prior.std}
-        after = {NEXT + name: getattr(drawn.state, name) for name in ("opacity", "colour", "memory", "latent")}
+        after = {NEXT + name: getattr(drawn.state, name) for name in ("place", "variance", "memory", "latent")}
         return {name: x[:, 0, 0] for name, x in outputs.items()} | after

@@ -18,9 +18,8 @@ class SpritesConfig(ModelConfig, home="stochvid.models.sprites:Sprites"):
         context: frames K that the model is given, and cuts sprites out of.
         horizon: future frames that it is trained to predict.
         sprites: how many things move on their own, at most.
-        reach: farthest that they move from frame to frame along an axis, in pixels.
+        reach: farthest that they are looked for from frame to frame along an axis, in pixels.
         base_channels: channels at full size of the network that cuts them out, a multiple of 8.
-        z_dim: size Z of a sprite's latent, whose first two numbers are about its displacement.
         rnn_size: width of the recurrent cell that a sprite's motion has.
         beta: weight β of the KL term.
     """
@@ -29,8 +28,7 @@ class SpritesConfig(ModelConfig, home="stochvid.models.sprites:Sprites"):
     sprites: int = bounded(2, least=1, most=64)
     reach: int = bounded(4, least=1, most=64)
     base_channels: int = bounded(16, **WIDTH)
-    z_dim: int = bounded(4, least=2, most=4096)
-    rnn_size: int = bounded(96, **WIDTH)
+    rnn_size: int = bounded(128, **WIDTH)
     beta: float = bounded(5e-5, least=0)
 
     def __post_init__(self) -> None:
@@ -41,8 +39,8 @@ class SpritesConfig(ModelConfig, home="stochvid.models.sprites:Sprites"):
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
-        """(sprites, Z)."""
-        return self.sprites, self.z_dim
+        """(sprites, 2): how far each moves down and right."""
+        return self.sprites, 2
 
     @property
     def samples_context(self) -> bool:
@@ -74,5 +72,5 @@ class SpritesConfig(ModelConfig, home="stochvid.models.sprites:Sprites"):
 
     @property
     def network(self) -> str:
-        """Its U-Net, latents and recurrent cell."""
-        return f"U-Net of {self.base_channels}: Z {self.z_dim} × {self.sprites}, GRU of {self.rnn_size}"
+        """Its U-Net and recurrent cell."""
+        return f"U-Net of {self.base_channels}, GRU of {self.rnn_size}"

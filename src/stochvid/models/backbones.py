@@ -42,7 +42,7 @@ def stage_channels(image_size: int, base_channels: int, smallest: int = 4) -> li
 def init_weights(module: nn.Module) -> None:
     """The paper's start: conv and linear weights N(0, 0.02), biases 0, batch-norm weights N(1, 0.02).
 
-    Nothing of a model that has shapes alone, for which torch would first load its compiler: two seconds of each command.
+    Nothing of a model that has shapes alone: torch would first load its compiler, for two seconds.
     """
     if any(x.is_meta for x in module.parameters(recurse=False)):
         return

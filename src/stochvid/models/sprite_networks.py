@@ -15,6 +15,7 @@ from stochvid.models.recurrent import Gaussian
 LEAST, MOST = -8.0, 4.0  # of a latent's log-variance
 START = -4.0  # what is added to it, so that latents are told apart from the beginning
 SLOPE = 0.1
+LEAST_VARIANCE = 0.07  # of a bell that is no wider than a pixel
 
 
 def _perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
@@ -44,7 +45,8 @@ class UNet(nn.Module):
         levels = (image_size // 4).bit_length() - 1
         widths = [width * min(level + 1, 4) for level in range(levels + 1)]
         line = torch.linspace(-1, 1, image_size)
-        self.register_buffer("place", torch.stack(torch.meshgrid(line, line, indexing="ij")), persistent=False)
+        down, right = line[:, None].expand(image_size, -1), line.expand(image_size, -1)
+        self.register_buffer("place", torch.stack([down, right]), persistent=False)
         self.first = _convolution(inputs + 2, widths[0])
         self.down = nn.ModuleList(_convolution(a, b, 2) for a, b in itertools.pairwise(widths))
         cells = 16 * widths[-1]
@@ -66,36 +68,35 @@ class UNet(nn.Module):
 
 
 class Dynamics(nn.Module):
-    """What one sprite does next: prior and posterior of its latent, its displacement, its recurrent cell.
+    """What one sprite does next: prior and posterior of its latent, and its recurrent cell.
 
-    All sprites share it.
+    All sprites share it. A latent is a displacement along both axes, as parts of `reach`.
 
     Args:
         image_size: height and width.
-        reach: largest displacement along an axis from frame to frame, in pixels.
-        z_dim: size Z of a sprite's latent, at least 2.
+        reach: farthest that a sprite is looked for along an axis from frame to frame, in pixels.
         hidden: width of the recurrent cell and of all hidden layers.
     """
 
-    bands: Tensor
+    moved: Tensor
     steps: Tensor
+    taps: Tensor
 
-    def __init__(self, image_size: int, reach: int, z_dim: int, hidden: int):
+    def __init__(self, image_size: int, reach: int, hidden: int):
         super().__init__()
-        self.reach, self.z_dim, self.hidden = reach, z_dim, hidden
+        self.reach, self.hidden = reach, hidden
         sides = 2 * reach + 1
+        known = 2 * hidden + 2
         self.see = nn.Sequential(nn.Linear(2 * image_size + 1, hidden), nn.LeakyReLU(SLOPE))
-        self.prior = _perceptron(2 * hidden, hidden, 2 * z_dim)
-        self.posterior = _perceptron(2 * hidden + sides**2, hidden, 2 * z_dim)
-        self.displace = _perceptron(2 * hidden + z_dim, hidden, 2 * sides)
-        self.cell = nn.GRUCell(hidden + z_dim, hidden)
+        self.prior = _perceptron(known, hidden, 4)
+        self.posterior = _perceptron(known + sides**2, hidden, 4)
+        self.cell = nn.GRUCell(hidden + 2, hidden)
         self.sharpness = nn.Parameter(torch.tensor(3.0))  # of the match, a logarithm
-        self.width = nn.Parameter(torch.tensor(0.0))  # of the kernel, a logarithm
+        self.doubt = nn.Parameter(torch.tensor(-0.7))  # variance that a step adds to a place, a logarithm
         self.register_buffer("steps", torch.linspace(-1, 1, sides), persistent=False)
-        line = torch.arange(image_size)
-        moved = line[:, None] - line + reach  # by how much a line goes to another, as an index
-        bands = torch.stack([(moved == d).float() for d in range(sides)])
-        self.register_buffer("bands", bands.flatten(1), persistent=False)
+        line = torch.arange(float(image_size))
+        self.register_buffer("moved", line[:, None] - line, persistent=False)  # by how much a line goes to another
+        self.register_buffer("taps", torch.arange(-float(image_size), image_size + 1), persistent=False)
 
     def features(self, opacity: Float[Tensor, "N H W"]) -> Float[Tensor, "N R"]:
         """Where a sprite is, how wide and how large: its opacity summed over rows, over columns, over all."""
@@ -122,31 +123,39 @@ class Dynamics(nn.Module):
         mean = differences / (opacity.to(dtype).sum((1, 2))[:, None] + 1)
         return torch.softmax(-mean * self.sharpness.exp(), 1).to(opacity.dtype)
 
-    def prior_of(self, known: Float[Tensor, "N KK"], latent: Float[Tensor, "N Z"]) -> Gaussian:
+    def prior_of(self, known: Float[Tensor, "N KK"], latent: Float[Tensor, "N 2"]) -> Gaussian:
         """Of the latent, given the last one: without what is learned, things move on as they did."""
         return self._gaussian(self.prior(known), latent)
 
     def posterior_of(self, known: Float[Tensor, "N KK"], match: Float[Tensor, "N DD"]) -> Gaussian:
-        """Of the latent, given a match: without what is learned, its first two numbers are the mean displacement."""
+        """Of the latent, given a match: without what is learned, the mean displacement."""
         each = match.unflatten(1, (len(self.steps), -1))
         displacement = torch.stack([each.sum(2) @ self.steps.to(match), each.sum(1) @ self.steps.to(match)], 1)
-        return self._gaussian(self.posterior(torch.cat([known, match], 1)), F.pad(displacement, (0, self.z_dim - 2)))
+        return self._gaussian(self.posterior(torch.cat([known, match], 1)), displacement)
 
     @staticmethod
-    def _gaussian(parts: Float[Tensor, "N ZZ"], about: Float[Tensor, "N Z"]) -> Gaussian:
+    def _gaussian(parts: Float[Tensor, "N 4"], about: Float[Tensor, "N 2"]) -> Gaussian:
         mean, log_var = parts.chunk(2, 1)
         return Gaussian(about + mean, (log_var + START).clamp(LEAST, MOST))
 
-    def kernels(
-        self, known: Float[Tensor, "N KK"], z: Float[Tensor, "N Z"]
-    ) -> tuple[Float[Tensor, "N H H"], Float[Tensor, "N W W"]]:
-        """How a sprite moves: which row each row comes from, and which column each column, as matrices.
+    @property
+    def variance(self) -> Float[Tensor, ""]:
+        """What a step adds to the variance of a place, in pixels²: much at first, and where things go is found."""
+        return self.doubt.exp()
 
-        Without what is learned, by a bell around the displacement that the latent's first two numbers are.
+    def kernels(
+        self, place: Float[Tensor, "N 2"], variance: Float[Tensor, "N 1"]
+    ) -> tuple[Float[Tensor, "N H H"], Float[Tensor, "N W W"]]:
+        """How a sprite is shown at a place, in pixels from where it was cut out: a bell around it for each axis.
+
+        The matrices say which row each row comes from, and which column each column. A bell's sum over all whole
+        numbers near by is 1.
         """
-        bell = -(self.reach * self.width.exp() * (self.steps.to(z) - z[:, :2, None])).square()
-        size = round(self.bands.shape[1] ** 0.5)
-        logits = bell + self.displace(torch.cat([known, z], 1)).unflatten(1, (2, -1))
-        rows, columns = logits.softmax(-1).unbind(1)
-        bands = self.bands.to(rows)
-        return (rows @ bands).view(-1, size, size), (columns @ bands).view(-1, size, size).transpose(1, 2)
+        scale = -0.5 / (LEAST_VARIANCE + variance)
+        beside = place - place.round()
+        least = beside.square()  # of the nearest whole number, so that nothing is divided by nothing
+        total = (((self.taps - beside[..., None]).square() - least[..., None]) * scale[..., None]).exp().sum(-1)
+        bell = (self.moved - place[..., None, None]).square() - least[..., None, None]
+        bell = (bell * scale[..., None, None]).exp() / total[..., None, None]
+        rows, columns = bell.unbind(1)
+        return rows, columns.transpose(1, 2)

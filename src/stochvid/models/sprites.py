@@ -1,16 +1,17 @@
 """Sprites: what moves is cut out of the given frames once, and then only moved (Jojic & Frey 2001).
 
 A U-Net cuts K sprites, colours with an opacity, and a background out of the given frames, as they are in the first
-of them. From then on each sprite is moved whole, by a kernel of displacements (as in CDNA, Finn et al. 2016,
-arXiv 1605.07157) that its own latent decides, and the frame is composed of them. Since nothing is drawn anew, what a
-sprite looks like cannot drift, and the latents (posterior and learned prior, as in SVG) carry motion alone.
+of them. From then on each sprite is only shown at other places, and the frame is composed of them. Where it goes is the
+sum of its latents, which are displacements (posterior and learned prior, as in SVG). Since nothing is drawn anew, and
+nothing moved twice, what a sprite looks like can neither drift nor blur.
 
-Axes: those of `models/base.py`, and `K` sprites of a clip, `R` recurrent units.
+Axes: those of `models/base.py`, and `K` sprites of a clip, `R` recurrent units. A latent, and a place, is two numbers:
+down and right.
 """
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -25,26 +26,43 @@ from stochvid.models.sprite_networks import Dynamics, UNet
 from stochvid.models.state import Imagination, Observation, State
 
 RELUCTANCE = 3.0  # to give a pixel what is not seen there in the first frame, as a logit
+CALM = 2.0  # by how much a pixel is rather the background's at first, as a logit: what moves nowhere shall be no sprite
 TINY = 1e-6
 
 
 @dataclass
 class SpriteState(State):
-    """Sprites where they are in the last frame. Rows: B clips, or B · S once samples differ.
+    """Sprites as they were cut out, and where they are in the last frame. Rows: B clips, or B · S once samples differ.
 
     Attributes:
         opacity: of every sprite's pixels, in [0, 1], (rows, K, H, W).
         colour: of every sprite's pixels, times their opacity, (rows, K, C, H, W).
         background: what is behind all of them, (rows, C, H, W).
+        place: of every sprite, in pixels from where it was cut out, (rows, K, 2).
+        variance: of its place, in pixels², (rows, K, 1).
         memory: what every sprite's recurrent cell remembers of its motion, (rows, K, R).
-        latent: of every sprite's last motion, zeros before the first, (rows, K, Z).
+        latent: of every sprite's last motion, as parts of `reach`, zeros before the first, (rows, K, 2).
     """
 
     opacity: Float[Tensor, "rows K H W"]
     colour: Float[Tensor, "rows K C H W"]
     background: Float[Tensor, "rows C H W"]
+    place: Float[Tensor, "rows K 2"]
+    variance: Float[Tensor, "rows K 1"]
     memory: Float[Tensor, "rows K R"]
-    latent: Float[Tensor, "rows K Z"]
+    latent: Float[Tensor, "rows K 2"]
+
+
+class Shown(NamedTuple):
+    """Sprites where they are.
+
+    Attributes:
+        opacity: of every sprite's pixels, in [0, 1], (rows, K, H, W).
+        colour: of every sprite's pixels, times their opacity, (rows, K, C, H, W).
+    """
+
+    opacity: Float[Tensor, "rows K H W"]
+    colour: Float[Tensor, "rows K C H W"]
 
 
 class Step(NamedTuple):
@@ -52,11 +70,13 @@ class Step(NamedTuple):
 
     Attributes:
         state: after it.
-        posterior: of the latents, (rows, K, Z); where no true frame was given, the prior again.
+        shown: its sprites.
+        posterior: of the latents, (rows, K, 2); where no true frame was given, the prior again.
         prior: likewise.
     """
 
     state: SpriteState
+    shown: Shown
     posterior: Gaussian
     prior: Gaussian
 
@@ -76,13 +96,17 @@ class Sprites(VideoModel[SpriteState]):
         self.segmenter = UNet(
             c.context * c.channels, (c.sprites + 1) * (3 + c.channels) - 1, c.image_size, c.base_channels
         )
-        self.dynamics = Dynamics(c.image_size, c.reach, c.z_dim, c.rnn_size)
+        bias = self.segmenter.last.bias
+        assert bias is not None
+        with torch.no_grad():
+            bias[0] += CALM  # of the background's share
+        self.dynamics = Dynamics(c.image_size, c.reach, c.rnn_size)
 
     @property
     def row_bytes(self) -> int:
         """About how much memory a sample takes while it is rolled: sprites before and after a step."""
         c = self.config
-        return 4 * c.image_size**2 * (3 * c.sprites * (1 + c.channels) + 2 * c.channels)
+        return 4 * c.image_size**2 * (3 * c.sprites * (1 + c.channels) + 2 * c.sprites + 2 * c.channels)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -114,7 +138,7 @@ class Sprites(VideoModel[SpriteState]):
         for step in self._steps(state, true.shape[1], drawn, true):
             state = step.state
             if decode:
-                shown.append(self.compose(state))
+                shown.append(self.compose(state, step.shown))
             posteriors.append(step.posterior)
             priors.append(step.prior)
             std_maps.append(_std_map(step))
@@ -143,7 +167,7 @@ class Sprites(VideoModel[SpriteState]):
         shown, priors, std_maps = [], [], []
         for step in self._steps(state, horizon, noise.flatten(0, 1).to(self.dtype)):
             state = step.state
-            shown.append(self.compose(state))
+            shown.append(self.compose(state, step.shown))
             priors.append(step.prior)
             std_maps.append(_std_map(step))
         frames, std_map, mean, log_var = (
@@ -166,9 +190,9 @@ class Sprites(VideoModel[SpriteState]):
         """
         frames = self.as_input(Clips.of(clips).frames)
         state = self.segment(frames)
-        made, posteriors, priors = [self.compose(state)], [], []
+        made, posteriors, priors = [self.compose(state, self.show(state))], [], []
         for step in self._steps(state, frames.shape[1] - 1, noise[:, 0], frames[:, 1:]):
-            made.append(self.compose(step.state))
+            made.append(self.compose(step.state, step.shown))
             posteriors.append(step.posterior)
             priors.append(step.prior)
         nats = _gaussians(posteriors, state).kl(_gaussians(priors, state), 2)
@@ -192,13 +216,21 @@ class Sprites(VideoModel[SpriteState]):
         colours = torch.lerp(first[:, None], new, change)
         visible = shares.softmax(1)[:, 1:]  # each pixel that is seen is one sprite's or the background's
         opacity = visible + (1 - visible) * torch.sigmoid(hidden - RELUCTANCE)
-        memory, latent = (first.new_zeros(first.shape[0], c.sprites, n) for n in (self.dynamics.hidden, c.z_dim))
-        return SpriteState(opacity, colours[:, 1:] * opacity[:, :, None], colours[:, 0], memory, latent)
+        zeros = (first.new_zeros(first.shape[0], c.sprites, n) for n in (2, 1, self.dynamics.hidden, 2))
+        return SpriteState(opacity, colours[:, 1:] * opacity[:, :, None], colours[:, 0], *zeros)
 
-    def compose(self, state: SpriteState) -> Float[Tensor, "rows C H W"]:
+    def show(self, state: SpriteState) -> Shown:
+        """Every sprite where it is."""
+        k = self.config.sprites
+        with _in_full(state.place.device):
+            kernels = self.dynamics.kernels(state.place.flatten(0, 1), state.variance.flatten(0, 1))
+            rows, columns = (x.unflatten(0, (-1, k)) for x in kernels)
+            return Shown(rows @ state.opacity @ columns, rows[:, :, None] @ state.colour @ columns[:, :, None])
+
+    def compose(self, state: SpriteState, shown: Shown) -> Float[Tensor, "rows C H W"]:
         """The frame: each sprite over the background and over those before it."""
         frame = state.background
-        for opacity, colour in zip(state.opacity.unbind(1), state.colour.unbind(1), strict=True):
+        for opacity, colour in zip(shown.opacity.unbind(1), shown.colour.unbind(1), strict=True):
             frame = colour + (1 - opacity[:, None]) * frame
         return frame
 
@@ -206,44 +238,52 @@ class Sprites(VideoModel[SpriteState]):
         self,
         state: SpriteState,
         steps: int,
-        noise: Float[Tensor, "rows steps K Z"] | None,
+        noise: Float[Tensor, "rows steps K 2"] | None,
         true: Float[Tensor, "rows steps C H W"] | None = None,
     ) -> Iterator[Step]:
         """So many steps, by the prior's latents, or where true frames are given, by the posterior's."""
+        shown = self.show(state) if steps else None
         for t in range(steps):
+            assert shown is not None
             drawn, frame = (None if x is None else x[:, t] for x in (noise, true))
-            step = self._step(state, drawn, frame)
-            state = step.state
+            step = self._step(state, shown, drawn, frame)
+            state, shown = step.state, step.shown
             yield step
 
     def _step(
         self,
         state: SpriteState,
-        noise: Float[Tensor, "rows K Z"] | None,
+        shown: Shown,
+        noise: Float[Tensor, "rows K 2"] | None,
         true: Float[Tensor, "rows C H W"] | None,
     ) -> Step:
         """Moves every sprite; without noise, by the mean of its latent."""
         dynamics, k = self.dynamics, self.config.sprites
+
+        def of_rows(x: Tensor) -> Tensor:
+            return x.unflatten(0, (-1, k))
+
         with _in_full(state.memory.device):
             opacity, colour, memory, latent = (
-                x.flatten(0, 1) for x in (state.opacity, state.colour, state.memory, state.latent)
+                x.flatten(0, 1) for x in (shown.opacity, shown.colour, state.memory, state.latent)
             )
             seen = dynamics.features(opacity)
-            known = torch.cat([memory, seen], 1)
+            known = torch.cat([memory, seen, latent], 1)
             prior = posterior = dynamics.prior_of(known, latent)
             if true is not None:
                 match = dynamics.match(opacity, colour, true.repeat_interleave(k, 0))
                 posterior = dynamics.posterior_of(known, match)
             z = posterior.mean if noise is None else posterior.sample(noise.flatten(0, 1))
-            rows, columns = dynamics.kernels(known, z)
-            opacity, colour = rows @ opacity @ columns, rows[:, None] @ colour @ columns[:, None]
             memory = dynamics.cell(torch.cat([seen, z], 1), memory)
-
-        def of_rows(x: Tensor) -> Tensor:
-            return x.unflatten(0, (-1, k))
-
-        after = SpriteState(of_rows(opacity), of_rows(colour), state.background, of_rows(memory), of_rows(z))
-        return Step(after, Gaussian(*map(of_rows, posterior)), Gaussian(*map(of_rows, prior)))
+        latent = of_rows(z)
+        after = replace(
+            state,
+            place=state.place + self.config.reach * latent,
+            variance=state.variance + dynamics.variance,
+            memory=of_rows(memory),
+            latent=latent,
+        )
+        return Step(after, self.show(after), Gaussian(*map(of_rows, posterior)), Gaussian(*map(of_rows, prior)))
 
     def make_fast(self, dtype: torch.dtype | None, compile: bool, batch_statistics: bool) -> None:
         """Converts the network that cuts; what moves sprites keeps its dtype, so that they stay sharp."""
@@ -257,18 +297,18 @@ def _over_time(parts: list[Tensor], one: Float[Tensor, "rows ..."]) -> Float[Ten
 
 
 def _gaussians(parts: list[Gaussian], state: SpriteState) -> Gaussian:
-    """Those of all steps, (rows, T, K, Z)."""
+    """Those of all steps, (rows, T, K, 2)."""
     return Gaussian(*(_over_time([part[i] for part in parts], state.latent) for i in (0, 1)))
 
 
 def _std_map(step: Step) -> Float[Tensor, "rows H W"]:
     """σ of the prior, a mean over a sprite's latents, where the sprite is."""
-    return torch.einsum("nk,nkhw->nhw", step.prior.std.mean(-1), step.state.opacity)
+    return torch.einsum("nk,nkhw->nhw", step.prior.std.mean(-1), step.shown.opacity)
 
 
 def _kl_map(step: Step) -> Float[Tensor, "rows H W"]:
     """KL(q ‖ p) of each sprite, shared out over where it is; of one that has left the frame, everywhere alike."""
-    shares = step.state.opacity + TINY
+    shares = step.shown.opacity + TINY
     shares = shares / shares.sum((-1, -2), keepdim=True)
     return torch.einsum("nk,nkhw->nhw", step.posterior.kl(step.prior), shares)
 
