@@ -72,7 +72,7 @@ def test_every_command_takes_it(run, tmp_path, words):
 
 
 def test_options_of_another_family_are_refused_by_its_name(tmp_path, capsys):
-    assert main(["train", "--model.family", "blur", "--model.z_dim", "3", "--out", str(tmp_path / "x")]) == 2
+    assert main(["train", "--model.family", "blur", "--model.rnn_size", "3", "--out", str(tmp_path / "x")]) == 2
     assert "It is of the families svg, sprites and svg-prime: add --model.family svg," in capsys.readouterr().err
     (tmp_path / "c.yaml").write_text("model:\n  family: svg\n  reach: 3\n", encoding="utf-8")
     with pytest.raises(

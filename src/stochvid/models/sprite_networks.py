@@ -45,8 +45,7 @@ class UNet(nn.Module):
         levels = (image_size // 4).bit_length() - 1
         widths = [width * min(level + 1, 4) for level in range(levels + 1)]
         line = torch.linspace(-1, 1, image_size)
-        down, right = line[:, None].expand(image_size, -1), line.expand(image_size, -1)
-        self.register_buffer("place", torch.stack([down, right]), persistent=False)
+        self.register_buffer("place", torch.stack(torch.meshgrid(line, line, indexing="ij")), persistent=False)
         self.first = _convolution(inputs + 2, widths[0])
         self.down = nn.ModuleList(_convolution(a, b, 2) for a, b in itertools.pairwise(widths))
         cells = 16 * widths[-1]
