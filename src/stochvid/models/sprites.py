@@ -26,7 +26,6 @@ from stochvid.models.sprite_networks import Dynamics, UNet
 from stochvid.models.state import Imagination, Observation, State
 
 RELUCTANCE = 3.0  # to give a pixel what is not seen there in the first frame, as a logit
-CALM = 2.0  # by how much a pixel is rather the background's at first, as a logit: what moves nowhere shall be no sprite
 TINY = 1e-6
 
 
@@ -96,10 +95,6 @@ class Sprites(VideoModel[SpriteState]):
         self.segmenter = UNet(
             c.context * c.channels, (c.sprites + 1) * (3 + c.channels) - 1, c.image_size, c.base_channels
         )
-        bias = self.segmenter.last.bias
-        assert bias is not None
-        with torch.no_grad():
-            bias[0] += CALM  # of the background's share
         self.dynamics = Dynamics(c.image_size, c.reach, c.rnn_size)
 
     @property
