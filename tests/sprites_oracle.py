@@ -87,7 +87,7 @@ class OracleSprites:
 
     def gaussian(self, name, x, about):
         mean, log_var = perceptron(self.weights, name, x).chunk(2)
-        return about + mean, (log_var - 4.0).clamp(-8.0, 4.0)
+        return (about + mean).clamp(-2.0, 2.0), (log_var - 4.0).clamp(-8.0, 4.0)
 
     def displacement(self, match):
         """What a match says in the mean: down and right, as parts of the reach."""

@@ -14,6 +14,7 @@ from stochvid.models.recurrent import Gaussian
 
 LEAST, MOST = -8.0, 4.0  # of a latent's log-variance
 START = -4.0  # what is added to it, so that latents are told apart from the beginning
+FARTHEST = 2.0  # of a latent's mean, as a multiple of the reach, so that no rollout runs away
 SLOPE = 0.1
 LEAST_VARIANCE = 0.07  # of a bell that is no wider than a pixel
 
@@ -135,7 +136,7 @@ class Dynamics(nn.Module):
     @staticmethod
     def _gaussian(parts: Float[Tensor, "N 4"], about: Float[Tensor, "N 2"]) -> Gaussian:
         mean, log_var = parts.chunk(2, 1)
-        return Gaussian(about + mean, (log_var + START).clamp(LEAST, MOST))
+        return Gaussian((about + mean).clamp(-FARTHEST, FARTHEST), (log_var + START).clamp(LEAST, MOST))
 
     @property
     def variance(self) -> Float[Tensor, ""]:
