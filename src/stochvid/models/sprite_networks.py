@@ -138,11 +138,6 @@ class Dynamics(nn.Module):
         mean, log_var = parts.chunk(2, 1)
         return Gaussian((about + mean).clamp(-FARTHEST, FARTHEST), (log_var + START).clamp(LEAST, MOST))
 
-    @property
-    def variance(self) -> Float[Tensor, ""]:
-        """What a step adds to the variance of a place, in pixels²: much at first, and where things go is found."""
-        return self.doubt.exp()
-
     def kernels(
         self, place: Float[Tensor, "N 2"], variance: Float[Tensor, "N 1"]
     ) -> tuple[Float[Tensor, "N H H"], Float[Tensor, "N W W"]]:

@@ -274,7 +274,7 @@ class Sprites(VideoModel[SpriteState]):
         after = replace(
             state,
             place=state.place + self.config.reach * latent,
-            variance=state.variance + dynamics.variance,
+            variance=state.variance + dynamics.doubt.exp(),  # less and less as training goes on
             memory=of_rows(memory),
             latent=latent,
         )
