@@ -96,6 +96,16 @@ def test_nothing_jumps_while_it_loads(opened, width):
     assert sum(page.page.evaluate("window.shifted")) <= 0.05
 
 
+def test_nothing_is_shown_before_the_heading_above_it(opened):
+    page = opened().page
+    tabs = page.locator(".sv-tabs")
+    assert tabs.is_visible()
+    page.evaluate("window.head = document.querySelector('.sv-head'), head.replaceWith(window.gap = new Comment())")
+    assert not tabs.is_visible()
+    page.evaluate("gap.replaceWith(head)")
+    assert tabs.is_visible()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_focus_targets_names_and_lines(opened, scheme):
     page = opened(color_scheme=scheme).page
