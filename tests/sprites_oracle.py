@@ -127,8 +127,11 @@ class OracleSprites:
             frame = sprite[1:] + (1 - sprite[0]) * frame
         return frame
 
-    def clip(self, frames, noise, horizon=None):
+    def clip(self, frames, noise, added=0.0):
         """A clip (T, C, H, W) under the posterior, and so many frames under the prior; noise (T − 1 + horizon, K, 2).
+
+        Args:
+            added: the variance of places that a step adds, while it trains.
 
         Returns:
             frames from the first on; and of each step posterior or prior (mean, log_var), and prior (K, 2).
@@ -137,7 +140,7 @@ class OracleSprites:
         cut = [torch.cat([a[None], a * c]) for a, c in zip(opacities, colours, strict=True)]
         memories = [frames.new_zeros(self.config.rnn_size) for _ in cut]
         last, places = ([frames.new_zeros(2) for _ in cut] for _ in range(2))
-        spread, added = frames.new_zeros(()), self.weights["dynamics.doubt"].exp()
+        spread = 0.0
 
         def moved():
             return [self.shown(x, place, spread) for x, place in zip(cut, places, strict=True)]
@@ -165,11 +168,12 @@ class OracleSprites:
             priors.append([torch.stack([prior[i] for _, prior in latents]) for i in (0, 1)])
         return torch.stack(made), chosen, priors
 
-    def terms(self, frames, noise):
+    def terms(self, frames, noise, trains):
         """frames (B, T, C, H, W), noise (B, T − 1, K, 2) → MSE of all frames, and KL of a step."""
         errors, nats = [], []
+        added = self.weights["dynamics.doubt"].clamp(min=-4.0).exp() if trains else 0.0
         for clip, drawn in zip(frames, noise, strict=True):
-            made, chosen, priors = self.clip(clip, drawn)
+            made, chosen, priors = self.clip(clip, drawn, added)
             errors.append((made - clip).square().mean())
             for (mean, log_var), (prior_mean, prior_log_var) in zip(chosen, priors, strict=True):
                 q = torch.distributions.Normal(mean, (log_var / 2).exp())

@@ -32,10 +32,11 @@ def test_loss_and_every_gradient_equal_the_literal_loop(changes):
     clips = make_clips(model.config, model.config.frames)
     noise = noise_for(model, range(2), 1, model.config.frames - 1)
 
-    terms = model.terms(clips, noise)
-    mse, kl = OracleSprites(model).terms(clips, noise[:, 0])
-    torch.testing.assert_close(terms["mse"], mse, rtol=1e-10, atol=0)
-    torch.testing.assert_close(terms["kl"], kl, rtol=1e-8, atol=0)
+    for trains in (False, True):
+        terms = model.train(trains).terms(clips, noise)
+        mse, kl = OracleSprites(model).terms(clips, noise[:, 0], trains)
+        torch.testing.assert_close(terms["mse"], mse, rtol=1e-10, atol=0)
+        torch.testing.assert_close(terms["kl"], kl, rtol=1e-8, atol=0)
     assert kl > 1e-3
     fast = torch.autograd.grad(terms["mse"] + 0.1 * terms["kl"], list(model.parameters()))
     wanted = torch.autograd.grad(mse + 0.1 * kl, list(model.parameters()))
@@ -77,7 +78,7 @@ def test_a_sprite_is_matched_where_it_went_and_can_be_shown_there():
         dynamics.posterior[2].weight.zero_()
         dynamics.posterior[2].bias.zero_()
         drawn = dynamics.posterior_of(torch.zeros(1, 10).double(), match).mean
-        rows, columns = dynamics.kernels(reach * drawn, torch.zeros(1, 1).double())
+        rows, columns = dynamics.kernels(reach * drawn, 0.0)
     assert divmod(match.argmax().item(), 2 * reach + 1) == (2 + reach, -1 + reach)
     torch.testing.assert_close(drawn * reach, torch.tensor([[2.0, -1.0]]).double(), rtol=0, atol=0.05)
     torch.testing.assert_close(rows @ opacity @ columns, there, rtol=0, atol=0.05)
@@ -91,6 +92,21 @@ def test_what_left_the_frame_comes_back_as_sharp_as_it_was():
     back = dataclasses.replace(outside, place=outside.place - 70)
     close(model.show(back).opacity, model.show(state).opacity)
     torch.testing.assert_close(model.show(back).opacity, state.opacity, rtol=0, atol=0.01)
+
+
+def test_sprites_are_softer_in_training_but_never_without_end():
+    model = make_model(narrow_sprites())
+    clips = make_clips(model.config, 3)
+    noise = noise_for(model, range(2), 1, 2)
+
+    def error(doubt, trains):
+        with torch.no_grad():
+            model.dynamics.doubt.fill_(doubt)
+            return model.train(trains).terms(clips, noise)["mse"]
+
+    assert torch.equal(error(0.0, False), error(-9.0, False))
+    assert error(0.0, True) != error(-4.0, True) != error(0.0, False)
+    assert torch.equal(error(-4.0, True), error(-9.0, True))
 
 
 def test_maps_of_kl_add_up_and_maps_of_sigma_lie_where_sprites_are():

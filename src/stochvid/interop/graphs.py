@@ -219,5 +219,5 @@ class SpritesStep(StepGraph):
         drawn = self.model.imagine(state, 1, noise)
         assert drawn.state is not None
         outputs = {"frame": drawn.frames, "prior_mean": drawn.prior.mean, "prior_std": drawn.prior.std}
-        after = {NEXT + name: getattr(drawn.state, name) for name in ("place", "variance", "memory", "latent")}
+        after = {NEXT + name: getattr(drawn.state, name) for name in ("place", "memory", "latent")}
         return {name: x[:, 0, 0] for name, x in outputs.items()} | after

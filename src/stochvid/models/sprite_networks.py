@@ -17,6 +17,7 @@ START = -4.0  # what is added to it, so that latents are told apart from the beg
 FARTHEST = 2.0  # of a latent's mean, as a multiple of the reach, so that no rollout runs away
 SLOPE = 0.1
 LEAST_VARIANCE = 0.07  # of a bell that is no wider than a pixel
+LEAST_DOUBT = -4.0  # with less, a sprite that is pixels off would not learn where to go, and gradients explode
 
 
 def _perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
@@ -92,7 +93,7 @@ class Dynamics(nn.Module):
         self.posterior = _perceptron(known + sides**2, hidden, 4)
         self.cell = nn.GRUCell(hidden + 2, hidden)
         self.sharpness = nn.Parameter(torch.tensor(3.0))  # of the match, a logarithm
-        self.doubt = nn.Parameter(torch.tensor(-0.7))  # variance that a step adds to a place, a logarithm
+        self.doubt = nn.Parameter(torch.tensor(-0.7))  # see `added_variance`, a logarithm; it falls in training
         self.register_buffer("steps", torch.linspace(-1, 1, sides), persistent=False)
         line = torch.arange(float(image_size))
         self.register_buffer("moved", line[:, None] - line, persistent=False)  # by how much a line goes to another
@@ -138,8 +139,12 @@ class Dynamics(nn.Module):
         mean, log_var = parts.chunk(2, 1)
         return Gaussian((about + mean).clamp(-FARTHEST, FARTHEST), (log_var + START).clamp(LEAST, MOST))
 
+    def added_variance(self) -> Float[Tensor, ""]:
+        """Of a place, in pixels², that each step adds while the model trains: as much as training wants, and a little."""
+        return self.doubt.clamp(LEAST_DOUBT).exp()
+
     def kernels(
-        self, place: Float[Tensor, "N 2"], variance: Float[Tensor, "N 1"]
+        self, place: Float[Tensor, "N 2"], variance: Tensor | float
     ) -> tuple[Float[Tensor, "N H H"], Float[Tensor, "N W W"]]:
         """How a sprite is shown at a place, in pixels from where it was cut out: a bell around it for each axis.
 
@@ -149,8 +154,8 @@ class Dynamics(nn.Module):
         scale = -0.5 / (LEAST_VARIANCE + variance)
         beside = place - place.round()
         least = beside.square()  # of the nearest whole number, so that nothing is divided by nothing
-        total = (((self.taps - beside[..., None]).square() - least[..., None]) * scale[..., None]).exp().sum(-1)
+        total = (((self.taps - beside[..., None]).square() - least[..., None]) * scale).exp().sum(-1)
         bell = (self.moved - place[..., None, None]).square() - least[..., None, None]
-        bell = (bell * scale[..., None, None]).exp() / total[..., None, None]
+        bell = (bell * scale).exp() / total[..., None, None]
         rows, columns = bell.unbind(1)
         return rows, columns.transpose(1, 2)

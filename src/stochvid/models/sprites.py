@@ -38,7 +38,6 @@ class SpriteState(State):
         colour: of every sprite's pixels, times their opacity, (rows, K, C, H, W).
         background: what is behind all of them, (rows, C, H, W).
         place: of every sprite, in pixels from where it was cut out, (rows, K, 2).
-        variance: of its place, in pixels², (rows, K, 1).
         memory: what every sprite's recurrent cell remembers of its motion, (rows, K, R).
         latent: of every sprite's last motion, as parts of `reach`, zeros before the first, (rows, K, 2).
     """
@@ -47,7 +46,6 @@ class SpriteState(State):
     colour: Float[Tensor, "rows K C H W"]
     background: Float[Tensor, "rows C H W"]
     place: Float[Tensor, "rows K 2"]
-    variance: Float[Tensor, "rows K 1"]
     memory: Float[Tensor, "rows K R"]
     latent: Float[Tensor, "rows K 2"]
 
@@ -179,6 +177,9 @@ class Sprites(VideoModel[SpriteState]):
     ) -> dict[str, Float[Tensor, ""]]:
         """As `VideoModel.terms`, of the β-ELBO (SVG paper, eq. 3) of a rollout: the model never reads true frames back.
 
+        While it trains, places are less certain with every step, and sprites are shown softer, so that one that is
+        pixels off learns where to go.
+
         Returns:
             `mse`, the mean squared error per pixel, that of the first frame included; and `kl`, KL(q ‖ p) in nats,
             summed over the latents of a step.
@@ -186,7 +187,8 @@ class Sprites(VideoModel[SpriteState]):
         frames = self.as_input(Clips.of(clips).frames)
         state = self.segment(frames)
         made, posteriors, priors = [self.compose(state, self.show(state))], [], []
-        for step in self._steps(state, frames.shape[1] - 1, noise[:, 0], frames[:, 1:]):
+        added = self.dynamics.added_variance() if self.training else None
+        for step in self._steps(state, frames.shape[1] - 1, noise[:, 0], frames[:, 1:], added):
             made.append(self.compose(step.state, step.shown))
             posteriors.append(step.posterior)
             priors.append(step.prior)
@@ -211,14 +213,14 @@ class Sprites(VideoModel[SpriteState]):
         colours = torch.lerp(first[:, None], new, change)
         visible = shares.softmax(1)[:, 1:]  # each pixel that is seen is one sprite's or the background's
         opacity = visible + (1 - visible) * torch.sigmoid(hidden - RELUCTANCE)
-        zeros = (first.new_zeros(first.shape[0], c.sprites, n) for n in (2, 1, self.dynamics.hidden, 2))
+        zeros = (first.new_zeros(first.shape[0], c.sprites, n) for n in (2, self.dynamics.hidden, 2))
         return SpriteState(opacity, colours[:, 1:] * opacity[:, :, None], colours[:, 0], *zeros)
 
-    def show(self, state: SpriteState) -> Shown:
-        """Every sprite where it is."""
+    def show(self, state: SpriteState, variance: Tensor | float = 0.0) -> Shown:
+        """Every sprite where it is, or within a variance of there, in pixels²."""
         k = self.config.sprites
         with _in_full(state.place.device):
-            kernels = self.dynamics.kernels(state.place.flatten(0, 1), state.variance.flatten(0, 1))
+            kernels = self.dynamics.kernels(state.place.flatten(0, 1), variance)
             rows, columns = (x.unflatten(0, (-1, k)) for x in kernels)
             return Shown(rows @ state.opacity @ columns, rows[:, :, None] @ state.colour @ columns[:, :, None])
 
@@ -235,13 +237,17 @@ class Sprites(VideoModel[SpriteState]):
         steps: int,
         noise: Float[Tensor, "rows steps K 2"] | None,
         true: Float[Tensor, "rows steps C H W"] | None = None,
+        added: Float[Tensor, ""] | None = None,
     ) -> Iterator[Step]:
-        """So many steps, by the prior's latents, or where true frames are given, by the posterior's."""
+        """So many steps, by the prior's latents, or where true frames are given, by the posterior's.
+
+        `added`: variance of places that each step adds, in pixels².
+        """
         shown = self.show(state) if steps else None
         for t in range(steps):
             assert shown is not None
             drawn, frame = (None if x is None else x[:, t] for x in (noise, true))
-            step = self._step(state, shown, drawn, frame)
+            step = self._step(state, shown, drawn, frame, 0.0 if added is None else (t + 1) * added)
             state, shown = step.state, step.shown
             yield step
 
@@ -251,6 +257,7 @@ class Sprites(VideoModel[SpriteState]):
         shown: Shown,
         noise: Float[Tensor, "rows K 2"] | None,
         true: Float[Tensor, "rows C H W"] | None,
+        variance: Tensor | float,
     ) -> Step:
         """Moves every sprite; without noise, by the mean of its latent."""
         dynamics, k = self.dynamics, self.config.sprites
@@ -274,11 +281,12 @@ class Sprites(VideoModel[SpriteState]):
         after = replace(
             state,
             place=state.place + self.config.reach * latent,
-            variance=state.variance + dynamics.doubt.exp(),  # less and less as training goes on
             memory=of_rows(memory),
             latent=latent,
         )
-        return Step(after, self.show(after), Gaussian(*map(of_rows, posterior)), Gaussian(*map(of_rows, prior)))
+        return Step(
+            after, self.show(after, variance), Gaussian(*map(of_rows, posterior)), Gaussian(*map(of_rows, prior))
+        )
 
     def make_fast(self, dtype: torch.dtype | None, compile: bool, batch_statistics: bool) -> None:
         """Converts the network that cuts; what moves sprites keeps its dtype, so that they stay sharp."""
