@@ -76,6 +76,14 @@ class OracleSprites:
         x = torch.cat([profile, (mass * 20 / size**2)[None]])
         return leaky(self.weights["dynamics.see.0.weight"] @ x + self.weights["dynamics.see.0.bias"])
 
+    def centre(self, opacity):
+        size, total, moment = self.config.image_size, 0.0, opacity.new_zeros(2)
+        for i in range(size):
+            for j in range(size):
+                offset = opacity.new_tensor([i - (size - 1) / 2, j - (size - 1) / 2])
+                total, moment = total + opacity[i, j], moment + opacity[i, j] * offset
+        return moment / (total + 1e-3)
+
     def match(self, opacity, colour, frame):
         """colour (C, H, W), times its opacity."""
         reach, scores = self.config.reach, []
@@ -147,12 +155,14 @@ class OracleSprites:
 
         there = moved()
         made, chosen, priors = [self.compose(there, background)], [], []
+        middles = [self.centre(opacity) for opacity in opacities]
         for t in range(len(noise)):
             latents = []
             for k in range(self.config.sprites):
                 opacity, colour = there[k][0], there[k][1:]
                 seen = self.features(opacity)
-                known = torch.cat([memories[k], seen, last[k]])
+                where = (middles[k] + places[k]) / self.config.reach
+                known = torch.cat([memories[k], seen, last[k], where])
                 prior = told = self.gaussian("dynamics.prior", known, last[k])
                 if t + 1 < len(frames):
                     match = self.match(opacity, colour, frames[t + 1])

@@ -77,7 +77,7 @@ def test_a_sprite_is_matched_where_it_went_and_can_be_shown_there():
         match = dynamics.match(opacity, opacity[:, None] * 0.7, there[:, None] * 0.7)
         dynamics.posterior[2].weight.zero_()
         dynamics.posterior[2].bias.zero_()
-        drawn = dynamics.posterior_of(torch.zeros(1, 10).double(), match).mean
+        drawn = dynamics.posterior_of(torch.zeros(1, 12).double(), match).mean
         rows, columns = dynamics.kernels(reach * drawn, 0.0)
     assert divmod(match.argmax().item(), 2 * reach + 1) == (2 + reach, -1 + reach)
     torch.testing.assert_close(drawn * reach, torch.tensor([[2.0, -1.0]]).double(), rtol=0, atol=0.05)

@@ -16,6 +16,7 @@ LEAST, MOST = -8.0, 4.0  # of a latent's log-variance
 START = -4.0  # what is added to it, so that latents are told apart from the beginning
 FARTHEST = 2.0  # of a latent's mean, as a multiple of the reach, so that no rollout runs away
 SLOPE = 0.1
+TINY = 1e-3
 LEAST_VARIANCE = 0.07  # of a bell that is no wider than a pixel
 LEAST_DOUBT = -4.0  # with less, a sprite that is pixels off would not learn where to go, and gradients explode
 
@@ -81,13 +82,14 @@ class Dynamics(nn.Module):
 
     moved: Tensor
     steps: Tensor
+    line: Tensor
     taps: Tensor
 
     def __init__(self, image_size: int, reach: int, hidden: int):
         super().__init__()
         self.reach, self.hidden = reach, hidden
         sides = 2 * reach + 1
-        known = 2 * hidden + 2
+        known = 2 * hidden + 4
         self.see = nn.Sequential(nn.Linear(2 * image_size + 1, hidden), nn.LeakyReLU(SLOPE))
         self.prior = _perceptron(known, hidden, 4)
         self.posterior = _perceptron(known + sides**2, hidden, 4)
@@ -96,6 +98,7 @@ class Dynamics(nn.Module):
         self.doubt = nn.Parameter(torch.tensor(-0.7))  # see `added_variance`, a logarithm; it falls in training
         self.register_buffer("steps", torch.linspace(-1, 1, sides), persistent=False)
         line = torch.arange(float(image_size))
+        self.register_buffer("line", line - line.mean(), persistent=False)
         self.register_buffer("moved", line[:, None] - line, persistent=False)  # by how much a line goes to another
         self.register_buffer("taps", torch.arange(-float(image_size), image_size + 1), persistent=False)
 
@@ -104,6 +107,11 @@ class Dynamics(nn.Module):
         size, mass = opacity.shape[-1], opacity.sum((1, 2))[:, None] + 1
         profile = torch.cat([opacity.sum(2), opacity.sum(1)], 1) * (size / 8) / mass
         return self.see(torch.cat([profile, mass * (20 / size**2)], 1))
+
+    def centre(self, opacity: Float[Tensor, "N H W"]) -> Float[Tensor, "N 2"]:
+        """Of what a sprite weighs, from the middle of the frame, in pixels: down and right. Of nothing: the middle."""
+        rows, columns, mass = opacity.sum(2), opacity.sum(1), opacity.sum((1, 2))
+        return torch.stack([rows @ self.line, columns @ self.line], 1) / (mass + TINY)[:, None]
 
     def match(
         self, opacity: Float[Tensor, "N H W"], colour: Float[Tensor, "N C H W"], frame: Float[Tensor, "N C H W"]

@@ -270,7 +270,8 @@ class Sprites(VideoModel[SpriteState]):
                 x.flatten(0, 1) for x in (shown.opacity, shown.colour, state.memory, state.latent)
             )
             seen = dynamics.features(opacity)
-            known = torch.cat([memory, seen, latent], 1)
+            centre = dynamics.centre(state.opacity.flatten(0, 1)) + state.place.flatten(0, 1)
+            known = torch.cat([memory, seen, latent, centre / dynamics.reach], 1)
             prior = posterior = dynamics.prior_of(known, latent)
             if true is not None:
                 match = dynamics.match(opacity, colour, true.repeat_interleave(k, 0))
