@@ -17,6 +17,8 @@ START = -4.0  # what is added to it, so that latents are told apart from the beg
 FARTHEST = 2.0  # of a latent's mean, as a multiple of the reach, so that no rollout runs away
 SLOPE = 0.1
 TINY = 1e-3
+FINE, WINDOW = 4, 3  # farthest that motion is looked for, and what has to match there, in pixels
+MOTION = 6  # maps that tell of it
 LEAST_VARIANCE = 0.07  # of a bell that is no wider than a pixel
 LEAST_DOUBT = -4.0  # with less, a sprite that is pixels off would not learn where to go, and gradients explode
 
@@ -67,6 +69,48 @@ class UNet(nn.Module):
         for stage in self.up:
             h = stage(torch.cat([F.interpolate(h, scale_factor=2.0), maps.pop()], 1))
         return self.last(torch.cat([h, x], 1))
+
+
+class Motion(nn.Module):
+    """Where what is at a pixel of the first frame goes, by what is around it: no weights but one.
+
+    Every displacement is looked at in the frame after, and, as a motion that goes on, in all given frames: squares of
+    what differs, summed over a window, make a softmax, whose mean is the displacement. Frames are made smaller first,
+    so that `reach` is at most 4 pixels.
+
+    Args:
+        reach: farthest that a sprite goes along an axis from frame to frame, in pixels.
+    """
+
+    steps: Tensor
+
+    def __init__(self, reach: int):
+        super().__init__()
+        self.factor = 1 << (-(-reach // FINE) - 1).bit_length()
+        self.reach = -(-reach // self.factor)
+        self.sharpness = nn.Parameter(torch.tensor(4.0))  # of the match, a logarithm
+        self.register_buffer("steps", torch.linspace(-1, 1, 2 * self.reach + 1), persistent=False)
+
+    def forward(self, frames: Float[Tensor, "B T C H W"]) -> Float[Tensor, "B M H W"]:
+        """Given frames → twice (by the second frame, and by all) displacements down and right, and how sure they are."""
+        batch, given, channels, *size = frames.shape
+        if given == 1:
+            return frames.new_zeros(batch, MOTION, *size)
+        small = F.avg_pool2d(frames.flatten(1, 2), self.factor).unflatten(1, (given, channels))
+        first, errors = small[:, 0, :, None], []
+        for t in range(1, given):
+            moved = F.unfold(small[:, t], 2 * self.reach + 1, dilation=t, padding=t * self.reach)
+            squares = (moved.view(batch, channels, -1, *small.shape[-2:]) - first).square().sum(1)
+            errors.append(F.avg_pool2d(squares, 2))
+        maps = [self._expected(errors[0]), self._expected(sum(errors[1:], errors[0]) / len(errors))]
+        return F.interpolate(torch.cat(maps, 1), scale_factor=2.0 * self.factor)
+
+    def _expected(self, errors: Float[Tensor, "B DD h w"]) -> Float[Tensor, "B 3 h2 w2"]:
+        errors = F.avg_pool2d(errors, WINDOW, 1, WINDOW // 2)
+        match = torch.softmax(-errors * self.sharpness.exp(), 1)
+        each = match.unflatten(1, (len(self.steps), -1))
+        down, right = (torch.einsum("bdhw,d->bhw", each.sum(over), self.steps.to(match)) for over in (2, 1))
+        return torch.stack([down, right, match.square().sum(1)], 1)
 
 
 class Dynamics(nn.Module):

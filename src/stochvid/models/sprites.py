@@ -22,7 +22,7 @@ from stochvid.core.shapes import Float, Frames
 from stochvid.model_configs import SpritesConfig
 from stochvid.models.base import VideoModel
 from stochvid.models.recurrent import Gaussian
-from stochvid.models.sprite_networks import Dynamics, UNet
+from stochvid.models.sprite_networks import MOTION, Dynamics, Motion, UNet
 from stochvid.models.state import Imagination, Observation, State
 
 RELUCTANCE = 3.0  # to give a pixel what is not seen there in the first frame, as a logit
@@ -90,8 +90,9 @@ class Sprites(VideoModel[SpriteState]):
     def __init__(self, config: SpritesConfig):
         super().__init__(config)
         c = config
+        self.motion = Motion(c.reach)
         self.segmenter = UNet(
-            c.context * c.channels, (c.sprites + 1) * (3 + c.channels) - 1, c.image_size, c.base_channels
+            c.context * c.channels + MOTION, (c.sprites + 1) * (3 + c.channels) - 1, c.image_size, c.base_channels
         )
         self.dynamics = Dynamics(c.image_size, c.reach, c.rnn_size)
 
@@ -206,7 +207,8 @@ class Sprites(VideoModel[SpriteState]):
         if seen.shape[1] < c.context:
             seen = torch.cat([seen, seen[:, -1:].expand(-1, c.context - seen.shape[1], -1, -1, -1)], 1)
         first = seen[:, 0]
-        maps = self.segmenter(seen.flatten(1, 2).to(self.segmenter.last.weight.dtype)).to(first.dtype)
+        told = torch.cat([seen.flatten(1, 2), self.motion(seen)], 1)
+        maps = self.segmenter(told.to(self.segmenter.last.weight.dtype)).to(first.dtype)
         each = c.sprites + 1
         shares, hidden, change, new = maps.split([each, c.sprites, each, each * c.channels], 1)
         change, new = torch.sigmoid(change - RELUCTANCE)[:, :, None], torch.sigmoid(new.unflatten(1, (-1, c.channels)))
