@@ -47,7 +47,7 @@ class OracleSprites:
         size = c.image_size
         line = torch.linspace(-1, 1, size).to(frames)
         place = [line[:, None].expand(size, size), line[None].expand(size, size)]
-        x = torch.cat([*seen, torch.stack(place)])[None]
+        x = torch.cat([*seen, *self.motion(seen), torch.stack(place)])[None]
         maps = [block(w, "segmenter.first", x)]
         level = 0
         while maps[-1].shape[-1] > 4:
@@ -69,6 +69,34 @@ class OracleSprites:
             start = 3 * k + 2 + i * c.channels
             colours.append((1 - change) * frames[0] + change * torch.sigmoid(out[start : start + c.channels]))
         return opacities, colours[1:], colours[0]
+
+    def motion(self, seen):
+        """Where what is at a pixel goes, in the second frame and in all: six maps."""
+        size, factor = self.config.image_size, 1
+        if len(seen) == 1:
+            return []
+        while self.config.reach > 4 * factor:
+            factor *= 2
+        reach = -(-self.config.reach // factor)
+        blocks = size // factor
+        small = [x.reshape(-1, blocks, factor, blocks, factor).mean((2, 4)) for x in seen]
+        half, maps = blocks // 2, []
+        for used in ([1], range(1, len(seen))):
+            scores, steps = [], []
+            for down in range(-reach, reach + 1):
+                for right in range(-reach, reach + 1):
+                    score = 0.0
+                    for t in used:
+                        squares = (shifted(small[t], -down * t, -right * t) - small[0]).square().sum(0)
+                        coarse = squares.reshape(half, 2, half, 2).mean((1, 3))
+                        near = [shifted(coarse, i, j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
+                        score = score + sum(near) / 9 / len(used)
+                    scores.append(-score * self.weights["motion.sharpness"].exp())
+                    steps.append((down / reach, right / reach))
+            match = torch.softmax(torch.stack(scores), 0)
+            of_both = [sum(p * step[axis] for p, step in zip(match, steps, strict=True)) for axis in (0, 1)]
+            maps += [*of_both, match.square().sum(0)]
+        return [x.repeat_interleave(2 * factor, 0).repeat_interleave(2 * factor, 1)[None] for x in maps]
 
     def features(self, opacity):
         mass, size = opacity.sum() + 1, self.config.image_size

@@ -21,6 +21,7 @@ COMBINATIONS = [
     {},
     {"sprites": 1, "channels": 3},
     {"sprites": 3, "reach": 1},
+    {"reach": 6, "context": 2, "horizon": 2},
     {"context": 1, "horizon": 3},
     pytest.param({"image_size": 64, "reach": 4, "context": 2, "horizon": 2}, marks=pytest.mark.slow),
 ]
@@ -82,6 +83,21 @@ def test_a_sprite_is_matched_where_it_went_and_can_be_shown_there():
     assert divmod(match.argmax().item(), 2 * reach + 1) == (2 + reach, -1 + reach)
     torch.testing.assert_close(drawn * reach, torch.tensor([[2.0, -1.0]]).double(), rtol=0, atol=0.05)
     torch.testing.assert_close(rows @ opacity @ columns, there, rtol=0, atol=0.05)
+
+
+def test_motion_is_seen_around_every_pixel_that_moves():
+    """By hand: two blocks, one that moves three down, one that moves two to the left and one up."""
+    clips = torch.zeros(1, 3, 1, 32, 32).double()
+    for t in range(3):
+        clips[0, t, 0, 4 + 3 * t : 10 + 3 * t, 4:11] = 1
+        clips[0, t, 0, 24 - t : 29 - t, 20 - 2 * t : 27 - 2 * t] = 0.8
+    with torch.no_grad():
+        seen = make_model(narrow_sprites(reach=4)).motion(clips)[0]
+    for maps in (seen[:3], seen[3:]):
+        for place, displacement in (((5, 5), (3, 0)), ((27, 25), (-1, -2))):
+            torch.testing.assert_close(maps[:2, *place] * 4, torch.tensor(displacement).double(), rtol=0, atol=0.1)
+            assert maps[2, *place] > 0.8
+    assert seen[2, 20, 5] < 0.3  # nothing is there, and nothing is known
 
 
 def test_what_left_the_frame_comes_back_as_sharp_as_it_was():

@@ -89,13 +89,11 @@ class Motion(nn.Module):
         self.factor = 1 << (-(-reach // FINE) - 1).bit_length()
         self.reach = -(-reach // self.factor)
         self.sharpness = nn.Parameter(torch.tensor(4.0))  # of the match, a logarithm
-        self.register_buffer("steps", torch.linspace(-1, 1, 2 * self.reach + 1), persistent=False)
+        self.register_buffer("steps", torch.arange(-float(self.reach), self.reach + 1), persistent=False)
 
     def forward(self, frames: Float[Tensor, "B T C H W"]) -> Float[Tensor, "B M H W"]:
-        """Given frames → twice (by the second frame, and by all) displacements down and right, and how sure they are."""
-        batch, given, channels, *size = frames.shape
-        if given == 1:
-            return frames.new_zeros(batch, MOTION, *size)
+        """Two given frames or more → by the second, and by all: displacements down and right, and how sure they are."""
+        batch, given, channels = frames.shape[:3]
         small = F.avg_pool2d(frames.flatten(1, 2), self.factor).unflatten(1, (given, channels))
         first, errors = small[:, 0, :, None], []
         for t in range(1, given):
@@ -110,7 +108,7 @@ class Motion(nn.Module):
         match = torch.softmax(-errors * self.sharpness.exp(), 1)
         each = match.unflatten(1, (len(self.steps), -1))
         down, right = (torch.einsum("bdhw,d->bhw", each.sum(over), self.steps.to(match)) for over in (2, 1))
-        return torch.stack([down, right, match.square().sum(1)], 1)
+        return torch.stack([down / self.reach, right / self.reach, match.square().sum(1)], 1)
 
 
 class Dynamics(nn.Module):
@@ -140,7 +138,7 @@ class Dynamics(nn.Module):
         self.cell = nn.GRUCell(hidden + 2, hidden)
         self.sharpness = nn.Parameter(torch.tensor(3.0))  # of the match, a logarithm
         self.doubt = nn.Parameter(torch.tensor(-0.7))  # see `added_variance`, a logarithm; it falls in training
-        self.register_buffer("steps", torch.linspace(-1, 1, sides), persistent=False)
+        self.register_buffer("steps", torch.arange(-float(reach), reach + 1), persistent=False)
         line = torch.arange(float(image_size))
         self.register_buffer("line", line - line.mean(), persistent=False)
         self.register_buffer("moved", line[:, None] - line, persistent=False)  # by how much a line goes to another
@@ -184,7 +182,7 @@ class Dynamics(nn.Module):
         """Of the latent, given a match: without what is learned, the mean displacement."""
         each = match.unflatten(1, (len(self.steps), -1))
         displacement = torch.stack([each.sum(2) @ self.steps.to(match), each.sum(1) @ self.steps.to(match)], 1)
-        return self._gaussian(self.posterior(torch.cat([known, match], 1)), displacement)
+        return self._gaussian(self.posterior(torch.cat([known, match], 1)), displacement / self.reach)
 
     @staticmethod
     def _gaussian(parts: Float[Tensor, "N 4"], about: Float[Tensor, "N 2"]) -> Gaussian:
@@ -192,7 +190,7 @@ class Dynamics(nn.Module):
         return Gaussian((about + mean).clamp(-FARTHEST, FARTHEST), (log_var + START).clamp(LEAST, MOST))
 
     def added_variance(self) -> Float[Tensor, ""]:
-        """Of a place, in pixels², that each step adds while the model trains: as much as training wants, and a little."""
+        """Of a place, in pixels², that each step adds while the model trains: as much as it wants, and a little."""
         return self.doubt.clamp(LEAST_DOUBT).exp()
 
     def kernels(

@@ -90,9 +90,10 @@ class Sprites(VideoModel[SpriteState]):
     def __init__(self, config: SpritesConfig):
         super().__init__(config)
         c = config
-        self.motion = Motion(c.reach)
+        self.motion = Motion(c.reach) if c.context > 1 else None
+        maps = MOTION if self.motion else 0
         self.segmenter = UNet(
-            c.context * c.channels + MOTION, (c.sprites + 1) * (3 + c.channels) - 1, c.image_size, c.base_channels
+            c.context * c.channels + maps, (c.sprites + 1) * (3 + c.channels) - 1, c.image_size, c.base_channels
         )
         self.dynamics = Dynamics(c.image_size, c.reach, c.rnn_size)
 
@@ -207,7 +208,9 @@ class Sprites(VideoModel[SpriteState]):
         if seen.shape[1] < c.context:
             seen = torch.cat([seen, seen[:, -1:].expand(-1, c.context - seen.shape[1], -1, -1, -1)], 1)
         first = seen[:, 0]
-        told = torch.cat([seen.flatten(1, 2), self.motion(seen)], 1)
+        told = seen.flatten(1, 2)
+        if self.motion is not None:
+            told = torch.cat([told, self.motion(seen)], 1)
         maps = self.segmenter(told.to(self.segmenter.last.weight.dtype)).to(first.dtype)
         each = c.sprites + 1
         shares, hidden, change, new = maps.split([each, c.sprites, each, each * c.channels], 1)
