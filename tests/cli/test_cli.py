@@ -389,7 +389,7 @@ WRONG = {
     "a command in capitals": (["Predict", "m", "c"], "there is no command 'Predict'. Did you mean predict?"),
     "a shipped model": (["predict", "two_digits", "moving-mnist:1"], "can be reached. Did you mean two-digits?"),
     "a config with underscores": (["train", "--config", "SMMNIST_LP"], "Did you mean smmnist-lp?"),
-    "another config without its option": (["train", "two_digits"], "as an option: --config two-digits."),
+    "another config without its option": (["train", "own_videos"], "as an option: --config own-videos."),
     "a baseline": (["evaluate", "copy_last"], "no model or baseline 'copy_last'. Did you mean copy-last?"),
     "a field with dashes": (["train", "--data.batch-size", "3"], "Did you mean --data.batch_size?"),
     "a field with dashes, without its group": (["train", "--batch-size", "3"], "Did you mean --data.batch_size?"),

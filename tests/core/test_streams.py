@@ -128,7 +128,7 @@ def test_configs_are_utf8_in_every_locale(locale, tmp_path):
     text = "# β of the KL, σ → größer\ndata:\n  store: /daten/größe\noptim:\n  lr: 2e-3\n"
     (tmp_path / "mine.yaml").write_text(text, encoding="utf-8")
     (tmp_path / "optim.yaml").write_text("clip_norm: 1e0  # ≤ 1\n", encoding="utf-8")
-    words = ["train", "--config", "two-digits", "--config", "mine.yaml", "--optim", "optim.yaml", "--print_config"]
+    words = ["train", "--config", "svg-two-digits", "--config", "mine.yaml", "--optim", "optim.yaml", "--print_config"]
     done = run(words, tmp_path, **locale)
     assert done.returncode == 0, done.stderr
     (tmp_path / "printed.yaml").write_bytes(done.stdout)

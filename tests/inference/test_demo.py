@@ -6,9 +6,10 @@ import sys
 import imageio.v3 as iio
 import numpy as np
 import pytest
+import torch
 from huggingface_hub import ModelCard
 
-from stochvid import SVG, load_config
+from stochvid import SVG, load, load_config
 from stochvid.cli import main
 from stochvid.config import shipped_models
 from stochvid.evaluation.held_out import find_clips_for
@@ -36,9 +37,9 @@ def test_a_shipped_model_is_small_and_says_how_it_was_made(name):
     assert f"# {name}\n" in card.text
     assert card.data.eval_results
     assert config.data.mnist is None  # no folder of ours
-    model = SVG.from_pretrained(name)
+    model = load(name)
     assert model.config == config.model
-    assert model.predictor.head.weight.dtype.itemsize == 4  # kept in halves, used whole
+    assert model.dtype == torch.float32  # kept in halves, used whole
 
 
 def test_a_shipped_model_of_both_digit_sets_needs_no_mnist():
