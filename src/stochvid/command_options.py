@@ -149,7 +149,16 @@ def takes(kind: Callable[P, Given]) -> Callable[[Callable[[Given], Result]], Com
 
 
 @dataclass(kw_only=True)
-class DeviceOptions(Options):
+class ThreadsOptions(Options):
+    """With how many threads to compute."""
+
+    threads: int | None = option(
+        None, "threads of the CPU to compute with (default: those that a short test finds fastest)", least=1, most=4096
+    )
+
+
+@dataclass(kw_only=True)
+class DeviceOptions(ThreadsOptions):
     """Where to compute."""
 
     device: Device = option("auto", "where to compute")

@@ -40,7 +40,7 @@ def serve(options: AppOptions) -> None:
     o, hosts = options, Hosts(options.host, options.port, options.names)
     with open_port(o.host, o.port) as listener, tempfile.TemporaryDirectory(prefix="stochvid-app-") as folder:
         uploads = Uploads(Path(folder))
-        run(lambda: _open(str(o.model), o.device, uploads), uploads, hosts, listener)
+        run(lambda: _open(o, uploads), uploads, hosts, listener)
 
 
 def open_port(host: str, port: int) -> socket.socket:
@@ -87,11 +87,13 @@ def _free_port(host: str, port: int) -> int | None:
     return None
 
 
-def _open(model: str, device: str, uploads: Uploads) -> tuple[Callable, Any, str]:
+def _open(options: AppOptions, uploads: Uploads) -> tuple[Callable, Any, str]:
     """Loads a model and makes its page: what answers, what lives as long, and what it is in a line."""
     from stochvid.app.studio import Studio  # torch; a server without it answers in a second
+    from stochvid.core.threads import fastest_threads, use_threads
 
-    studio = Studio.open(model, device)
+    use_threads(options.threads or fastest_threads(options.device))
+    studio = Studio.open(str(options.model), options.device)
     return *make_app(studio, uploads), f"{studio.name}: {studio.summary}"
 
 

@@ -114,6 +114,10 @@ def _carry_out(words: list[str]) -> int:
         keep_freed_memory()
     with nullcontext() if command.stops_itself else interruptible():
         function: Callable[[Any], Any] = load(command.function)
+        if command.computes and not command.stops_itself and "torch" in sys.modules:  # the others load it later
+            from stochvid.core.threads import fastest_threads
+
+            options.threads = options.threads or fastest_threads(getattr(options, "device", "auto"))
         done = function(options)
     return done if isinstance(done, int) else 0
 

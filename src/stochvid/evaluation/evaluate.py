@@ -15,6 +15,7 @@ from stochvid.core.errors import InputError, alike
 from stochvid.core.files import replacing_folder
 from stochvid.core.processes import ProcessGroup
 from stochvid.core.signals import advice
+from stochvid.core.threads import use_threads
 from stochvid.evaluation.curves import plot_curves
 from stochvid.evaluation.forecasters import Baseline, FileClips, Forecaster, Model, Predictions
 from stochvid.evaluation.held_out import Found, TestClips, find_clips_for, find_test_clips
@@ -58,6 +59,7 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
         Interrupted: a signal stopped it; `resume` goes on.
     """
     begun, processes, o = time.monotonic(), ProcessGroup(), options
+    use_threads(o.threads)
     with advice("The same command with --resume continues."):
         evaluation = _prepare(o, processes)
         name = o.name or folder_name(o.tested)

@@ -18,6 +18,7 @@ from stochvid.core.errors import InputError
 from stochvid.core.files import check_free, replacing_folder
 from stochvid.core.philox import Streams
 from stochvid.core.progress import Progress
+from stochvid.core.threads import use_threads
 from stochvid.evaluation.held_out import TestClips, find_clips_for
 from stochvid.evaluation.options import EVENT_CLIPS, UncertaintyOptions
 from stochvid.inference.trained import Trained
@@ -56,6 +57,7 @@ def uncertainty(options: UncertaintyOptions) -> dict[str, Any]:
         InputError: a model without a learned prior, clips without known events, or numbers that do not work out.
     """
     o, model, clips = options, str(options.model), options.clips
+    use_threads(o.threads)
     out = Path(o.out or f"uncertainty/{folder_name(model)}")
     check_free(out, RESULT, o.overwrite)
     trained = Trained.open(model, o.device)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from stochvid.command_options import takes
 from stochvid.config import MOVING_MNIST, shipped_models
+from stochvid.core.threads import use_threads
 from stochvid.inference.options import DemoOptions
 from stochvid.inference.predict import predict_clips
 
@@ -23,6 +24,7 @@ def demo(options: DemoOptions) -> list[Path]:
     Raises:
         InputError: a folder that cannot be written, or holds other things.
     """
+    use_threads(options.threads)
     clips, samples = [f"{MOVING_MNIST}:{clip}" for clip in CLIPS], options.samples
     name, folder = next(iter(shipped_models().items()))
     folders = predict_clips(folder, clips, options.out, samples=samples, seed=options.seed, overwrite=True)

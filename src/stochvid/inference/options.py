@@ -5,14 +5,14 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from stochvid.command_options import MODEL, ClipOptions, DeviceOptions, DrawingOptions, Options, argument, option
+from stochvid.command_options import MODEL, ClipOptions, DeviceOptions, DrawingOptions, ThreadsOptions, argument, option
 from stochvid.core.errors import InputError
 
 MOST_FRAMES = 10**9  # of a clip: a year of video
 
 
 @dataclass
-class DemoOptions(Options):
+class DemoOptions(ThreadsOptions):
     """What `stochvid demo` takes."""
 
     out: str | Path = option("demo", "folder of the results")

@@ -14,6 +14,7 @@ from stochvid.core.clips import FRAMES, Clips, events
 from stochvid.core.devices import DTYPES, check_compiler, pick_device, pick_precision
 from stochvid.core.errors import InputError
 from stochvid.core.files import check_free, replacing, replacing_folder, writable_folder
+from stochvid.core.threads import use_threads
 from stochvid.data.clip_names import ClipName
 from stochvid.inference.options import PredictOptions
 from stochvid.inference.sources import open_source
@@ -66,6 +67,7 @@ def predict_clips(options: PredictOptions) -> list[Path]:
         InputError: a model, clip, number or folder that does not work out.
     """
     o, place = options, pick_device(options.device)
+    use_threads(o.threads)
     if o.compile:
         check_compiler(place, "--compile")
     names = [ClipName.parse(clip) for clip in o.clips]

@@ -20,6 +20,7 @@ from stochvid.command_options import takes
 from stochvid.core.clips import FRAMES, Clips
 from stochvid.core.errors import InputError
 from stochvid.core.files import check_free, replacing_folder
+from stochvid.core.threads import use_threads
 from stochvid.data.clip_names import ClipName
 from stochvid.inference.options import SurpriseOptions
 from stochvid.inference.sources import ClipSource, open_source
@@ -61,6 +62,7 @@ def surprise(options: SurpriseOptions) -> dict[str, np.ndarray]:
         InputError: a model without latents, or a video that cannot be read or has a single frame.
     """
     o, called = options, ClipName.parse(options.video)
+    use_threads(o.threads)
     out = Path(o.out or f"surprise/{called.label}")
     check_free(out, TABLE, o.overwrite)
     trained = Trained.open(o.model, o.device)

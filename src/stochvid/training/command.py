@@ -29,8 +29,11 @@ def run(options: TrainOptions) -> int:
         config = at_hand(config, Path(options.out), resume)
         for part in ("train", "held out"):
             open_clips(config.data, config.model, part, config.model.frames, 0)
+    from stochvid.core.threads import fastest_threads, use_threads
     from stochvid.training.train import Diverged, train
 
+    if options.threads or config.processes == 1:  # of several, each has a thread of its own
+        use_threads(options.threads or fastest_threads(config.trainer.device))
     try:
         run = train(config, options.out, resume=resume, init=options.init, overwrite=options.overwrite)
     except Diverged as error:

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from stochvid.command_options import Options, argument, option
+from stochvid.command_options import ThreadsOptions, argument, option
 from stochvid.config import TrainConfig
 
 
 @dataclass
-class TrainOptions(Options):
+class TrainOptions(ThreadsOptions):
     """What `stochvid train` takes; its command line has the fields of the config one by one."""
 
     config: TrainConfig = argument("what to train, on what, and how")
