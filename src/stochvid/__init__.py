@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run `__getattr_
     from stochvid.core.errors import InputError as InputError
     from stochvid.data.moving_mnist import MovingMNIST as MovingMNIST
     from stochvid.data.store import Store as Store
+    from stochvid.inference.live import Live as Live
     from stochvid.media.clip import Clip as Clip
     from stochvid.media.clip import fit_frames as fit_frames
     from stochvid.media.clip import read_clip as read_clip
@@ -39,6 +40,7 @@ _HOMES = {
     "Clip": "stochvid.media.clip",
     "DataConfig": "stochvid.config",
     "InputError": "stochvid.core.errors",
+    "Live": "stochvid.inference.live",
     "ModelConfig": "stochvid.model_configs",
     "MovingMNIST": "stochvid.data.moving_mnist",
     "OptimConfig": "stochvid.config",

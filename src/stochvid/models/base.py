@@ -276,6 +276,38 @@ class VideoModel(Pretrained, Generic[StateT], ABC):
         joined = (torch.cat(tensors, dim=1) for tensors in zip(*parts, strict=True))
         return Prediction(*(x if drawn == samples else x.expand(-1, samples, *x.shape[2:]) for x in joined))
 
+    @torch.inference_mode()
+    def predict_from(
+        self,
+        state: StateT,
+        horizon: int,
+        samples: int = 1,
+        seed: int = 0,
+        *,
+        clip_id: int = 0,
+        temperature: float = 1.0,
+    ) -> Prediction:
+        """As `predict`, of a clip whose frames were observed already.
+
+        Args:
+            state: after them, of one clip and one sample, as `observe` left it; it stays as it is.
+            horizon: frames to predict, at least 1.
+            samples: futures, at least 1.
+            seed: of the latents.
+            clip_id: an integer that identifies the clip, and where in it this is, to the noise.
+            temperature: as in `predict`.
+
+        Raises:
+            InputError: a horizon or sample count below 1, or a negative (or infinite) temperature.
+        """
+        check_temperature(temperature)
+        for name, value in (("horizon", horizon), ("samples", samples)):
+            if value < 1:
+                raise InputError(f"{name} must be at least 1, got {value}.")
+        model = self if self.frozen else self.for_inference()
+        noise = rollout_noise(seed, [clip_id], samples, 0, horizon, self.latent_shape, 0, temperature)
+        return Prediction(*model._go_on(state, horizon, noise.to(next(self.parameters()).device), {}))
+
     # -------------------------------------------------------------------------------------------------------- private
 
     def _roll(
@@ -285,19 +317,31 @@ class VideoModel(Pretrained, Generic[StateT], ABC):
 
         Samples that follow one future have its frames in common: these are drawn once, and repeated.
         """
-        frames, samples = clips.frames.shape[1], noise.shape[1]
+        frames = clips.frames.shape[1]
         known, context = frames - 1, clips.between(0, frames)
         tracks = {name: track for name, track in clips.tracks.items() if track.shape[1] >= frames + horizon}
         sampled = noise[:, :, :known] if self.config.samples_context else None
         if followed is not None and sampled is not None:
             sampled = sampled[:, :1]
-        state: StateT | None = self.observe(context, sampled, decode=False).state
-        future, parts = noise[:, :, known:], []
+        state = self.observe(context, sampled, decode=False).state
+        told = tracks_between(tracks, frames, frames + horizon)
+        return self._go_on(state, horizon, noise[:, :, known:], told, followed)
+
+    def _go_on(
+        self,
+        state: StateT | None,
+        horizon: int,
+        future: Float[Tensor, "B S {horizon} *latent"],
+        tracks: Mapping[str, Tensor],
+        followed: int | None = None,
+    ) -> tuple[Tensor, ...]:
+        """What a prediction holds, from a state on."""
+        samples, parts = future.shape[1], []
         for first, last, rows in ((0, followed or 0, 1), (followed or 0, horizon, samples)):
             if first < last:
                 assert state is not None
                 drawn = future[:, :rows, first:last]
-                told = tracks_between(tracks, frames + first, frames + last)
+                told = tracks_between(tracks, first, last)
                 seen = self.imagine(state, last - first, drawn, told, go_on=last < horizon)
                 prior, state = seen.prior, seen.state
                 cells = seen.std_map
