@@ -74,7 +74,7 @@ def a_value(spec: dataclasses.Field) -> str:
         return choices[-1]
     if int in kinds or float in kinds:
         return str(bounds.one_of[0] if bounds and bounds.one_of else 3)
-    texts = {"axes": "THW", "range": "0,5", "split": "train", "protocol": "svg2018", "format": "onnx"}
+    texts = {"axes": "THW", "range": "0,5", "split": "train", "protocol": "svg2018", "format": "onnx", "raw": "8x8x1"}
     return "kth" if spec.metadata["metavar"] == "{videos,arrays,kth,bair,lerobot}" else texts.get(spec.name, "x")
 
 
@@ -93,6 +93,8 @@ def test_every_option_that_is_given_arrives_in_its_field(command):
                 places = []
             elif command == "evaluate":
                 places = ["one-digit"]
+            elif spec.name == "raw":
+                places = ["one-digit", "-"]
             found = getattr(parse(command, [*places, *words]), spec.name)
             assert found is True if spec.type is bool else found in (words[1], 3, 32, (0.0, 5.0)), spec.name
 

@@ -43,6 +43,7 @@ COMMANDS = {
         "evaluation.options:UncertaintyOptions", "evaluation.uncertainty:uncertainty", computes=True
     ),
     "surprise": Command("inference.options:SurpriseOptions", "inference.surprise:surprise", computes=True),
+    "watch": Command("inference.options:WatchOptions", "inference.watch:watch", computes=True),
     "app": Command("app.options:AppOptions", "app.server:serve", computes=True),
     "import": Command("interop.options:ImportOptions", "interop.official:import_official"),
     "export": Command("interop.options:ExportOptions", "interop.export:export_model"),

@@ -10,6 +10,7 @@ Draw many sharp, different, plausible futures of a video, and say how uncertain 
   stochvid evaluate runs/laptop                          score them as the papers do
   stochvid uncertainty runs/laptop                       is it uncertain where the motion is?
   stochvid surprise runs/laptop long.mp4                 when does a video do what nobody expects?
+  stochvid watch runs/laptop /dev/video0                 the same of a camera, frame by frame
   stochvid app runs/laptop                               all of this on a web page, on this machine"""
 
 DEMO = """\
@@ -69,6 +70,16 @@ How much each frame of a video surprises the model: KL(q ‖ p) in nats and reco
 
   stochvid surprise runs/mine camera.mp4 --out surprise/camera"""
 
+WATCH = """\
+Watch a camera, or any frames as they come: a line of JSON for each, with how much it surprised the model.
+
+  stochvid watch runs/mine /dev/video0
+  stochvid watch runs/mine camera.mp4                    a file, played in real time
+  ffmpeg -i rtsp://camera -f rawvideo -pix_fmt rgb24 - | stochvid watch runs/mine - --raw 640x480x3
+
+frame and seconds count from the first frame; kl is in nats, sigma the prior's, mse per pixel; peak: kl is far above
+what is usual lately; dropped: how many frames so far came while the model was busy with another."""
+
 APP = """\
 Show a model on a web page, on this machine: futures to play, to scrub and to branch, and surprise along a video.
 
@@ -109,6 +120,7 @@ COMMANDS = {
     "compare": COMPARE,
     "uncertainty": UNCERTAINTY,
     "surprise": SURPRISE,
+    "watch": WATCH,
     "app": APP,
     "import": IMPORT,
     "export": EXPORT,

@@ -53,7 +53,7 @@ def parse(command: str, kind: type[Options], words: list[str], description: str)
     check_names(command, words, parser._option_string_actions)
     cut = words.index("--") if "--" in words else len(words)
     parsed, rest = parser.parse_known_args(words[:cut])
-    stray = next((word for word in rest if word.startswith("-") and not _is_number(word)), None)
+    stray = next((word for word in rest if word.startswith("-") and word != "-" and not _is_number(word)), None)
     if stray is not None:
         raise InputError(f"{command} has no option {stray!r}. {nearest(stray, parser._option_string_actions)}")
     values = {name: _value(value, specs[name]) for name, value in vars(parsed).items()}

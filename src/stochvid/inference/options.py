@@ -9,6 +9,7 @@ from stochvid.command_options import MODEL, ClipOptions, DeviceOptions, DrawingO
 from stochvid.core.errors import InputError
 
 MOST_FRAMES = 10**9  # of a clip: a year of video
+MOST_SIDE = 16384  # of raw frames
 
 
 @dataclass
@@ -54,6 +55,51 @@ class PredictOptions(DrawingOptions, ClipOptions):
             )
         if self.batch_statistics and len(self.clips) < 2:
             raise InputError("--batch-statistics are those of two clips or more, and one was given. Name more clips.")
+
+
+@dataclass
+class WatchOptions(DeviceOptions, ClipOptions):
+    """What `stochvid watch` takes."""
+
+    missing: ClassVar = "watch needs a model and then what to see: stochvid watch runs/mine /dev/video0."
+
+    model: str | Path = argument(f"{MODEL}; with a learned or a fixed prior")
+    source: str = argument("a camera (/dev/video0), - for raw frames on standard input, or a clip, played in real time")
+    _: KW_ONLY
+    raw: str | None = option(
+        None, "size of frames on standard input, 8 bits a channel: WIDTHxHEIGHTxCHANNELS", metavar="640x480x3"
+    )
+
+    def check(self) -> None:
+        """Checks that the size of raw frames is given where it is needed, and only there."""
+        super().check()
+        if (self.source == "-") != (self.raw is not None):
+            needs = self.source == "-"
+            what = "needs the size of the frames" if needs else "has no raw frames: leave out --raw, or take -"
+            raise InputError(f"source {self.source!r} {what}, as in: stochvid watch MODEL - --raw 640x480x3.")
+        if self.raw is not None:
+            read_size(self.raw)
+
+    @property
+    def raw_size(self) -> tuple[int, int, int]:
+        """Width, height and channels of raw frames."""
+        assert self.raw is not None
+        return read_size(self.raw)
+
+
+def read_size(text: str) -> tuple[int, int, int]:
+    """The size of raw frames: width, height and channels (3 where these are left out).
+
+    Raises:
+        InputError: it is none.
+    """
+    parts = text.lower().replace("×", "x").split("x")
+    if len(parts) not in (2, 3) or not all(part.isascii() and part.isdigit() and len(part) < 6 for part in parts):
+        raise InputError(f"--raw must be WIDTHxHEIGHT or WIDTHxHEIGHTxCHANNELS, as in 640x480x3, got {text[:80]!r}.")
+    width, height, channels = (*map(int, parts), 3)[:3]
+    if not (1 <= width <= MOST_SIDE and 1 <= height <= MOST_SIDE and 1 <= channels <= 4):
+        raise InputError(f"--raw must have sides from 1 to {MOST_SIDE:,} and 1 to 4 channels, got {text!r}.")
+    return width, height, channels
 
 
 @dataclass

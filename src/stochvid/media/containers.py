@@ -6,9 +6,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from stochvid.core.errors import InputError
 from stochvid.core.untrusted import MOST_PIXELS, check_frame
-from stochvid.media.pixels import shown_size
+from stochvid.media.pixels import Developer, shown_size
 
 # FFmpeg's names of the demuxers that may open a file. None of them opens another file, as playlists (concat, hls, dash,
 # imf, sdp), numbered images (image2), subtitles (vobsub) and Magic Lantern's split recordings (mlv) do
@@ -79,6 +81,30 @@ def opened(path: Path, decoded: Callable[[], int] = lambda: 0) -> Iterator[tuple
         if isinstance(error, MemoryError):  # what it says of frames with more than `max_pixels`, too
             reason = "a frame in it claims to be far larger than the header says, or it is damaged"
         raise InputError(f"clip {str(path)!r} cannot be decoded as video{where}: {reason}.") from None
+
+
+def frames_of_device(path: Path) -> Iterator[np.ndarray]:
+    """Frames of a camera, (H, W, C) uint8, when they are there (Linux: Video4Linux).
+
+    Raises:
+        InputError: it is no camera, somebody else uses it, or it disappears.
+    """
+    import av
+
+    what, number = f"camera {str(path)!r}", 0
+    try:
+        with av.open(str(path), format="v4l2") as container:
+            stream = _pictures(path, container)
+            developer = Developer(stream.sample_aspect_ratio)
+            for frame in container.decode(stream):
+                number += 1
+                yield developer.develop(frame)
+    except (av.FFmpegError, OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        if number == 0:
+            raise InputError(f"{what} cannot be opened: {reason}. Name a camera, as /dev/video0.") from None
+        raise InputError(f"{what} gave no more after {number:,} frame(s): {reason}.") from None
+    raise InputError(f"{what} gave no more after {number:,} frame(s).")
 
 
 def moving_pictures(container: Any) -> list[Any]:
