@@ -28,11 +28,10 @@ PARTS = {  # name → the module that holds its function; loaded when it runs, f
     "metrics": "metrics",
     "moving-mnist": "moving_mnist",
     "commands": "commands",
-    "threads": "commands",
     "scaling": "scaling",
     "processes": "scaling",
 }
-ON_CPU = ("threads", "scaling", "processes")  # these say something of processors alone
+ON_CPU = ("scaling", "processes")  # these say something of processors alone
 RESULTS = Path(__file__).parent / "results.json"
 
 

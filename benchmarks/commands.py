@@ -1,6 +1,5 @@
 """How long a user waits for a command, from the start of the process."""
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -12,7 +11,6 @@ import torch
 from benchmarks.models import TINY
 from benchmarks.race import Row, take_turns
 from stochvid import SVG, SVGConfig
-from stochvid.core.threads import SET_OUTSIDE
 
 STOCHVID = str(Path(sys.executable).with_name("stochvid"))
 
@@ -39,30 +37,7 @@ def commands(options) -> list[Row]:
         return take_turns("from process start", "runs/s", contenders, options.rounds)
 
 
-def threads(options) -> list[Row]:
-    """`predict` with all threads, and with as many as it chooses: alone, and on a busy machine."""
-    most, rows = os.cpu_count() or 1, []
-    environment = {name: value for name, value in os.environ.items() if name not in SET_OUTSIDE}
-    with tempfile.TemporaryDirectory() as folder:
-        words = [STOCHVID, "predict", "two-digits", "moving-mnist:1", "--overwrite", "--device", "cpu"]
-        words += ["--samples", "1" if options.tiny else "50", "--out", folder]
-        contenders = {
-            f"--threads {most}": (lambda: _seconds(*words, "--threads", str(most), env=environment), 1),
-            "as it chooses": (lambda: _seconds(*words, env=environment), 1),
-        }
-        for others in (0, most):
-            busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(others)]
-            try:
-                what = f"predict two-digits, beside {others} busy processes"
-                rows += take_turns(what, "runs/s", contenders, options.rounds)
-            finally:
-                for process in busy:
-                    process.kill()
-                    process.wait()
-    return rows
-
-
-def _seconds(*words: str, env: dict[str, str] | None = None) -> float:
+def _seconds(*words: str) -> float:
     begun = time.perf_counter()
-    subprocess.run(words, check=True, stdout=subprocess.DEVNULL, env=env)
+    subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - begun

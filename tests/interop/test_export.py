@@ -66,6 +66,7 @@ np.savez(f"{folder}/drawn.npz", **{name: np.stack([step[name] for step in steps]
 
 def lively(config) -> VideoModel:
     """A model whose frames depend on everything, but not wildly: float32 rounding stays rounding."""
+    gain = 2 if config.family == "sprites" else 6  # that jump about by half a frame are chaos
     torch.manual_seed(0)
     model = config.model_class()(config).eval()
     with torch.no_grad():
@@ -73,7 +74,7 @@ def lively(config) -> VideoModel:
             if name.endswith("running_var"):
                 x.uniform_(0.5, 2.0)
             elif x.ndim > 1:
-                x.normal_(0, ((2 if x.ndim == 4 else 6) / x[0].numel()) ** 0.5)
+                x.normal_(0, ((2 if x.ndim == 4 else gain) / x[0].numel()) ** 0.5)
             elif x.is_floating_point():
                 x.add_(torch.randn_like(x) * 0.1)
     return model

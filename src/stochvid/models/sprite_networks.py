@@ -27,6 +27,10 @@ def _perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inputs, hidden), nn.LeakyReLU(SLOPE), nn.Linear(hidden, outputs))
 
 
+def _is_exporting() -> bool:
+    return getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)()
+
+
 def _convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, 3, stride, 1), nn.GroupNorm(outputs // 4, outputs), nn.LeakyReLU(SLOPE)
@@ -165,6 +169,8 @@ class Dynamics(nn.Module):
         """
         size = opacity.shape[-1]
         padded = size + 2 * self.reach
+        if _is_exporting():
+            padded = 1 << (padded - 1).bit_length()  # onnxruntime transforms other sizes far less exactly
         dtype = torch.promote_types(opacity.dtype, torch.float32)
         a, c, x = (torch.fft.rfft2(y.to(dtype), s=(padded, padded)) for y in (opacity, colour, frame))
         squares = torch.fft.rfft2(frame.to(dtype).square().sum(1), s=(padded, padded))
