@@ -107,7 +107,7 @@ def check_equal(model: VideoModel, clips: torch.Tensor, drawn: dict) -> None:
     assert set(drawn) == set(expected)
     for name, x in expected.items():
         found = torch.as_tensor(np.asarray(drawn[name])).reshape(x.shape)
-        torch.testing.assert_close(found, x, rtol=0, atol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(found, x, rtol=1e-4, atol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
     differing = wanted.frames[:, 0] - wanted.frames[:, 1] if model.stochastic else torch.ones(1)
     for seen in (wanted.frames[0, 0, 0].std(), wanted.frames[:, :, 0] - wanted.frames[:, :, -1], differing):
         assert seen.abs().max() > 0.01  # there is something to see, it moves, and samples differ
