@@ -16,6 +16,9 @@ FAMILIES = [
     narrow_prime(future_skip="mean"),
     narrow_sprites(),
 ]
+each_family = pytest.mark.parametrize(
+    "config", FAMILIES, ids=lambda config: f"{config.family}-{config.channels}-{getattr(config, 'prior', '')}"
+)
 
 
 def frames_for(model):
@@ -27,9 +30,7 @@ def as_clip(frames):
     return torch.from_numpy(frames.transpose(0, 3, 1, 2)[None])
 
 
-@pytest.mark.parametrize(
-    "config", FAMILIES, ids=lambda config: f"{config.family}-{config.channels}-{getattr(config, 'prior', '')}"
-)
+@each_family
 def test_it_tells_what_observing_all_at_once_tells(config):
     model = make_model(config)
     frames, live = frames_for(model), Live(model)
@@ -51,9 +52,7 @@ def test_it_tells_what_observing_all_at_once_tells(config):
             close(torch.from_numpy(one.kl_map), seen.kl_map[0, step].float())
 
 
-@pytest.mark.parametrize(
-    "config", FAMILIES, ids=lambda config: f"{config.family}-{config.channels}-{getattr(config, 'prior', '')}"
-)
+@each_family
 def test_its_futures_are_those_after_all_frames(config):
     model = make_model(config)
     frames, live = frames_for(model), Live(model)
@@ -108,3 +107,13 @@ def test_futures_need_the_context():
     live.see(np.zeros((32, 32)))
     with pytest.raises(InputError, match="futures need 5 frames, as trained, and 1 came so far"):
         live.futures()
+
+
+@each_family
+def test_futures_from_a_state_do_not_depend_on_how_many_are_drawn_at_once(config):
+    model = make_model(config).for_inference()
+    state = model.observe(as_clip(frames_for(model))).state
+    drawn, pieces = (model.predict_from(state, 3, 5, seed=2, chunk=chunk) for chunk in (None, 2))
+    assert drawn.frames.shape[:3] == (1, 5, 3)
+    for name in ("frames", "prior_mean", "prior_std", "latents"):
+        close(getattr(pieces, name), getattr(drawn, name))

@@ -10,7 +10,7 @@ Training is `observe` alone; prediction is `observe` then `imagine`.
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, Self
 
 import torch
@@ -262,19 +262,17 @@ class VideoModel(Pretrained, Generic[StateT], ABC):
         clips = clips.to(context.device)
         if clip_ids is None:
             clip_ids = content_ids(context)
-        drawn = samples if self.stochastic else 1  # without latents all futures are one
         model = self if self.frozen else self.for_inference()
-        chunk = 1 if self.batchwise else chunk or self._samples_at_once(context, horizon)
-        known, parts = context.shape[1] - 1, []
-        for first in range(0, drawn, chunk):
-            count = min(chunk, drawn - first)
+        chunk = 1 if self.batchwise else chunk or self._samples_at_once(len(context), horizon, context.device)
+        known, followed = context.shape[1] - 1, min(branch.frames, horizon) if branch else None
+
+        def draw(first: int, count: int) -> tuple[Tensor, ...]:
             noise = rollout_noise(
                 seed, clip_ids, count, known, horizon, self.latent_shape, first_sample + first, temperature, branch
             )
-            followed = min(branch.frames, horizon) if branch else None
-            parts.append(model._roll(clips, horizon, noise.to(context.device), followed))
-        joined = (torch.cat(tensors, dim=1) for tensors in zip(*parts, strict=True))
-        return Prediction(*(x if drawn == samples else x.expand(-1, samples, *x.shape[2:]) for x in joined))
+            return model._roll(clips, horizon, noise.to(context.device), followed)
+
+        return self._in_chunks(samples, chunk, draw)
 
     @torch.inference_mode()
     def predict_from(
@@ -285,6 +283,7 @@ class VideoModel(Pretrained, Generic[StateT], ABC):
         seed: int = 0,
         *,
         clip_id: int = 0,
+        chunk: int | None = None,
         temperature: float = 1.0,
     ) -> Prediction:
         """As `predict`, of a clip whose frames were observed already.
@@ -295,20 +294,32 @@ class VideoModel(Pretrained, Generic[StateT], ABC):
             samples: futures, at least 1.
             seed: of the latents.
             clip_id: an integer that identifies the clip, and where in it this is, to the noise.
-            temperature: as in `predict`.
+            chunk: as in `predict`.
+            temperature: likewise.
 
         Raises:
             InputError: a horizon or sample count below 1, or a negative (or infinite) temperature.
         """
         check_temperature(temperature)
-        for name, value in (("horizon", horizon), ("samples", samples)):
+        for name, value in (("horizon", horizon), ("samples", samples), ("chunk", chunk or 1)):
             if value < 1:
                 raise InputError(f"{name} must be at least 1, got {value}.")
-        model = self if self.frozen else self.for_inference()
-        noise = rollout_noise(seed, [clip_id], samples, 0, horizon, self.latent_shape, 0, temperature)
-        return Prediction(*model._go_on(state, horizon, noise.to(next(self.parameters()).device), {}))
+        model, device = self if self.frozen else self.for_inference(), next(self.parameters()).device
+
+        def draw(first: int, count: int) -> tuple[Tensor, ...]:
+            noise = rollout_noise(seed, [clip_id], count, 0, horizon, self.latent_shape, first, temperature)
+            return model._go_on(state, horizon, noise.to(device), {})
+
+        return self._in_chunks(samples, chunk or self._samples_at_once(1, horizon, device), draw)
 
     # -------------------------------------------------------------------------------------------------------- private
+
+    def _in_chunks(self, samples: int, chunk: int, draw: Callable[[int, int], tuple[Tensor, ...]]) -> Prediction:
+        """All samples, at most so many at once; `draw` makes some, from the number of the first and how many."""
+        drawn = samples if self.stochastic else 1  # without latents all futures are one
+        parts = [draw(first, min(chunk, drawn - first)) for first in range(0, drawn, chunk)]
+        joined = (torch.cat(tensors, dim=1) for tensors in zip(*parts, strict=True))
+        return Prediction(*(x if drawn == samples else x.expand(-1, samples, *x.shape[2:]) for x in joined))
 
     def _roll(
         self, clips: Clips, horizon: int, noise: Float[Tensor, "B S _ *latent"], followed: int | None
@@ -351,10 +362,10 @@ class VideoModel(Pretrained, Generic[StateT], ABC):
                 parts.append([x.expand(-1, samples, *x.shape[2:]) for x in values])
         return tuple(torch.cat(values, dim=2) for values in zip(*parts, strict=True))
 
-    def _samples_at_once(self, context: Tensor, horizon: int) -> int:
+    def _samples_at_once(self, clips: int, horizon: int, device: torch.device) -> int:
         """How many samples per clip may be rolled at once."""
-        frames = 2 * 4 * horizon * context[0, 0].numel()
-        samples = rollout_bytes(context.device) // (len(context) * (self.row_bytes + frames))
+        frames = 2 * 4 * horizon * self.config.channels * self.config.image_size**2
+        samples = rollout_bytes(device) // (clips * (self.row_bytes + frames))
         return 1 << max(0, samples.bit_length() - 1)  # a power of two, so that few sizes are ever compiled
 
     def _check_tracks(self, clips: Clips, horizon: int) -> None:

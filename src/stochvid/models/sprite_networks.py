@@ -17,7 +17,8 @@ START = -4.0  # what is added to it, so that latents are told apart from the beg
 FARTHEST = 2.0  # of a latent's mean, as a multiple of the reach, so that no rollout runs away
 SLOPE = 0.1
 TINY = 1e-3
-FINE, WINDOW = 4, 3  # farthest that motion is looked for, and what has to match there, in pixels
+FARTHEST_SEEN = 4  # that motion is looked for along an axis, in pixels of frames that were made small enough for it
+WINDOW = 3  # what has to match there, in blocks of 2 × 2 of these pixels
 MOTION = 6  # maps that tell of it
 LEAST_VARIANCE = 0.07  # of a bell that is no wider than a pixel
 LEAST_DOUBT = -4.0  # with less, a sprite that is pixels off would not learn where to go, and gradients explode
@@ -90,7 +91,7 @@ class Motion(nn.Module):
 
     def __init__(self, reach: int):
         super().__init__()
-        self.factor = 1 << (-(-reach // FINE) - 1).bit_length()
+        self.factor = 1 << (-(-reach // FARTHEST_SEEN) - 1).bit_length()
         self.reach = -(-reach // self.factor)
         self.sharpness = nn.Parameter(torch.tensor(4.0))  # of the match, a logarithm
         self.register_buffer("steps", torch.arange(-float(self.reach), self.reach + 1), persistent=False)
