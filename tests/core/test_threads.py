@@ -1,8 +1,5 @@
 """How many threads: what is tried, what wins, and who overrules it."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
 
@@ -70,12 +67,11 @@ def test_a_number_from_outside_is_kept(threads, nothing_set, monkeypatch, name):
     assert fastest_threads("cpu", lambda numbers: pytest.fail("it was measured")) is None
 
 
-def test_commands_take_a_number(tmp_path):
+def test_commands_take_a_number(threads, tmp_path, capsys):
     words = ["predict", "one-digit", "moving-mnist:7", "--samples", "1", "--threads", "3", "--out", str(tmp_path)]
-    script = "import sys, torch; from stochvid.cli import main; main(sys.argv[1:]); print(torch.get_num_threads())"
-    done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "3"
-    assert done.stderr == ""
+    assert main(words) == 0
+    assert threads() == 3
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("words", [["predict", "m", "c"], ["train"], ["app", "m"]])

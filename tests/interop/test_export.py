@@ -269,7 +269,8 @@ def test_the_family_with_maps_can_be_exported(tmp_path, format, changes):
     check(tmp_path, format, make=narrow_prime, **changes)
 
 
-@EITHER
+@pytest.mark.slow
+@pytest.mark.parametrize("format", ["torch-export", "onnx"])
 @pytest.mark.parametrize("changes", [{"channels": 3, "sprites": 3}], ids=str)
 def test_sprites_can_be_exported(tmp_path, format, changes):
     check(tmp_path, format, make=narrow_sprites, **changes)
