@@ -42,6 +42,12 @@ def test_a_shipped_model_is_small_and_says_how_it_was_made(name):
     assert model.dtype == torch.float32  # kept in halves, used whole
 
 
+def test_shipped_models_load_without_the_compiler():
+    """Which torch would take two seconds to import."""
+    script = "import stochvid, sys; [stochvid.load(x) for x in sys.argv[1:]]; sys.exit('torch._dynamo' in sys.modules)"
+    subprocess.run([sys.executable, "-c", script, *shipped_models()], check=True)
+
+
 def test_a_shipped_model_of_both_digit_sets_needs_no_mnist():
     folder = shipped_models()["two-digits"]
     config = load_config(folder / "training.yaml")

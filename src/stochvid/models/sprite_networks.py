@@ -28,6 +28,12 @@ def _perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inputs, hidden), nn.LeakyReLU(SLOPE), nn.Linear(hidden, outputs))
 
 
+def _device_of_constants() -> torch.device:
+    """Where new tensors go; of a model that has shapes alone the CPU, for torch would first load its compiler."""
+    usual = torch.get_default_device()
+    return torch.device("cpu") if usual.type == "meta" else usual
+
+
 def _is_exporting() -> bool:
     return getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)()
 
@@ -54,7 +60,7 @@ class UNet(nn.Module):
         super().__init__()
         levels = (image_size // 4).bit_length() - 1
         widths = [width * min(level + 1, 4) for level in range(levels + 1)]
-        line = torch.linspace(-1, 1, image_size)
+        line = torch.linspace(-1, 1, image_size, device=_device_of_constants())
         self.register_buffer("place", torch.stack(torch.meshgrid(line, line, indexing="ij")), persistent=False)
         self.first = _convolution(inputs + 2, widths[0])
         self.down = nn.ModuleList(_convolution(a, b, 2) for a, b in itertools.pairwise(widths))
@@ -94,7 +100,8 @@ class Motion(nn.Module):
         self.factor = 1 << (-(-reach // FARTHEST_SEEN) - 1).bit_length()
         self.reach = -(-reach // self.factor)
         self.sharpness = nn.Parameter(torch.tensor(4.0))  # of the match, a logarithm
-        self.register_buffer("steps", torch.arange(-float(self.reach), self.reach + 1), persistent=False)
+        steps = torch.arange(-float(self.reach), self.reach + 1, device=_device_of_constants())
+        self.register_buffer("steps", steps, persistent=False)
 
     def forward(self, frames: Float[Tensor, "B T C H W"]) -> Float[Tensor, "B M H W"]:
         """Two given frames or more → by the second, and by all: displacements down and right, and how sure they are."""
@@ -143,11 +150,12 @@ class Dynamics(nn.Module):
         self.cell = nn.GRUCell(hidden + 2, hidden)
         self.sharpness = nn.Parameter(torch.tensor(3.0))  # of the match, a logarithm
         self.doubt = nn.Parameter(torch.tensor(-0.7))  # see `added_variance`, a logarithm; it falls in training
-        self.register_buffer("steps", torch.arange(-float(reach), reach + 1), persistent=False)
-        line = torch.arange(float(image_size))
+        device = _device_of_constants()
+        self.register_buffer("steps", torch.arange(-float(reach), reach + 1, device=device), persistent=False)
+        line = torch.arange(float(image_size), device=device)
         self.register_buffer("line", line - line.mean(), persistent=False)
         self.register_buffer("moved", line[:, None] - line, persistent=False)  # by how much a line goes to another
-        self.register_buffer("taps", torch.arange(-float(image_size), image_size + 1), persistent=False)
+        self.register_buffer("taps", torch.arange(-float(image_size), image_size + 1, device=device), persistent=False)
 
     def features(self, opacity: Float[Tensor, "N H W"]) -> Float[Tensor, "N R"]:
         """Where a sprite is, how wide and how large: its opacity summed over rows, over columns, over all."""
