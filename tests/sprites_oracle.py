@@ -163,19 +163,39 @@ class OracleSprites:
             frame = sprite[1:] + (1 - sprite[0]) * frame
         return frame
 
-    def clip(self, frames, noise, added=0.0):
+    def better_cut(self, frames):
+        """As `cut`, and places [(2)]: cut out of the first given frame, or of the last one and followed back."""
+        seen, found = frames[: self.config.context], []
+        for given in (seen, seen.flip(0)):
+            sprites = self.cut(given)
+            start = [frames.new_zeros(2) for _ in sprites[0]]
+            made, _, _, places = self.roll(given, None, sprites, start)
+            found.append(((made - given).square().mean(), sprites, start if given is seen else places))
+        return found[1 if found[1][0] < found[0][0] else 0][1:]
+
+    def clip(self, frames, noise, added=0.0, trains=False):
         """A clip (T, C, H, W) under the posterior, and so many frames under the prior; noise (T − 1 + horizon, K, 2).
 
         Args:
             added: the variance of places that a step adds, while it trains.
+            trains: whether this is the loss, where sprites are cut out of the first frame alone.
 
         Returns:
             frames from the first on; and of each step posterior or prior (mean, log_var), and prior (K, 2).
         """
-        opacities, colours, background = self.cut(frames)
+        if trains or min(len(frames), self.config.context) == 1:
+            sprites, places = self.cut(frames), [frames.new_zeros(2) for _ in range(self.config.sprites)]
+        else:
+            sprites, places = self.better_cut(frames)
+        return self.roll(frames, noise, sprites, places, added)[:3]
+
+    def roll(self, frames, noise, sprites, places, added=0.0):
+        """As `clip`, of sprites that were cut out, from these places on; without noise by means. And the last places."""
+        opacities, colours, background = sprites
+        places = list(places)
         cut = [torch.cat([a[None], a * c]) for a, c in zip(opacities, colours, strict=True)]
         memories = [frames.new_zeros(self.config.rnn_size) for _ in cut]
-        last, places = ([frames.new_zeros(2) for _ in cut] for _ in range(2))
+        last = [frames.new_zeros(2) for _ in cut]
         spread = 0.0
 
         def moved():
@@ -184,7 +204,7 @@ class OracleSprites:
         there = moved()
         made, chosen, priors = [self.compose(there, background)], [], []
         middles = [self.centre(opacity) for opacity in opacities]
-        for t in range(len(noise)):
+        for t in range(len(frames) - 1 if noise is None else len(noise)):
             latents = []
             for k in range(self.config.sprites):
                 opacity, colour = there[k][0], there[k][1:]
@@ -195,7 +215,7 @@ class OracleSprites:
                 if t + 1 < len(frames):
                     match = self.match(opacity, colour, frames[t + 1])
                     told = self.gaussian("dynamics.posterior", torch.cat([known, match]), self.displacement(match))
-                last[k] = told[0] + (told[1] / 2).exp() * noise[t, k]
+                last[k] = told[0] if noise is None else told[0] + (told[1] / 2).exp() * noise[t, k]
                 places[k] = places[k] + self.config.reach * last[k]
                 memories[k] = self.cell(torch.cat([seen, last[k]]), memories[k])
                 latents.append((told, prior))
@@ -204,14 +224,14 @@ class OracleSprites:
             made.append(self.compose(there, background))
             chosen.append([torch.stack([told[i] for told, _ in latents]) for i in (0, 1)])
             priors.append([torch.stack([prior[i] for _, prior in latents]) for i in (0, 1)])
-        return torch.stack(made), chosen, priors
+        return torch.stack(made), chosen, priors, places
 
     def terms(self, frames, noise, trains):
         """frames (B, T, C, H, W), noise (B, T − 1, K, 2) → MSE of all frames, and KL of a step."""
         errors, nats = [], []
         added = self.weights["dynamics.doubt"].clamp(min=-4.0).exp() if trains else 0.0
         for clip, drawn in zip(frames, noise, strict=True):
-            made, chosen, priors = self.clip(clip, drawn, added)
+            made, chosen, priors = self.clip(clip, drawn, added, trains=True)
             errors.append((made - clip).square().mean())
             for (mean, log_var), (prior_mean, prior_log_var) in zip(chosen, priors, strict=True):
                 q = torch.distributions.Normal(mean, (log_var / 2).exp())

@@ -67,6 +67,21 @@ def test_rollout_equals_the_literal_loop(changes):
     assert not torch.equal(drawn.frames[:, 0], drawn.frames[:, 1])
 
 
+def test_sprites_are_cut_out_of_the_first_or_the_last_given_frame_whichever_explains_more():
+    model = make_model(narrow_sprites())
+    clips = torch.cat([make_clips(model.config, 4), make_clips(model.config, 4).flip(1)])
+    with torch.no_grad():
+        state, first = model.cut(clips), model.segment(clips)
+        oracle, turned = OracleSprites(model), []
+        for i, clip in enumerate(clips):
+            (opacities, _, background), places = oracle.better_cut(clip)
+            torch.testing.assert_close(state.opacity[i], torch.stack(opacities), rtol=1e-9, atol=1e-12)
+            torch.testing.assert_close(state.background[i], background, rtol=1e-9, atol=1e-12)
+            torch.testing.assert_close(state.place[i], torch.stack(places), rtol=1e-9, atol=1e-12)
+            turned.append(not torch.equal(state.opacity[i], first.opacity[i]))
+    assert {True, False} == set(turned)
+
+
 def test_a_sprite_is_matched_where_it_went_and_can_be_shown_there():
     """By hand: a block that moves two down and one to the left."""
     model = make_model(narrow_sprites(sprites=1, reach=3))

@@ -1,7 +1,7 @@
 """Sprites: what moves is cut out of the given frames once, and then only moved (Jojic & Frey 2001).
 
 A U-Net cuts K sprites, colours with an opacity, and a background out of the given frames, as they are in the first
-of them. From then on each sprite is only shown at other places, and the frame is composed of them. Where it goes is the
+of them, or in the last. From then on each sprite is only shown at other places, and the frame is composed of them. Where it goes is the
 sum of its latents, which are displacements (posterior and learned prior, as in SVG). Since nothing is drawn anew, and
 nothing moved twice, what a sprite looks like can neither drift nor blur.
 
@@ -121,12 +121,12 @@ class Sprites(VideoModel[SpriteState]):
         """As `VideoModel.observe`, but what comes after the context tells how sprites move, never what they look like.
 
         The first frames, as many as the model was trained to be given or fewer, are seen together when the sprites are
-        cut out of them. Posterior and prior depend on the latents before: those of the first sample are returned.
+        cut out of them (`cut`). Posterior and prior depend on the latents before: those of the first sample are returned.
         """
         frames = self.as_input(Clips.of(clips).frames)
         samples = 1 if noise is None else noise.shape[1]
         if state is None:
-            state, frames = self.segment(frames), frames[:, 1:]
+            state, frames = self.cut(frames), frames[:, 1:]
         state = state.repeat(frames.shape[0] * samples)
         drawn, true = None if noise is None else noise.flatten(0, 1), frames.repeat_interleave(samples, 0)
         shown, posteriors, priors, std_maps, kl_maps = [], [], [], [], []
@@ -199,6 +199,32 @@ class Sprites(VideoModel[SpriteState]):
 
     # ------------------------------------------------------------------------------------------------------- its parts
 
+    def cut(self, frames: Float[Tensor, "B T C H W"]) -> SpriteState:
+        """Sprites as they are in the first frame, cut out of it or out of the last given one: what explains more.
+
+        Sprites that lie over each other in the one may be apart in the other. Those of the last one are cut out of the
+        given frames in reverse, and followed back to the first.
+        """
+        seen = frames[:, : self.config.context]
+        first = self.segment(seen)
+        if seen.shape[1] == 1:
+            return first
+        last = self.segment(seen.flip(1))
+        error, _ = self._follow(first, seen)
+        error_back, places = self._follow(last, seen.flip(1))
+        better = error_back < error
+
+        def better_of(a: Tensor, b: Tensor) -> Tensor:
+            return torch.where(better.view(-1, *[1] * (a.ndim - 1)), b, a)
+
+        return replace(
+            first,
+            opacity=better_of(first.opacity, last.opacity),
+            colour=better_of(first.colour, last.colour),
+            background=better_of(first.background, last.background),
+            place=better_of(first.place, places),
+        )
+
     def segment(self, frames: Float[Tensor, "B T C H W"]) -> SpriteState:
         """Sprites and background out of the first frames of clips, as they are in the first of them.
 
@@ -235,6 +261,16 @@ class Sprites(VideoModel[SpriteState]):
         for opacity, colour in zip(shown.opacity.unbind(1), shown.colour.unbind(1), strict=True):
             frame = colour + (1 - opacity[:, None]) * frame
         return frame
+
+    def _follow(
+        self, state: SpriteState, frames: Float[Tensor, "B T C H W"]
+    ) -> tuple[Float[Tensor, "B"], Float[Tensor, "B K 2"]]:
+        """Mean squared error of frames under the posterior's mean, and where the sprites are in the last of them."""
+        error = (self.compose(state, self.show(state)) - frames[:, 0]).square().mean((1, 2, 3))
+        for t, step in enumerate(self._steps(state, frames.shape[1] - 1, None, frames[:, 1:]), 1):
+            state = step.state
+            error = error + (self.compose(state, step.shown) - frames[:, t]).square().mean((1, 2, 3))
+        return error / frames.shape[1], state.place
 
     def _steps(
         self,
