@@ -141,17 +141,21 @@ class TrainerConfig:
 
 @dataclass
 class LossConfig:
-    """What is minimised, beside the model's own weights of its terms. The papers do neither.
+    """What is minimised, beside the model's own weights of its terms. The papers do none of this.
 
     Args:
         kl_warmup_steps: steps over which the weight of the KL term rises linearly from 0.
         feed_back: fraction of the steps after which the model reads its own frames in place of the true ones that
             follow the context, as it will when it predicts; latents stay those of the posterior (null: never). If it
             ever does, it does in all validations.
+        change_weight: what a pixel that changed since the frame before counts more than another, so that small things
+            that move are not lost in the mean (null: nothing); auto: as much as makes all of them together count as
+            much as the others, by the training clips, at most 50.
     """
 
     kl_warmup_steps: int = bounded(0, least=0)
     feed_back: float | None = bounded(None, least=0, most=1)
+    change_weight: float | Literal["auto"] | None = bounded(None, least=0, most=1000)
 
     def __post_init__(self) -> None:
         check_fields(self, "loss")
@@ -179,6 +183,8 @@ class TrainConfig:
         model = self.model
         can = self.loss.feed_back is None or model.feeds_back
         require(can, "loss.feed_back", self.loss.feed_back, f"null for models of the family {model.family!r}")
+        can = self.loss.change_weight is None or model.weighs_changes
+        require(can, "loss.change_weight", self.loss.change_weight, f"null for models of the family {model.family!r}")
         processes = self.processes
         for name in ("batch_size", "val_clips"):
             value = getattr(self.data, name)

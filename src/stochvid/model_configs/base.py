@@ -149,6 +149,11 @@ class ModelConfig(ABC):
         return False
 
     @property
+    def weighs_changes(self) -> bool:
+        """Whether its error can count pixels more that changed since the frame before."""
+        return False
+
+    @property
     def kind(self) -> str:
         """What kind of model it is, in a word or two, for tables."""
         return self.family

@@ -39,6 +39,11 @@ class LatentConfig(ModelConfig):
         return self.context_latent == "sample"
 
     @property
+    def masks(self) -> int:
+        """How many masks the decoder draws beside a frame."""
+        return 0
+
+    @property
     def error(self) -> Literal["mse", "l1"]:
         """How frames differ from their reconstructions: mean squares or mean amounts."""
         return "mse"
@@ -51,6 +56,11 @@ class LatentConfig(ModelConfig):
     @property
     def feeds_back(self) -> bool:
         """With the posterior's latents."""
+        return True
+
+    @property
+    def weighs_changes(self) -> bool:
+        """Yes."""
         return True
 
     @property
@@ -150,6 +160,8 @@ class SVGPrimeConfig(LatentConfig, home="stochvid.models.svg_prime:SVGPrime"):
             frame before it, previous = always the frame before, generated ones included, mean = the mean of all frames
             before, generated ones included.
         context_latent: latents during the context come from the posterior: a sample or its mean.
+        output: what a frame is: decoded (the paper), or composed, by a softmax of masks, of the decoded image, the frame
+            before and the last given frame, so that what does not move need not be drawn.
         reconstruction: error of the frames: mse, or l1 (the paper).
         beta: weight β of the KL term.
     """
@@ -169,6 +181,7 @@ class SVGPrimeConfig(LatentConfig, home="stochvid.models.svg_prime:SVGPrime"):
     prior: Literal["learned", "fixed", "none"] = "learned"
     future_skip: Literal["last", "second_last", "previous", "mean"] = "last"
     context_latent: Literal["sample", "mean"] = "sample"
+    output: Literal["decoded", "composed"] = "decoded"
     reconstruction: Literal["mse", "l1"] = "l1"
     beta: float = bounded(1e-4, least=0)
 
@@ -188,6 +201,11 @@ class SVGPrimeConfig(LatentConfig, home="stochvid.models.svg_prime:SVGPrime"):
     def latent_shape(self) -> tuple[int, ...]:
         """(Z, q, q), or () for a deterministic model."""
         return () if self.prior == "none" else (self.z_dim, self.latent_cells, self.latent_cells)
+
+    @property
+    def masks(self) -> int:
+        """Three where frames are composed."""
+        return 3 if self.output == "composed" else 0
 
     @property
     def error(self) -> Literal["mse", "l1"]:

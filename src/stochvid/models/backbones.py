@@ -226,7 +226,7 @@ class VGGEncoder(Encoder):
 
 
 class Decoder(Backbone):
-    """Features g and hoisted skips → frames. Stages are coarsest first; `upsample` doubles the size before each."""
+    """Features g and hoisted skips → logits of frames. Stages are coarsest first; `upsample` doubles the size before each."""
 
     stages: Stages[JoinedConv]
     upsample = False
@@ -249,14 +249,14 @@ class Decoder(Backbone):
             hoisted: of T'·B skips, 1 ≤ T' ≤ T, rows (T', B): step t takes those of step min(t, T').
 
         Returns:
-            (T, B, S, C, H, W) in (0, 1), at least float32.
+            Logits of the frames, (T, B, S, C, H, W), at least float32.
         """
         rows = g.shape[:3]
         d = g.flatten(0, 2)
         d = self.head(d if d.ndim == 4 else d[:, :, None, None])  # a vector is a map of one pixel
         for stage, hoisted_skip in zip(self.stages, hoisted, strict=True):
             d = self._run(lambda d, skip, stage=stage: stage(self._upsampled(d), skip, rows), d, hoisted_skip)
-        return torch.sigmoid(d.to(torch.promote_types(d.dtype, torch.float32))).unflatten(0, rows)
+        return d.to(torch.promote_types(d.dtype, torch.float32)).unflatten(0, rows)
 
     def _upsampled(self, d: Tensor) -> Tensor:
         return F.interpolate(d, scale_factor=2, mode="nearest") if self.upsample else d
@@ -315,12 +315,15 @@ def vector_backbone(
 
 
 def map_backbone(
-    kind: str, image_size: int, channels: int, base_channels: int, g_dim: int, map_size: int, norm: Norm
+    kind: str, image_size: int, channels: int, base_channels: int, g_dim: int, map_size: int, norm: Norm, more: int = 0
 ) -> tuple[Encoder, Decoder]:
-    """Encoder and decoder whose features are maps (G, map_size, map_size): the same stages, but fewer (SVG′)."""
+    """Encoder and decoder whose features are maps (G, map_size, map_size): the same stages, but fewer (SVG′).
+
+    The decoder gives so many channels `more` than the frames have.
+    """
     widths, (encoder, decoder) = stage_channels(image_size, base_channels, map_size), _PAIRS[kind]
     to_map = nn.Sequential(nn.Conv2d(widths[-1], g_dim, 3, padding=1))
     from_map = nn.Sequential(nn.Conv2d(g_dim, widths[-1], 3, padding=1))
     if norm is group_norm:  # else what narrow ConvLSTMs say is lost beside the skips
         from_map.extend(_activated(widths[-1], norm))
-    return encoder(widths, channels, to_map, norm), decoder(widths, channels, from_map, norm)
+    return encoder(widths, channels, to_map, norm), decoder(widths, channels + more, from_map, norm)

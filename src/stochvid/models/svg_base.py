@@ -20,6 +20,7 @@ from stochvid.models.conv_recurrent import ConvFramePredictor, GaussianConvLSTM
 from stochvid.models.folding import fold_batch_norm, keep_batch_statistics
 from stochvid.models.recurrent import FramePredictor, Gaussian, GaussianLSTM, LSTMState
 from stochvid.models.state import Imagination, Observation, State, repeat_rows
+from stochvid.models.weighting import changes
 
 
 @dataclass
@@ -34,6 +35,8 @@ class SVGState(State):
         skips: encoder skips of the last frame, finest first.
         future_skips: encoder skips that the future uses when the last frame ends the context.
         seen: how many frames `future_skips` are the mean of, (rows,); None where they are those of one frame.
+        frame: the last frame, (rows, C, H, W); None where frames are not composed.
+        given: the last given frame, likewise.
     """
 
     posterior: LSTMState | None
@@ -43,6 +46,8 @@ class SVGState(State):
     skips: list[Float[Tensor, "_ _ _ _"]]
     future_skips: list[Float[Tensor, "_ _ _ _"]]
     seen: Float[Tensor, " rows"] | None = None
+    frame: Float[Tensor, "rows C H W"] | None = None
+    given: Float[Tensor, "rows C H W"] | None = None
 
 
 class SVGBase(VideoModel[SVGState]):
@@ -127,16 +132,20 @@ class SVGBase(VideoModel[SVGState]):
         averaged, seen = self._averaged(used, batch, steps, state)
         images = None
         if decode:
-            images = self._decode_steps(g, self.decoder.hoist(averaged)).permute(1, 2, 0, 3, 4, 5)
+            maps = self._decode_steps(g, self.decoder.hoist(averaged))
+            images = self._drawn(maps, *self._known(rows, context, state)).permute(1, 2, 0, 3, 4, 5)
         posterior, prior = posterior and posterior.transpose(0, 1), prior and prior.transpose(0, 1)
         std_map = kl_map = None
         if posterior is not None and prior is not None and self.has_places:
             std_map, kl_map = prior.std.mean(2), posterior.divergence(prior).sum(2)
+        after_all = self._state_after(flat, skips, averaged, seen, batch, posterior_state, prior_state, predictor_state)
+        if self.config.masks:
+            after_all.frame = after_all.given = rows[-1]
         return Observation(
             images,
             posterior,
             prior,
-            self._state_after(flat, skips, averaged, seen, batch, posterior_state, prior_state, predictor_state),
+            after_all,
             std_map,
             kl_map,
         )
@@ -160,7 +169,9 @@ class SVGBase(VideoModel[SVGState]):
         noise = noise.to(state.features).flatten(0, 1)
         # not repeated for the samples: the skips' halves of the decoder are computed once
         skips, used, seen = state.skips, state.future_skips, state.seen
-        features, prior_state, predictor_state = repeat_rows((state.features, state.prior, state.predictor), rows)
+        features, prior_state, predictor_state, frame, given = repeat_rows(
+            (state.features, state.prior, state.predictor, state.frame, state.given), rows
+        )
 
         hoisted = self.decoder.hoist(used)
         images: list[Tensor] = []
@@ -173,17 +184,20 @@ class SVGBase(VideoModel[SVGState]):
             elif t:
                 features = self._features(images[-1])
             image, p, prior_state, predictor_state = self._step(
-                features, noise[:, t], hoisted, prior_state, predictor_state
+                features, noise[:, t], hoisted, prior_state, predictor_state, frame, given
             )
             images.append(image)
             priors.append(p)
+            frame = image if self.config.masks else None
 
         after = None
         if go_on:
             features, skips, _ = self._encode(images[-1])
             if self.config.new_skips:
                 used, seen = self._updated(used, skips, seen)
-            after = SVGState(state.posterior, prior_state, predictor_state, features, skips, used, seen)
+            after = SVGState(
+                state.posterior, prior_state, predictor_state, features, skips, used, seen, frame, state.given
+            )
         prior = Gaussian(
             *(torch.stack(parts, dim=1).unflatten(0, (batch, samples)) for parts in zip(*priors, strict=True))
         )
@@ -197,8 +211,13 @@ class SVGBase(VideoModel[SVGState]):
         hoisted: list[Float[Tensor, "_ _ _ _"]],
         prior_state: LSTMState | None,
         predictor_state: LSTMState,
+        frame: Float[Tensor, "N C H W"] | None = None,
+        given: Float[Tensor, "N C H W"] | None = None,
     ) -> tuple[Float[Tensor, "N C H W"], Gaussian, LSTMState | None, LSTMState]:
-        """One step of the future: h and noise of N rows → frames (N, C, H, W), prior (N, *latent), new LSTM states."""
+        """One step of the future: h and noise of N rows → frames (N, C, H, W), prior (N, *latent), new LSTM states.
+
+        `frame` and `given` are the frame before and the last given one, where frames are composed.
+        """
         if self.prior is None:  # the fixed prior, N(0, I)
             p = Gaussian(torch.zeros_like(noise), torch.zeros_like(noise))
         else:
@@ -207,7 +226,8 @@ class SVGBase(VideoModel[SVGState]):
         z = p.sample(noise).to(features.dtype)[None, :, None] if self.stochastic else None
         g, predictor_state = self.predictor(features[None], z, predictor_state)
         clips = hoisted[0].shape[0]  # rows that share a skip
-        image = self._decode(g[:, :, 0].unflatten(1, (clips, -1)), hoisted)[0].flatten(0, 1)
+        maps = self._decode(g[:, :, 0].unflatten(1, (clips, -1)), hoisted)[0].flatten(0, 1)
+        image = self._drawn(maps, frame, given)
         return image, p, prior_state, predictor_state
 
     # --------------------------------------------------------------------------------------------------------- the loss
@@ -217,12 +237,13 @@ class SVGBase(VideoModel[SVGState]):
         clips: Clips | Frames[Tensor, "B T C H W"],
         noise: Float[Tensor, "B 1 steps *latent"],
         feed_back: bool = False,
+        change_weight: float = 0.0,
     ) -> dict[str, Float[Tensor, ""]]:
         """As `VideoModel.terms`, of the β-ELBO (SVG paper, eq. 3), teacher-forced unless frames are fed back.
 
         Returns:
-            `mse` or `l1`, the mean squared or absolute error per pixel; and `kl`, KL(q ‖ p) in nats, summed over the
-            latents of a step.
+            `mse` or `l1`, the mean squared or absolute error per pixel, weighted; and `kl`, KL(q ‖ p) in nats, summed
+            over the latents of a step.
         """
         frames, context = self.as_input(Clips.of(clips).frames), self.config.context
         if feed_back and frames.shape[1] > context:
@@ -233,7 +254,10 @@ class SVGBase(VideoModel[SVGState]):
             images, posterior, prior = seen.frames[:, 0], seen.posterior, seen.prior
         difference = images.to(frames.dtype) - frames[:, 1:]
         name = self.config.error
-        error = (difference.abs() if name == "l1" else difference.square()).mean()
+        error = difference.abs() if name == "l1" else difference.square()
+        if change_weight:
+            error = error * (1 + change_weight * changes(frames))
+        error = error.mean()
         kl = error.new_zeros(())
         if posterior is not None and prior is not None:
             kl = posterior.kl(prior, len(self.latent_shape)).mean()
@@ -256,6 +280,7 @@ class SVGBase(VideoModel[SVGState]):
             latents = posterior.sample(noise.transpose(0, 1).to(posterior.mean))
         features, skips, used, seen = state.features, state.skips, state.future_skips, state.seen
         prior_state, predictor_state, hoisted = state.prior, state.predictor, self.decoder.hoist(state.future_skips)
+        frame = state.frame
         images, priors = list(given.frames[:, 0].unbind(1)), []
         for t in range(frames.shape[1] - context):
             if t:
@@ -268,7 +293,8 @@ class SVGBase(VideoModel[SVGState]):
                 priors.append(p)
             z = None if latents is None else latents[t][None, :, None].to(features.dtype)
             g, predictor_state = self.predictor(features[None], z, predictor_state)
-            images.append(self._decode(g, hoisted)[0, :, 0])
+            frame = self._drawn(self._decode(g, hoisted)[0, :, 0], frame, state.given)
+            images.append(frame)
         if posterior is None or given.posterior is None:
             return torch.stack(images, 1), None, None
 
@@ -300,13 +326,51 @@ class SVGBase(VideoModel[SVGState]):
         """Frames (N, C, H, W) → features alone."""
         return self._encode(frames)[0]
 
-    def _decode(self, g: Float[Tensor, "T B S G *cells"], hoisted: list[Tensor]) -> Float[Tensor, "T B S C H W"]:
-        """g (T, B, S, …) → frames (T, B, S, C, H, W), as `Decoder.forward`."""
+    def _decode(self, g: Float[Tensor, "T B S G *cells"], hoisted: list[Tensor]) -> Float[Tensor, "T B S M H W"]:
+        """g (T, B, S, …) → maps (T, B, S, C + masks, H, W), as `Decoder.forward`."""
         return self.decoder(g.to(self.decoder.dtype), hoisted)
 
-    def _decode_steps(self, g: Float[Tensor, "T B S G *cells"], hoisted: list[Tensor]) -> Float[Tensor, "T B S C H W"]:
+    def _decode_steps(self, g: Float[Tensor, "T B S G *cells"], hoisted: list[Tensor]) -> Float[Tensor, "T B S M H W"]:
         """As `_decode`, of an observed clip."""
         return self._decode(g, hoisted)
+
+    def _drawn(
+        self,
+        maps: Float[Tensor, "*rows M H W"],
+        before: Float[Tensor, "*rows C H W"] | None,
+        given: Float[Tensor, "*rows C H W"] | None,
+    ) -> Float[Tensor, "*rows C H W"]:
+        """Frames of what the decoder gave: its colours, or of each pixel a mixture.
+
+        Args:
+            maps: logits of the colours and, where frames are composed, of the masks.
+            before: the frames before.
+            given: the last given frames.
+        """
+        if not self.config.masks:
+            return torch.sigmoid(maps)
+        assert before is not None
+        assert given is not None
+        colours, masks = maps.split([self.config.channels, self.config.masks], -3)
+        drawn, kept, back = masks.softmax(-3).split(1, -3)
+        return drawn * torch.sigmoid(colours) + kept * before + back * given
+
+    def _known(
+        self, rows: Float[Tensor, "T B C H W"], context: int | None, state: SVGState | None
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """What frames are composed of beside what is decoded: of every step the frame before, and the last given one.
+
+        (T', B, 1, C, H, W) each; None where frames are not composed.
+        """
+        if not self.config.masks:
+            return None, None
+        before = rows[:-1]
+        if state is not None:
+            assert state.frame is not None
+            before = torch.cat([state.frame[None], before])
+        given = before if context is None else before[:context]  # the last of them stays so in the steps after
+        given = torch.cat([given, given[-1:].expand(len(before) - len(given), *given.shape[1:])])
+        return before[:, :, None], given[:, :, None]
 
     def _latents(
         self, before: Float[Tensor, "T B G *cells"], after: Float[Tensor, "T B G *cells"], state: SVGState | None

@@ -26,7 +26,7 @@ class SVGPrime(SVGBase):
         super().__init__(config)
         c = config
         self.encoder, self.decoder = map_backbone(
-            c.backbone, c.image_size, c.channels, c.base_channels, c.g_dim, c.map_size, NORMS[c.norm]
+            c.backbone, c.image_size, c.channels, c.base_channels, c.g_dim, c.map_size, NORMS[c.norm], c.masks
         )
         z_dim = c.latent_shape[0] if c.latent_shape else 0
         self.predictor = ConvFramePredictor(c.g_dim, z_dim, c.rnn_size, c.predictor_layers)

@@ -16,6 +16,9 @@ from stochvid.core.clips import INDEX, Clips
 from stochvid.data.opening import VAL_SEED, open_clips
 from stochvid.data.stored_clips import StoredClips
 from stochvid.models.noise import latent_noise
+from stochvid.models.weighting import changes
+
+COUNTED_CLIPS = 64
 
 
 class ClipData(LightningDataModule):
@@ -57,6 +60,11 @@ class ClipData(LightningDataModule):
     def describe(self) -> str:
         """What is trained on, in a line."""
         return "; ".join(str(clips) for clips in (self.train_clips, self.val_clips))
+
+    def changing(self) -> float:
+        """Share of the pixels that change from frame to frame, in the first training clips."""
+        clips = Clips.of_batch(self.train_clips.__getitems__(range(COUNTED_CLIPS)))
+        return changes(clips.frames.float() / 255).mean().item()
 
     @cached_property
     def digest(self) -> str:

@@ -5,6 +5,7 @@ A loss of another kind is a subclass of `Objective`; `CONTRIBUTING.md` says how 
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
@@ -15,6 +16,7 @@ from stochvid.core.clips import Clips
 from stochvid.models.base import VideoModel
 
 LOSS = "loss"
+MOST_CHANGE_WEIGHT = 50.0  # where hardly anything moves, what does is often noise
 
 
 class Objective(nn.Module, ABC):
@@ -65,12 +67,20 @@ class WeightedTerms(Objective):
         weights: of every term that the model has, by name.
         loss: how the weight of `kl` rises, and when frames are fed back.
         max_steps: of the training.
+        change_weight: what pixels that changed since the frame before count more than others.
     """
 
     warmth: Tensor
 
-    def __init__(self, weights: dict[str, float], loss: LossConfig | None = None, max_steps: int = 1):
+    def __init__(
+        self,
+        weights: dict[str, float],
+        loss: LossConfig | None = None,
+        max_steps: int = 1,
+        change_weight: float | None = None,
+    ):
         super().__init__()
+        self.options = {} if change_weight is None else {"change_weight": change_weight}
         self.weights, self.columns = weights, tuple(weights)
         self.loss, self.max_steps = loss or LossConfig(), max_steps
         self.register_buffer("warmth", torch.ones(()), persistent=False)  # share of the weight of `kl`
@@ -84,7 +94,8 @@ class WeightedTerms(Objective):
 
     def forward(self, model: VideoModel, clips: Clips, noise: Tensor) -> dict[str, Tensor]:
         """As `Objective.forward`."""
-        terms = model.terms(clips, noise, feed_back=True) if self.feed_back else model.terms(clips, noise)
+        options: dict[str, Any] = self.options | ({"feed_back": True} if self.feed_back else {})
+        terms = model.terms(clips, noise, **options)
         assert set(terms) == set(self.weights), (sorted(terms), sorted(self.weights))
         steps = clips.frames.shape[1] - 1
         weighted = {name: weight * terms[name] for name, weight in self.weights.items()}
@@ -94,9 +105,18 @@ class WeightedTerms(Objective):
         return {LOSS: steps * sum(others, start=first)} | terms
 
 
-def make_objective(config: TrainConfig) -> Objective:
-    """The objective that a config asks for."""
-    return WeightedTerms(config.model.term_weights, config.loss, config.trainer.max_steps)
+def make_objective(config: TrainConfig, changing: float | None = None) -> Objective:
+    """The objective that a config asks for.
+
+    Args:
+        config: of the run.
+        changing: share of the pixels that change from frame to frame, where `loss.change_weight` is `auto`.
+    """
+    weight = config.loss.change_weight
+    if weight == "auto":
+        assert changing is not None
+        weight = min((1 - changing) / max(changing, 1e-9), MOST_CHANGE_WEIGHT)
+    return WeightedTerms(config.model.term_weights, config.loss, config.trainer.max_steps, weight)
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:

@@ -75,7 +75,10 @@ def train(
     prefer_speed(device)
     with _quiet_lightning(), StopSignals() as signals, Run(out) as run:
         seed_everything(config.trainer.seed, verbose=False)
-        module, data, log = Training(config, init, objective), ClipData(config), RunLog(config, run)
+        data, log = ClipData(config), RunLog(config, run)
+        auto = config.loss.change_weight == "auto"
+        changing = data.changing() if auto else None
+        module = Training(config, init, objective or make_objective(config, changing))
         trainer = make_trainer(config, run, [log, Samples(config, run, log), Checkpoints(config, run, log, signals)])
         config.data = remembered(config.data)  # for what is written; messages so far name what was given
         run.main = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # Lightning sets it
