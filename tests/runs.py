@@ -29,7 +29,7 @@ def tiny(steps=6, seed=0, **groups) -> TrainConfig:
         SVGConfig(**model | groups.get("model", {})),
         DataConfig(**{"num_digits": 1, "batch_size": 4, "val_clips": 6} | groups.get("data", {})),
         OptimConfig(**groups.get("optim", {})),
-        TrainerConfig(**trainer | {"device": "cpu", "sample_clips": 1} | groups.get("trainer", {})),
+        TrainerConfig(**trainer | {"device": "cpu", "sample_clips": 1, "rollout_clips": 1} | groups.get("trainer", {})),
     )
 
 

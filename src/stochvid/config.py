@@ -13,7 +13,7 @@ from typing import Any, Literal, get_type_hints
 
 import yaml
 
-from stochvid.config_checks import bounded, check_fields, require
+from stochvid.config_checks import bounded, check_fields, check_steps, require
 from stochvid.core.errors import InputError, nearest
 from stochvid.core.untrusted import MOST_YAML, parse_yaml, read_text, shown
 from stochvid.model_configs import FIRST_FAMILY, ModelConfig, SVGConfig, families_with, family_text
@@ -76,7 +76,7 @@ class OptimConfig:
         lr: learning rate.
         beta1: Adam's β₁.
         beta2: Adam's β₂.
-        warmup_steps: steps over which the learning rate rises linearly from 0.
+        warmup_steps: steps over which the learning rate rises linearly from 0; below 1: a fraction of all steps.
         decay: how the learning rate falls to 0 at the last step: none or cosine.
         decay_start: fraction of the steps after which the decay begins.
         clip_norm: largest norm of the whole gradient (null: no clipping).
@@ -87,7 +87,7 @@ class OptimConfig:
     lr: float = bounded(2e-3, above=0)
     beta1: float = bounded(0.9, least=0, below=1)
     beta2: float = bounded(0.999, least=0, below=1)
-    warmup_steps: int = bounded(0, least=0)
+    warmup_steps: int | float = bounded(0, least=0)
     decay: Literal["none", "cosine"] = "none"
     decay_start: float = bounded(0.5, least=0, below=1)
     clip_norm: float | None = bounded(None, above=0)
@@ -95,6 +95,7 @@ class OptimConfig:
 
     def __post_init__(self) -> None:
         check_fields(self, "optim")
+        check_steps(self.warmup_steps, "optim.warmup_steps")
 
 
 @dataclass
@@ -113,10 +114,13 @@ class TrainerConfig:
         recompute: keep fewer activations and compute them again for the gradients: a quarter less memory (in bf16 a
             seventh), and slower.
         log_every: steps between lines of metrics.csv.
-        validate_every: steps between validations, with sample strips and GIFs.
-        checkpoint_every: steps between checkpoints.
+        validate_every: steps between validations, with sample strips and GIFs; below 1: a fraction of all steps.
+        checkpoint_every: steps between checkpoints, likewise.
         keep_checkpoints: how many of the newest checkpoints to keep, beside that of the best validation.
-        sample_clips: held-out clips drawn into samples/ at every validation (0: none).
+        sample_clips: held-out clips drawn into samples/ at the start, after a minute and at every validation (0: none).
+        rollout_clips: held-out clips of which a few futures are drawn at every validation, and scored; `best/` is then
+            the best by their CRPS (0: none; `best/` is the best by its loss).
+        patience: validations that are no better than the best one, after which training ends (null: it never does).
     """
 
     max_steps: int = bounded(180_000, least=1)
@@ -129,13 +133,17 @@ class TrainerConfig:
     compile: bool = False
     recompute: bool = False
     log_every: int = bounded(50, least=1)
-    validate_every: int = bounded(600, least=1)
-    checkpoint_every: int = bounded(600, least=1)
+    validate_every: int | float = bounded(600, above=0)
+    checkpoint_every: int | float = bounded(600, above=0)
     keep_checkpoints: int = bounded(2, least=1)
     sample_clips: int = bounded(4, least=0, most=1000)
+    rollout_clips: int = bounded(8, least=0, most=1000)
+    patience: int | None = bounded(None, least=1)
 
     def __post_init__(self) -> None:
         check_fields(self, "trainer")
+        for name in ("validate_every", "checkpoint_every"):
+            check_steps(getattr(self, name), f"trainer.{name}")
         require(not (self.recompute and self.compile), "trainer.recompute", True, "false where trainer.compile is true")
 
 
@@ -144,7 +152,8 @@ class LossConfig:
     """What is minimised, beside the model's own weights of its terms. The papers do none of this.
 
     Args:
-        kl_warmup_steps: steps over which the weight of the KL term rises linearly from 0.
+        kl_warmup_steps: steps over which the weight of the KL term rises linearly from 0; below 1: a fraction of all
+            steps.
         feed_back: fraction of the steps after which the model reads its own frames in place of the true ones that
             follow the context, as it will when it predicts; latents stay those of the posterior (null: never). If it
             ever does, it does in all validations.
@@ -153,12 +162,13 @@ class LossConfig:
             much as the others, by the training clips, at most 50.
     """
 
-    kl_warmup_steps: int = bounded(0, least=0)
+    kl_warmup_steps: int | float = bounded(0, least=0)
     feed_back: float | None = bounded(None, least=0, most=1)
     change_weight: float | Literal["auto"] | None = bounded(None, least=0, most=1000)
 
     def __post_init__(self) -> None:
         check_fields(self, "loss")
+        check_steps(self.kl_warmup_steps, "loss.kl_warmup_steps")
 
 
 @dataclass
@@ -200,6 +210,11 @@ class TrainConfig:
     def to_yaml(self) -> str:
         """The config as YAML, every field named."""
         return yaml.safe_dump(dataclasses.asdict(self), sort_keys=False)
+
+
+def as_steps(number: int | float, max_steps: int) -> int:
+    """A number of steps as a config has it: below 1 it is a fraction of all steps, of which it then is at least one."""
+    return max(1, round(number * max_steps)) if 0 < number < 1 else int(number)
 
 
 GROUPS = tuple(spec.name for spec in dataclasses.fields(TrainConfig))

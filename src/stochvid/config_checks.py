@@ -82,6 +82,15 @@ def check_fields(config: Any, group: str) -> None:
         require(type(value) is not int or value <= MOST, name, value, f"at most {MOST:,}")
 
 
+def check_steps(number: int | float, name: str) -> None:
+    """Checks a number of steps that may be a fraction of all.
+
+    Raises:
+        InputError: it is neither a whole number nor below 1.
+    """
+    require(number < 1 or number == int(number), name, number, "a whole number, or a fraction below 1")
+
+
 def check_field(config: Any, spec: dataclasses.Field, name: str, or_none: str = "") -> None:
     """Checks one field of a dataclass, and makes it a float where its annotation takes floats.
 
@@ -115,6 +124,8 @@ def _checked_type(value: Any, kind: Any, name: str, or_none: str) -> Any:
     kinds = tuple(k for k in kinds if k is not type(None) and get_origin(k) is not Literal)
     optional = or_none if type(None) in get_args(kind) else ""
     require(not choices or bool(kinds), name, value, f"one of {', '.join(map(repr, choices))}{optional}")
+    if int in kinds and type(value) is int:
+        return value
     if float in kinds and (number := _number(value)) is not None:
         return number
     readable = " or ".join(getattr(k, "__name__", str(k)) for k in kinds)

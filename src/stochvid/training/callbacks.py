@@ -1,6 +1,7 @@
 """What happens around training steps: logs and progress, sample pictures, checkpoints and clean stops."""
 
 import csv
+import dataclasses
 import math
 import os
 import signal
@@ -18,7 +19,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from stochvid.config import TrainConfig
+from stochvid.config import TrainConfig, as_steps
 from stochvid.core.clips import Clips
 from stochvid.core.devices import machine
 from stochvid.core.errors import InputError
@@ -26,12 +27,13 @@ from stochvid.core.files import replacing
 from stochvid.core.progress import duration
 from stochvid.core.signals import StopSignals
 from stochvid.data.opening import VAL_SEED, open_clips
+from stochvid.evaluation.rollouts import RolloutScores
 from stochvid.media.pictures import FuturesPicture
 from stochvid.media.video import to_bytes, write_png
 from stochvid.model_configs import term_text
 from stochvid.training.datamodule import data_of
 from stochvid.training.objectives import LOSS
-from stochvid.training.runs import FIRST_COLUMNS, LAST_COLUMNS, METRICS, Run, read_metrics
+from stochvid.training.runs import CRPS, FIRST_COLUMNS, LAST_COLUMNS, METRICS, Run, read_metrics
 
 if TYPE_CHECKING:
     from stochvid.training.train import Training
@@ -44,12 +46,13 @@ class RunLog(Callback):
     the last line, so that the lines of a continued run are those of an uninterrupted one.
 
     Attributes:
-        best: step and loss of the best validation.
+        best: step of the best validation, and what it is the best by: the CRPS of rollouts, or else the loss.
         validated: step of the last validation.
     """
 
-    def __init__(self, config: TrainConfig, run: Run):
-        self.config, self.run = config, run
+    def __init__(self, config: TrainConfig, run: Run, rollouts: "Rollouts"):
+        self.config, self.run, self.rollouts = config, run, rollouts
+        self.best_by = CRPS if config.trainer.rollout_clips else LOSS
         self.steps_per_clip = config.model.frames - 1
         self.train = self.val = _Mean(())
         self.best, self.validated = (0, math.inf), 0
@@ -117,10 +120,27 @@ class RunLog(Callback):
         self.val.add(outputs["terms"], outputs["clips"], self.steps_per_clip)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes the line of a validation."""
+        """Writes the line of a validation; ends training where it has not become better for long."""
         self.validated, row = trainer.global_step, self.val.reduced(trainer)
-        self.best = min(self.best, (self.validated, row["loss"]), key=lambda best: best[1])
+        if (scores := self.rollouts.scores) is not None:
+            row |= dataclasses.asdict(scores)
+            if self.file:
+                self._say(f"step {self.validated}: {scores.line(Rollouts.FUTURES)}")
+        self.best = min(self.best, (self.validated, row[self.best_by]), key=lambda best: best[1])
         self._write(self.validated, "val", row)
+        t = self.config.trainer
+        waited = (self.validated - self.best[0]) // as_steps(t.validate_every, t.max_steps)
+        if t.patience is not None and waited >= t.patience and trainer.state.fn == TrainerFn.FITTING:
+            trainer.should_stop = True
+            if self.file:
+                self._say(f"stopped early: no validation was better than that of step {self.best[0]}; see best/")
+
+    def _say(self, text: str) -> None:
+        """A line for people, above the progress bar where there is one."""
+        if self.bar is not None:
+            self.bar.write(text, file=sys.stderr)
+        else:
+            print(text, file=sys.stderr, flush=True)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Puts the sums since the last line, of every process, into a checkpoint."""
@@ -128,12 +148,14 @@ class RunLog(Callback):
         here = here.to(pl_module.device)  # sums that were just begun are not there yet, and NCCL gathers nothing else
         everywhere = trainer.strategy.all_gather(here).reshape(-1, len(here))
         checkpoint["log"] = {"names": self.train.names, "sums": everywhere.tolist()}
-        checkpoint["log"] |= {"best": self.best, "validated": self.validated}
+        checkpoint["log"] |= {"best": self.best, "best_by": self.best_by, "validated": self.validated}
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Goes on from them; of other processes than there were, the first takes all."""
         log = checkpoint["log"]
-        self.best, self.validated = tuple(log["best"]), log["validated"]
+        self.validated = log["validated"]
+        if log.get("best_by", LOSS) == self.best_by:  # earlier versions, and other settings, knew the loss alone
+            self.best = tuple(log["best"])
         sums = torch.tensor(log["sums"])
         if len(sums) != trainer.world_size:
             sums = torch.cat([sums.sum(0, keepdim=True), sums.new_zeros(trainer.world_size - 1, sums.shape[1])])
@@ -155,16 +177,19 @@ class RunLog(Callback):
         if self.file is not None or not trainer.is_global_zero:
             return
         step, path = self.run.step, self.run.folder / METRICS
-        columns = (*FIRST_COLUMNS, *self.train.names[1:], *LAST_COLUMNS)
+        scores = [spec.name for spec in dataclasses.fields(RolloutScores)] if self.config.trainer.rollout_clips else []
+        columns = (*FIRST_COLUMNS, *self.train.names[1:], *scores, *LAST_COLUMNS)
         ends = {"train": step, "val": step if trainer.max_steps > step else self.validated}  # else it comes again
         rows = read_metrics(path) if self.run.checkpoint else []
         kept = [row for row in rows if int(row["step"]) <= ends[row["split"]]]
         for row in kept:
             if row["split"] == "val" and int(row["step"]) > self.validated:
                 self.validated = int(row["step"])
-                self.best = min(self.best, (self.validated, float(row["loss"])), key=lambda best: best[1])
+                if row.get(self.best_by):
+                    found = self.validated, float(row[self.best_by])
+                    self.best = min(self.best, found, key=lambda best: best[1])
         with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns, restval="")
+            writer = csv.DictWriter(file, columns, restval="", extrasaction="ignore")
             writer.writeheader()
             writer.writerows(kept)
         self.file = open(path, "a", newline="", encoding="utf-8")  # noqa: SIM115  (closed by `close`)
@@ -199,25 +224,75 @@ class RunLog(Callback):
                 self.writer.add_scalar(f"{split}/{name}", value, step)
 
 
+def held_out_clips(config: TrainConfig, count: int) -> Clips | None:
+    """Held-out clips to draw futures of, twice as far as in training where they are long enough; none if none."""
+    if not count:
+        return None
+    length = config.model.context + 2 * config.model.horizon  # that digits stay digits is what one wants to see
+    try:
+        source = open_clips(config.data, config.model, "held out", length, VAL_SEED)
+    except InputError:  # a store of short clips
+        source = open_clips(config.data, config.model, "held out", config.model.frames, VAL_SEED)
+    return Clips.of_batch(source.__getitems__(range(count)))
+
+
+class Rollouts(Callback):
+    """Draws futures of a few held-out clips at every validation, and scores them.
+
+    Attributes:
+        scores: of the last validation; in every process.
+    """
+
+    FUTURES = 8
+
+    def __init__(self, config: TrainConfig):
+        self.config, self.scores = config, None
+        self.clips = held_out_clips(config, config.trainer.rollout_clips)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draws and scores them in the main process."""
+        if self.clips is None:
+            return
+        scores = None
+        if trainer.is_global_zero:
+            model, clips = _training(pl_module).final, self.clips.to(pl_module.device)
+            scores = RolloutScores.of(model, clips, self.config.model.context, self.FUTURES)
+        self.scores = trainer.strategy.broadcast(scores)
+
+
 class Samples(Callback):
-    """Futures of a few held-out clips at every validation: a strip and a GIF in `samples/`, and in TensorBoard."""
+    """Futures of a few held-out clips: a strip and a GIF in `samples/`, and in TensorBoard.
+
+    They are drawn before the first step, after a minute and at every validation.
+    """
 
     FUTURES = 4
+    SOON = 60.0  # seconds
 
     def __init__(self, config: TrainConfig, run: Run, log: RunLog):
         self.config, self.run, self.run_log = config, run, log  # `log` is taken by Lightning
-        self.clips: Clips | None = None
-        if config.trainer.sample_clips:
-            # twice the trained horizon: that the digits stay digits is what one wants to see
-            length = config.model.context + 2 * config.model.horizon
-            try:
-                source = open_clips(config.data, config.model, "held out", length, VAL_SEED)
-            except InputError:  # a store of short clips
-                source = open_clips(config.data, config.model, "held out", config.model.frames, VAL_SEED)
-            self.clips = Clips.of_batch(source.__getitems__(range(config.trainer.sample_clips)))
+        self.clips = held_out_clips(config, config.trainer.sample_clips)
+        self.begun: float | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draws what it begins with."""
+        if trainer.global_step == 0:
+            self.begun = time.monotonic()
+            self._draw(trainer, pl_module)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Draws after a minute, once."""
+        if self.begun is not None and time.monotonic() - self.begun > self.SOON:
+            self.begun = None
+            self._draw(trainer, pl_module)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draws and writes them."""
+        """Draws."""
+        self._draw(trainer, pl_module)
+
+    def _draw(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.clips is None or not trainer.is_global_zero:
             return
         known, horizon = self.config.model.context, 2 * self.config.model.horizon
@@ -250,7 +325,9 @@ class Checkpoints(Callback):
 
     def __init__(self, config: TrainConfig, run: Run, log: RunLog, signals: StopSignals):
         self.config, self.run, self.run_log, self.signals = config, run, log, signals
-        self.every, self.keep = config.trainer.checkpoint_every, config.trainer.keep_checkpoints
+        t = config.trainer
+        self.every, self.keep = as_steps(t.checkpoint_every, t.max_steps), t.keep_checkpoints
+        self.validate_every = as_steps(t.validate_every, t.max_steps)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Takes the signals back from Lightning, which would end a step without a checkpoint; notes a later end."""
@@ -263,7 +340,7 @@ class Checkpoints(Callback):
     ) -> None:
         """Saves when it is time, or when somebody asked to stop."""
         step = trainer.global_step
-        validates = step % self.config.trainer.validate_every == 0
+        validates = step % self.validate_every == 0
         if trainer.strategy.reduce_boolean_decision(self.signals.received is not None, all=False):
             self.run.stopped_by = self.signals.received or signal.SIGTERM
             trainer.should_stop = True

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.optim import Optimizer
 
-from stochvid.config import LossConfig, TrainConfig
+from stochvid.config import LossConfig, TrainConfig, as_steps
 from stochvid.core.clips import Clips
 from stochvid.models.base import VideoModel
 
@@ -88,8 +88,8 @@ class WeightedTerms(Objective):
 
     def before_step(self, step: int) -> None:
         """As `Objective.before_step`."""
-        if self.loss.kl_warmup_steps:
-            self.warmth.fill_(min(1.0, (step + 1) / self.loss.kl_warmup_steps))
+        if steps := as_steps(self.loss.kl_warmup_steps, self.max_steps):
+            self.warmth.fill_(min(1.0, (step + 1) / steps))
         self.feed_back = self.loss.feed_back is not None and step >= self.loss.feed_back * self.max_steps
 
     def forward(self, model: VideoModel, clips: Clips, noise: Tensor) -> dict[str, Tensor]:

@@ -37,6 +37,7 @@ METRICS, CARD, LOCK = "metrics.csv", "README.md", ".lock"
 CONTENTS = (RUN_CONFIG, METRICS, "checkpoints", "samples", "tensorboard", "model", "best")
 FIRST_COLUMNS = ("step", "split", "loss")  # of metrics.csv; the objective's terms stand between them
 LAST_COLUMNS = ("lr", "clips_per_s")
+CRPS = "crps"  # the column of rollouts by which the best validation is found; without them it is the loss
 CHECKPOINT = re.compile(r"step-(\d{8})\.ckpt")
 
 # Settings of how a run is carried out. All others are of what is learned, and stay as they were when it began.
@@ -44,7 +45,7 @@ CARRYING_OUT = {
     "data": {"store", "mnist", "workers"},  # the data may have moved: a checkpoint knows their digest
     "trainer": {
         "device", "devices", "num_nodes", "compile", "recompute", "log_every", "validate_every", "checkpoint_every",
-        "keep_checkpoints", "sample_clips",
+        "keep_checkpoints", "sample_clips", "rollout_clips", "patience",
     },
 }  # fmt: skip
 
@@ -191,8 +192,9 @@ class Run:
         """
         config, rows = load_config(self.folder / RUN_CONFIG), read_metrics(self.folder / METRICS)
         held_out = [row for row in rows if row["split"] == "val"]
-        finite = [row for row in held_out if math.isfinite(float(row["loss"]))]
-        best = min(finite, key=lambda row: float(row["loss"]), default=None)
+        by = CRPS if any(row.get(CRPS) for row in held_out) else "loss"
+        finite = [row for row in held_out if row[by] and math.isfinite(float(row[by]))]
+        best = min(finite, key=lambda row: float(row[by]), default=None)
         hours = _seconds([row for row in rows if row["split"] == "train"], config.data.batch_size) / 3600
         card = model.generate_model_card(
             name=folder_name(str(self.folder)),

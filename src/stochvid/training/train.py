@@ -20,13 +20,13 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, distributed
 from torch.optim.swa_utils import AveragedModel
 
-from stochvid.config import OptimConfig, TrainConfig
+from stochvid.config import OptimConfig, TrainConfig, as_steps
 from stochvid.core.devices import check_compiler, machine, pick_precision, prefer_speed
 from stochvid.core.errors import InputError
 from stochvid.core.signals import Interrupted, StopSignals
 from stochvid.data.places import at_hand, remembered, remembered_model
 from stochvid.models.base import VideoModel
-from stochvid.training.callbacks import Checkpoints, RunLog, Samples, check_log
+from stochvid.training.callbacks import Checkpoints, Rollouts, RunLog, Samples, check_log
 from stochvid.training.checkpoint import AtomicCheckpointIO
 from stochvid.training.datamodule import ClipData, data_of
 from stochvid.training.objectives import LOSS, Objective, make_objective
@@ -75,11 +75,13 @@ def train(
     prefer_speed(device)
     with _quiet_lightning(), StopSignals() as signals, Run(out) as run:
         seed_everything(config.trainer.seed, verbose=False)
-        data, log = ClipData(config), RunLog(config, run)
+        data, rollouts = ClipData(config), Rollouts(config)
+        log = RunLog(config, run, rollouts)
         auto = config.loss.change_weight == "auto"
         changing = data.changing() if auto else None
         module = Training(config, init, objective or make_objective(config, changing))
-        trainer = make_trainer(config, run, [log, Samples(config, run, log), Checkpoints(config, run, log, signals)])
+        callbacks = [rollouts, log, Samples(config, run, log), Checkpoints(config, run, log, signals)]
+        trainer = make_trainer(config, run, callbacks)
         config.data = remembered(config.data)  # for what is written; messages so far name what was given
         run.main = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # Lightning sets it
         check = partial(module.check_checkpoint, data=data.digest)
@@ -142,7 +144,7 @@ def make_trainer(config: TrainConfig, run: Run, callbacks: list[Callback]) -> Tr
             precision=PRECISIONS[t.precision],
             max_steps=t.max_steps,
             max_epochs=-1,
-            val_check_interval=t.validate_every,
+            val_check_interval=as_steps(t.validate_every, t.max_steps),
             check_val_every_n_epoch=None,
             num_sanity_val_steps=0,
             callbacks=callbacks,
@@ -320,7 +322,7 @@ def moving_average(average: Tensor, new: Tensor, count: Tensor, decay: float) ->
 
 def learning_rate_scale(step: int, optim: OptimConfig, max_steps: int) -> float:
     """What the learning rate is multiplied with at a step (counted from 0): linear warm-up, then cosine decay to 0."""
-    scale = min(1.0, (step + 1) / (optim.warmup_steps + 1))
+    scale = min(1.0, (step + 1) / (as_steps(optim.warmup_steps, max_steps) + 1))
     start = optim.decay_start * max_steps
     if optim.decay == "cosine" and step > start:
         scale *= 0.5 * (1 + math.cos(math.pi * min(1.0, (step - start) / (max_steps - start))))
