@@ -23,6 +23,9 @@ from stochvid.models.state import Imagination, Observation, State, repeat_rows
 from stochvid.models.weighting import changes
 
 
+RELUCTANCE = 2.0  # to draw a pixel anew where frames are composed, as a logit: at first nearly all stays as it is
+
+
 @dataclass
 class SVGState(State):
     """Everything that carries from one frame to the next. Rows: B clips, or B · S once samples differ.
@@ -352,8 +355,9 @@ class SVGBase(VideoModel[SVGState]):
         assert before is not None
         assert given is not None
         colours, masks = maps.split([self.config.channels, self.config.masks], -3)
-        drawn, kept, back = masks.softmax(-3).split(1, -3)
-        return drawn * torch.sigmoid(colours) + kept * before + back * given
+        new, same, back = masks.split(1, -3)
+        new, same, back = torch.cat([new - RELUCTANCE, same, back], -3).softmax(-3).split(1, -3)
+        return new * torch.sigmoid(colours) + same * before + back * given
 
     def _known(
         self, rows: Float[Tensor, "T B C H W"], context: int | None, state: SVGState | None
