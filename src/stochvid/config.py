@@ -22,6 +22,7 @@ RUN_CONFIG = "config.yaml"  # of a run, in its folder
 TRAINING = "training.yaml"  # beside a model's weights: the config of the run that trained it
 MOVING_MNIST = "moving-mnist"  # what people call clips that are made as they are read
 CLIPS = "clips.json"  # likewise: rate, stride and crop of the store that it was trained on
+HEALTH = "health.json"  # likewise: what its futures of held-out clips are worth
 
 
 @dataclass

@@ -42,6 +42,7 @@ COMMANDS = {
     "uncertainty": Command(
         "evaluation.options:UncertaintyOptions", "evaluation.uncertainty:uncertainty", computes=True
     ),
+    "doctor": Command("evaluation.options:DoctorOptions", "evaluation.doctor:doctor", computes=True),
     "surprise": Command("inference.options:SurpriseOptions", "inference.surprise:surprise", computes=True),
     "watch": Command("inference.options:WatchOptions", "inference.watch:watch", computes=True),
     "app": Command("app.options:AppOptions", "app.server:serve", computes=True),

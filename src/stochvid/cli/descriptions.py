@@ -8,6 +8,7 @@ Draw many sharp, different, plausible futures of a video, and say how uncertain 
   stochvid prepare my-videos data/videos                 decode your videos once, to train on them
   stochvid predict runs/laptop moving-mnist:1 my.mp4     draw futures of clips
   stochvid evaluate runs/laptop                          score them as the papers do
+  stochvid doctor runs/laptop                            is something wrong with it?
   stochvid uncertainty runs/laptop                       is it uncertain where the motion is?
   stochvid surprise runs/laptop long.mp4                 when does a video do what nobody expects?
   stochvid watch runs/laptop /dev/video0                 the same of a camera, frame by frame
@@ -65,6 +66,13 @@ Compare the prior's σ with the true bounces of Moving MNIST: AUROC, σ around a
   stochvid uncertainty runs/laptop
   stochvid uncertainty runs/smmnist-lp --mnist PATH --clips 1000"""
 
+DOCTOR = """\
+What is wrong with a model, in sentences with numbers, and what to try next: unused latents, futures that are alike, or
+soft, or worth less than a frame that just stays, clips in which nothing moves.
+
+  stochvid doctor runs/mine
+  stochvid doctor runs/mine --data data/other-videos"""
+
 SURPRISE = """\
 How much each frame of a video surprises the model: KL(q ‖ p) in nats and reconstruction error, CSV and a picture.
 
@@ -119,6 +127,7 @@ COMMANDS = {
     "evaluate": EVALUATE,
     "compare": COMPARE,
     "uncertainty": UNCERTAINTY,
+    "doctor": DOCTOR,
     "surprise": SURPRISE,
     "watch": WATCH,
     "app": APP,

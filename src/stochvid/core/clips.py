@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+CHANGE = 13  # of 255: pixels that differ by less from those before show the noise of a camera or of compression
 FRAMES, INDEX = "frames", "index"  # in a batch as a data set gives it; everything else there is a track
 DRAWN = (  # of futures.npz
     "context", "truth", "futures", "futures_std", "prior_mean", "prior_std", "std_map", "latents", "seed",

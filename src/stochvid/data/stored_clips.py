@@ -56,9 +56,13 @@ class StoredClips:
         self._orders, self._flips = Streams(seed, f"store {split} order"), Streams(seed, f"store {split}")
 
     def __str__(self) -> str:
-        count = len(self.store.splits[self.split].names)
         left_out = f" ({self.short:,} more shorter than {self.span} frames)" if self.short else ""
-        return f"{self.split}: {count - self.short:,} clip(s) of {self.store.path}{left_out}"
+        return f"{self.split}: {self.count:,} clip(s) of {self.store.path}{left_out}"
+
+    @property
+    def count(self) -> int:
+        """Clips of the store that are long enough."""
+        return len(self.store.splits[self.split].names) - self.short
 
     def digest(self, tracks: Iterable[str] = ()) -> str:
         """Identity of the frames, the checksum of their array, and of some tracks, likewise."""

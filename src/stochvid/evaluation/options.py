@@ -1,4 +1,4 @@
-"""What `evaluate`, `compare`, `uncertainty` and `card` take. Imports no torch."""
+"""What `evaluate`, `compare`, `uncertainty`, `doctor` and `card` take. Imports no torch."""
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
@@ -83,6 +83,16 @@ class UncertaintyOptions(DeviceOptions):
     length: int | None = option(None, "frames of a clip (default: the context and twice the horizon of training)")
     seed: int = option(0, "of the bootstrap")
     overwrite: bool = option(False, "replace earlier results")
+
+
+@dataclass
+class DoctorOptions(DeviceOptions):
+    """What `stochvid doctor` takes."""
+
+    model: str | Path = argument(MODEL)
+    _: KW_ONLY
+    data: str | Path | None = option(None, DATA)
+    mnist: str | Path | None = option(None, "folder of MNIST's IDX files (default: as trained)")
 
 
 @dataclass

@@ -10,6 +10,8 @@ import torch
 
 from stochvid.config import TRAINING, TrainConfig, load_config
 from stochvid.core.devices import pick_device
+from stochvid.evaluation.findings import Finding, findings
+from stochvid.evaluation.health import Health
 from stochvid.media.clip import Fit
 from stochvid.model_configs import ModelConfig
 from stochvid.models.base import VideoModel
@@ -76,6 +78,21 @@ class Trained:
         """
         path = self.folder / TRAINING
         return load_config(path) if path.is_file() else None
+
+    @cached_property
+    def health(self) -> Health | None:
+        """What its futures of held-out clips are worth; None where nobody has measured it.
+
+        Raises:
+            InputError: what its folder says of it makes no sense.
+        """
+        return Health.read(self.folder)
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What is known to be wrong with it."""
+        health = self.health
+        return [] if health is None else findings(health, self.training, folder=self.name)
 
     @property
     def fit(self) -> Fit:

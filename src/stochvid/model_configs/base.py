@@ -149,6 +149,11 @@ class ModelConfig(ABC):
         return False
 
     @property
+    def composes(self) -> bool:
+        """Whether frames are composed of what is known of them, rather than drawn whole."""
+        return False
+
+    @property
     def weighs_changes(self) -> bool:
         """Whether its error can count pixels more that changed since the frame before."""
         return False

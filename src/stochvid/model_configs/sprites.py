@@ -43,6 +43,11 @@ class SpritesConfig(ModelConfig, home="stochvid.models.sprites:Sprites"):
         return self.sprites, 2
 
     @property
+    def composes(self) -> bool:
+        """Of sprites."""
+        return True
+
+    @property
     def samples_context(self) -> bool:
         """No: what was given is known."""
         return False

@@ -160,8 +160,8 @@ class SVGPrimeConfig(LatentConfig, home="stochvid.models.svg_prime:SVGPrime"):
             frame before it, previous = always the frame before, generated ones included, mean = the mean of all frames
             before, generated ones included.
         context_latent: latents during the context come from the posterior: a sample or its mean.
-        output: what a frame is: decoded (the paper), or composed, by a softmax of masks, of the decoded image, the frame
-            before and the last given frame, so that what does not move need not be drawn.
+        output: what a frame is: decoded (the paper), or composed, by a softmax of masks, of the decoded image, the
+            frame before and the last given frame, so that what does not move need not be drawn.
         reconstruction: error of the frames: mse, or l1 (the paper).
         beta: weight β of the KL term.
     """
@@ -203,9 +203,14 @@ class SVGPrimeConfig(LatentConfig, home="stochvid.models.svg_prime:SVGPrime"):
         return () if self.prior == "none" else (self.z_dim, self.latent_cells, self.latent_cells)
 
     @property
+    def composes(self) -> bool:
+        """As `output`."""
+        return self.output == "composed"
+
+    @property
     def masks(self) -> int:
         """Three where frames are composed."""
-        return 3 if self.output == "composed" else 0
+        return 3 if self.composes else 0
 
     @property
     def error(self) -> Literal["mse", "l1"]:

@@ -226,7 +226,10 @@ class VGGEncoder(Encoder):
 
 
 class Decoder(Backbone):
-    """Features g and hoisted skips → logits of frames. Stages are coarsest first; `upsample` doubles the size before each."""
+    """Features g and hoisted skips → logits of frames.
+
+    Stages are coarsest first; `upsample` doubles the size before each.
+    """
 
     stages: Stages[JoinedConv]
     upsample = False

@@ -11,7 +11,7 @@ from huggingface_hub import ModelCard, PyTorchModelHubMixin, snapshot_download
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from stochvid.config import CLIPS, TRAINING, model_from_dict, shipped_models
+from stochvid.config import CLIPS, HEALTH, TRAINING, model_from_dict, shipped_models
 from stochvid.core.errors import InputError, alike
 from stochvid.core.files import replacing, writable_folder
 from stochvid.core.untrusted import MOST_JSON, parse_yaml, read_json, read_text, shown
@@ -19,7 +19,7 @@ from stochvid.model_configs import PAPER, ModelConfig
 from stochvid.models.card import TAGS, TASK, model_card
 
 MODEL_CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
-DOCUMENTS = (CARD, TRAINING, CLIPS)  # what may lie beside the two
+DOCUMENTS = (CARD, TRAINING, CLIPS, HEALTH)  # what may lie beside the two
 
 
 class Pretrained(

@@ -1,9 +1,9 @@
 """Sprites: what moves is cut out of the given frames once, and then only moved (Jojic & Frey 2001).
 
 A U-Net cuts K sprites, colours with an opacity, and a background out of the given frames, as they are in the first
-of them, or in the last. From then on each sprite is only shown at other places, and the frame is composed of them. Where it goes is the
-sum of its latents, which are displacements (posterior and learned prior, as in SVG). Since nothing is drawn anew, and
-nothing moved twice, what a sprite looks like can neither drift nor blur.
+of them, or in the last. From then on each sprite is only shown at other places, and the frame is composed of them.
+Where it goes is the sum of its latents, which are displacements (posterior and learned prior, as in SVG). Since nothing
+is drawn anew, and nothing moved twice, what a sprite looks like can neither drift nor blur.
 
 Axes: those of `models/base.py`, and `K` sprites of a clip, `R` recurrent units. A latent, and a place, is two numbers:
 down and right.
@@ -121,7 +121,8 @@ class Sprites(VideoModel[SpriteState]):
         """As `VideoModel.observe`, but what comes after the context tells how sprites move, never what they look like.
 
         The first frames, as many as the model was trained to be given or fewer, are seen together when the sprites are
-        cut out of them (`cut`). Posterior and prior depend on the latents before: those of the first sample are returned.
+        cut out of them (`cut`). Posterior and prior depend on the latents before: those of the first sample are
+        returned.
         """
         frames = self.as_input(Clips.of(clips).frames)
         samples = 1 if noise is None else noise.shape[1]
@@ -176,6 +177,7 @@ class Sprites(VideoModel[SpriteState]):
         clips: Clips | Frames[Tensor, "B T C H W"],
         noise: Float[Tensor, "B 1 steps *latent"],
         feed_back: bool = False,
+        change_weight: float = 0.0,
     ) -> dict[str, Float[Tensor, ""]]:
         """As `VideoModel.terms`, of the β-ELBO (SVG paper, eq. 3) of a rollout: the model never reads true frames back.
 
@@ -264,7 +266,7 @@ class Sprites(VideoModel[SpriteState]):
 
     def _follow(
         self, state: SpriteState, frames: Float[Tensor, "B T C H W"]
-    ) -> tuple[Float[Tensor, "B"], Float[Tensor, "B K 2"]]:
+    ) -> tuple[Float[Tensor, " B"], Float[Tensor, "B K 2"]]:
         """Mean squared error of frames under the posterior's mean, and where the sprites are in the last of them."""
         error = (self.compose(state, self.show(state)) - frames[:, 0]).square().mean((1, 2, 3))
         for t, step in enumerate(self._steps(state, frames.shape[1] - 1, None, frames[:, 1:]), 1):

@@ -22,7 +22,6 @@ from stochvid.models.recurrent import FramePredictor, Gaussian, GaussianLSTM, LS
 from stochvid.models.state import Imagination, Observation, State, repeat_rows
 from stochvid.models.weighting import changes
 
-
 RELUCTANCE = 2.0  # to draw a pixel anew where frames are composed, as a logit: at first nearly all stays as it is
 
 

@@ -1,11 +1,9 @@
 """Which pixels count more: those that changed since the frame before."""
 
-import torch
 from torch import Tensor
 
+from stochvid.core.clips import CHANGE
 from stochvid.core.shapes import Float
-
-CHANGE = 0.05  # in [0, 1]: less is noise of cameras and of compression
 
 
 def changes(frames: Float[Tensor, "B T C H W"]) -> Float[Tensor, "B steps 1 H W"]:
@@ -15,4 +13,4 @@ def changes(frames: Float[Tensor, "B T C H W"]) -> Float[Tensor, "B steps 1 H W"
         frames: in [0, 1].
     """
     differences = (frames[:, 1:] - frames[:, :-1]).abs()
-    return (differences.amax(2, keepdim=True) > CHANGE).to(frames.dtype)
+    return (differences.amax(2, keepdim=True) > (CHANGE - 0.5) / 255).to(frames.dtype)

@@ -246,7 +246,8 @@ class Rollouts(Callback):
     FUTURES = 8
 
     def __init__(self, config: TrainConfig):
-        self.config, self.scores = config, None
+        self.config = config
+        self.scores: RolloutScores | None = None
         self.clips = held_out_clips(config, config.trainer.rollout_clips)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -354,7 +355,7 @@ class Checkpoints(Callback):
         best = self.run_log.best[0] == trainer.global_step
         if best and trainer.is_global_zero:
             model = _training(pl_module).final
-            self.run.save_model(model, machine(pl_module.device), data_of(trainer).preprocessing, "best")
+            self.run.save_model(model, machine(pl_module.device), data_of(trainer).preprocessing, name="best")
         if trainer.state.fn == TrainerFn.FITTING and (best or self._is_due(trainer)):
             self._save(trainer)
 

@@ -6,9 +6,12 @@ from pathlib import Path
 
 from stochvid.config import MOVING_MNIST, TrainConfig
 from stochvid.core.signals import Interrupted
+from stochvid.data.motion import look_at
 from stochvid.data.opening import open_clips
 from stochvid.data.places import at_hand
 from stochvid.data.store import Store
+from stochvid.data.stored_clips import StoredClips
+from stochvid.evaluation.findings import data_findings
 from stochvid.training.options import TrainOptions
 
 
@@ -27,8 +30,11 @@ def run(options: TrainOptions) -> int:
         return 0
     if config.data.store:  # what is wrong with it can be said before torch has loaded
         config = at_hand(config, Path(options.out), resume)
-        for part in ("train", "held out"):
-            open_clips(config.data, config.model, part, config.model.frames, 0)
+        for part in ("held out", "train"):
+            clips = open_clips(config.data, config.model, part, config.model.frames, 0)
+        assert isinstance(clips, StoredClips)
+        for finding in data_findings(look_at(clips), str(config.data.store), clips.count):
+            print(f"note: {finding}", file=sys.stderr)
     from stochvid.core.threads import fastest_threads, use_threads
     from stochvid.training.train import Diverged, train
 

@@ -13,12 +13,10 @@ from torch.utils.data import DataLoader
 
 from stochvid.config import TrainConfig
 from stochvid.core.clips import INDEX, Clips
+from stochvid.data.motion import look_at
 from stochvid.data.opening import VAL_SEED, open_clips
 from stochvid.data.stored_clips import StoredClips
 from stochvid.models.noise import latent_noise
-from stochvid.models.weighting import changes
-
-COUNTED_CLIPS = 64
 
 
 class ClipData(LightningDataModule):
@@ -63,8 +61,7 @@ class ClipData(LightningDataModule):
 
     def changing(self) -> float:
         """Share of the pixels that change from frame to frame, in the first training clips."""
-        clips = Clips.of_batch(self.train_clips.__getitems__(range(COUNTED_CLIPS)))
-        return changes(clips.frames.float() / 255).mean().item()
+        return look_at(self.train_clips).changing
 
     @cached_property
     def digest(self) -> str:

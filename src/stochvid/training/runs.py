@@ -6,7 +6,8 @@ checkpoints/    step-NNNNNNNN.ckpt, to continue from: the newest ones, and that 
 samples/        futures of held-out clips as the model learned
 tensorboard/    the same for TensorBoard
 model/          the trained model: config.json, model.safetensors, README.md (its card), training.yaml (the run's
-                config), and clips.json (rate, stride and crop of the store that it was trained on, if it was)
+                config), clips.json (rate, stride and crop of the store that it was trained on, if it was), and
+                health.json (what its futures of held-out clips are worth)
 best/           likewise, with the weights of the best validation
 """
 
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from filelock import FileLock, Timeout
 
-from stochvid.config import CLIPS, RUN_CONFIG, TRAINING, TrainConfig, load_config
+from stochvid.config import CLIPS, HEALTH, RUN_CONFIG, TRAINING, TrainConfig, load_config
 from stochvid.core.errors import InputError
 from stochvid.core.files import remove_leftovers, replacing, replacing_folder, writable_folder
 from stochvid.core.untrusted import MOST_CSV, read_json, read_text, shown
@@ -180,7 +181,12 @@ class Run:
             temporary.write_text("".join(comments) + config.to_yaml(), encoding="utf-8", errors="backslashreplace")
 
     def save_model(
-        self, model: "Pretrained", place: str, preprocessing: dict[str, Any] | None = None, name: str = "model"
+        self,
+        model: "Pretrained",
+        place: str,
+        preprocessing: dict[str, Any] | None = None,
+        health: str | None = None,
+        name: str = "model",
     ) -> None:
         """Writes a model's folder.
 
@@ -188,6 +194,7 @@ class Run:
             model: to save.
             place: what it was trained on, for its card.
             preprocessing: as `StoredClips.preprocessing`.
+            health: as `Health.to_json`.
             name: of the folder.
         """
         config, rows = load_config(self.folder / RUN_CONFIG), read_metrics(self.folder / METRICS)
@@ -205,6 +212,8 @@ class Run:
         model.documents = {CARD: str(card), TRAINING: (self.folder / RUN_CONFIG).read_text(encoding="utf-8")}
         if preprocessing:
             model.documents[CLIPS] = json.dumps(preprocessing)
+        if health:
+            model.documents[HEALTH] = health
         with replacing_folder(self.folder / name) as folder:
             model.save_pretrained(folder)
 

@@ -5,6 +5,7 @@ import logging
 import math
 import os
 import signal
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,12 +26,15 @@ from stochvid.core.devices import check_compiler, machine, pick_precision, prefe
 from stochvid.core.errors import InputError
 from stochvid.core.signals import Interrupted, StopSignals
 from stochvid.data.places import at_hand, remembered, remembered_model
+from stochvid.evaluation.findings import findings
+from stochvid.evaluation.health import GIVEN as HEALTH_CLIPS
+from stochvid.evaluation.health import Health
 from stochvid.models.base import VideoModel
-from stochvid.training.callbacks import Checkpoints, Rollouts, RunLog, Samples, check_log
+from stochvid.training.callbacks import Checkpoints, Rollouts, RunLog, Samples, check_log, held_out_clips
 from stochvid.training.checkpoint import AtomicCheckpointIO
 from stochvid.training.datamodule import ClipData, data_of
 from stochvid.training.objectives import LOSS, Objective, make_objective
-from stochvid.training.runs import Run, changed
+from stochvid.training.runs import METRICS, Run, changed, read_metrics
 
 PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {"fp32": "32-true", "bf16": "bf16-mixed"}
 
@@ -107,13 +111,25 @@ def train(
         finally:
             log.close()
         if run.main and diverged is None:
-            run.save_model(module.final, machine(device), data.preprocessing)
+            health = measured(module.final, config)
+            run.save_model(module.final, machine(device), data.preprocessing, health.to_json() if health else None)
+            rows = read_metrics(run.folder / METRICS)
+            for finding in findings(health, config, rows, str(run.folder)) if health else ():
+                print(f"note: {finding}", file=sys.stderr)
         if distributed.is_initialized():  # a process that just ends can take the others down with it
             distributed.barrier()
             distributed.destroy_process_group()
         if run.main and diverged is not None:  # it speaks for all
             raise diverged
     return run
+
+
+def measured(model: VideoModel, config: TrainConfig) -> Health | None:
+    """What futures of held-out clips are worth; None where the config draws none."""
+    if not config.trainer.rollout_clips:
+        return None
+    clips = held_out_clips(config, HEALTH_CLIPS)
+    return None if clips is None else Health.of(model, clips.to(next(model.parameters()).device))
 
 
 def make_trainer(config: TrainConfig, run: Run, callbacks: list[Callback]) -> Trainer:
