@@ -42,6 +42,14 @@ class Block(nn.Module):
         return self.norm(self.conv(x))
 
 
+def composes(c) -> bool:
+    return prime(c) and c.output == "composed"
+
+
+def drawn_channels(c) -> int:
+    return c.channels + (3 if composes(c) else 0)
+
+
 def norm_of(c):
     return c.norm if prime(c) else "batch"
 
@@ -80,7 +88,7 @@ class DCGANDecoder(nn.Module):
         super().__init__()
         w = widths(c)
         self.top = top_of_decoder(c, w)
-        outs = [c.channels, *w[:-1]]
+        outs = [drawn_channels(c), *w[:-1]]
         self.blocks = nn.ModuleList(
             Block(nn.ConvTranspose2d(2 * w[i], outs[i], 4, 2, 1), last=i == 0, norm=norm_of(c))
             for i in range(len(w) - 1, -1, -1)
@@ -90,7 +98,7 @@ class DCGANDecoder(nn.Module):
         d = self.top(g)
         for block, skip in zip(self.blocks, skips[::-1], strict=True):
             d = block(torch.cat([d, skip], 1))
-        return torch.sigmoid(d)
+        return d
 
 
 class VGGEncoder(nn.Module):
@@ -130,14 +138,14 @@ class VGGDecoder(nn.Module):
                     *[Block(nn.Conv2d(sizes[j], sizes[j + 1], 3, 1, 1), norm=norm_of(c)) for j in range(depth)]
                 )
             )
-        first, last = nn.Conv2d(2 * w[0], w[0], 3, 1, 1), nn.ConvTranspose2d(w[0], c.channels, 3, 1, 1)
+        first, last = nn.Conv2d(2 * w[0], w[0], 3, 1, 1), nn.ConvTranspose2d(w[0], drawn_channels(c), 3, 1, 1)
         self.stages.append(nn.Sequential(Block(first, norm=norm_of(c)), Block(last, last=True)))
 
     def forward(self, g, skips):
         d = self.top(g)
         for stage, skip in zip(self.stages, skips[::-1], strict=True):
             d = stage(torch.cat([F.interpolate(d, scale_factor=2, mode="nearest"), skip], 1))
-        return torch.sigmoid(d)
+        return d
 
 
 class Cells(nn.Module):
@@ -278,11 +286,32 @@ class OracleSVG(nn.Module):
             return h
         return torch.cat([h, z], 1)
 
-    def loss(self, x, noise, feed_back=False):
+    def _frame(self, g, skips, before, given):
+        """The next frame; composed of what is drawn, the frame before, and the last given one, where it is."""
+        c, drawn = self.config, self.decoder(g, skips)
+        if not composes(c):
+            return torch.sigmoid(drawn)
+        new, same, back = (drawn[:, c.channels + i].exp() for i in range(3))
+        new = new * math.exp(-2.0)
+        total = (new + same + back)[:, None]
+        colours = torch.sigmoid(drawn[:, : c.channels])
+        return new[:, None] / total * colours + same[:, None] / total * before + back[:, None] / total * given
+
+    def loss(self, x, noise, feed_back=False, change_weight=0.0):
         """x (B, T, C, H, W), noise (B, T − 1, Z…): Σ error + β Σ KL; after the context, its own frames are read."""
         error = F.l1_loss if prime(self.config) and self.config.reconstruction == "l1" else F.mse_loss
-        steps = zip(self._observed(x, noise, feed_back), x[:, 1:].unbind(1), strict=True)
-        return sum(error(frame, true) + self.config.beta * kl for (frame, kl), true in steps)
+        total = 0.0
+        for t, (frame, kl) in enumerate(self._observed(x, noise, feed_back), 1):
+            total = total + error(frame, x[:, t]) + self.config.beta * kl
+            if not change_weight:
+                continue
+            errors = error(frame, x[:, t], reduction="none")
+            for clip, difference in zip(errors, x[:, t] - x[:, t - 1], strict=True):
+                for i in range(x.shape[-2]):
+                    for j in range(x.shape[-1]):
+                        if any(abs(d) > 12.5 / 255 for d in difference[:, i, j].tolist()):
+                            total = total + change_weight * clip[:, i, j].sum() / errors.numel()
+        return total
 
     def reconstruct(self, x, noise):
         """The frames that these are taken for, (B, T − 1, C, H, W)."""
@@ -309,7 +338,8 @@ class OracleSVG(nn.Module):
                 kld = torch.log(sigma2 / sigma1) + (sigma1**2 + (mu - mu_p) ** 2) / (2 * sigma2**2) - 0.5
                 kl = kld.sum() / x.shape[0]
             g, s["predictor"] = self.predictor(self._joined(h, z), s["predictor"])
-            made = self.decoder(g, self._skips(history, c.context))
+            before = made if own else x[:, t - 2]
+            made = self._frame(g, self._skips(history, c.context), before, x[:, min(t - 1, c.context) - 1])
             yield made, kl
 
     def rollout(self, x, horizon, noise):
@@ -339,7 +369,7 @@ class OracleSVG(nn.Module):
             if t <= context:
                 x_in = x[:, t - 1]
             else:
-                x_in = self.decoder(g, self._skips(history, context))
+                x_in = self._frame(g, self._skips(history, context), x_in, x[:, context - 1])
                 frames.append(x_in)
                 means.append(mu_p)
                 stds.append(sigma_p)

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 from stochvid import DataConfig, OptimConfig, SVGConfig, TrainConfig, TrainerConfig
 from stochvid.cli import main
+from stochvid.config import LossConfig
 from stochvid.training.runs import Run
 
 SIZES = [  # a run of a second or two, on the command line
@@ -17,7 +18,7 @@ SIZES = [  # a run of a second or two, on the command line
     *("--model.rnn_size", "6", "--model.context", "3", "--model.horizon", "2"),
     *("--data.num_digits", "1", "--data.batch_size", "4", "--data.val_clips", "4"),
     *("--trainer.device", "cpu", "--trainer.log_every", "2"),
-    *("--trainer.validate_every", "4", "--trainer.checkpoint_every", "2"),
+    *("--trainer.validate_every", "4", "--trainer.checkpoint_every", "2", "--trainer.rollout_clips", "0"),
 ]
 
 
@@ -29,7 +30,8 @@ def tiny(steps=6, seed=0, **groups) -> TrainConfig:
         SVGConfig(**model | groups.get("model", {})),
         DataConfig(**{"num_digits": 1, "batch_size": 4, "val_clips": 6} | groups.get("data", {})),
         OptimConfig(**groups.get("optim", {})),
-        TrainerConfig(**trainer | {"device": "cpu", "sample_clips": 1, "rollout_clips": 1} | groups.get("trainer", {})),
+        TrainerConfig(**trainer | {"device": "cpu", "sample_clips": 1, "rollout_clips": 0} | groups.get("trainer", {})),
+        LossConfig(**groups.get("loss", {})),
     )
 
 

@@ -190,7 +190,7 @@ class OracleSprites:
         return self.roll(frames, noise, sprites, places, added)[:3]
 
     def roll(self, frames, noise, sprites, places, added=0.0):
-        """As `clip`, of sprites that were cut out, from these places on; without noise by means. And the last places."""
+        """As `clip`, of sprites that were cut out, from these places; and the last places. Without noise, by means."""
         opacities, colours, background = sprites
         places = list(places)
         cut = [torch.cat([a[None], a * c]) for a, c in zip(opacities, colours, strict=True)]

@@ -16,7 +16,7 @@ import yaml
 from stochvid.config_checks import bounded, check_fields, check_steps, require
 from stochvid.core.errors import InputError, nearest
 from stochvid.core.untrusted import MOST_YAML, parse_yaml, read_text, shown
-from stochvid.model_configs import FIRST_FAMILY, ModelConfig, SVGConfig, families_with, family_text
+from stochvid.model_configs import FIRST_FAMILY, KL, ModelConfig, SVGConfig, families_with, family_text
 
 RUN_CONFIG = "config.yaml"  # of a run, in its folder
 TRAINING = "training.yaml"  # beside a model's weights: the config of the run that trained it
@@ -122,6 +122,8 @@ class TrainerConfig:
         rollout_clips: held-out clips of which a few futures are drawn at every validation, and scored; `best/` is then
             the best by their CRPS (0: none; `best/` is the best by its loss).
         patience: validations that are no better than the best one, after which training ends (null: it never does).
+        logger: where to log beside metrics.csv and TensorBoard: wandb (Weights & Biases) or mlflow; each has to be
+            installed (null: nowhere else).
     """
 
     max_steps: int = bounded(180_000, least=1)
@@ -140,6 +142,7 @@ class TrainerConfig:
     sample_clips: int = bounded(4, least=0, most=1000)
     rollout_clips: int = bounded(8, least=0, most=1000)
     patience: int | None = bounded(None, least=1)
+    logger: Literal["wandb", "mlflow"] | None = None
 
     def __post_init__(self) -> None:
         check_fields(self, "trainer")
@@ -155,15 +158,19 @@ class LossConfig:
     Args:
         kl_warmup_steps: steps over which the weight of the KL term rises linearly from 0; below 1: a fraction of all
             steps.
+        kl_limit: nats a step that latents may carry: above, β grows from `model.beta` until they carry no more; below,
+            it falls back, at most to `model.beta` (null: β stays).
         feed_back: fraction of the steps after which the model reads its own frames in place of the true ones that
             follow the context, as it will when it predicts; latents stay those of the posterior (null: never). If it
             ever does, it does in all validations.
-        change_weight: what a pixel that changed since the frame before counts more than another, so that small things
-            that move are not lost in the mean (null: nothing); auto: as much as makes all of them together count as
-            much as the others, by the training clips, at most 50.
+        change_weight: what a pixel that changed since the frame before counts more than another at first, so that small
+            things that move are not lost in the mean (null: nothing); auto: as much as makes all of them together count
+            as much as the others, by the training clips, at most 50. It falls to a twentieth until 80 % of the steps:
+            a model that is not sure where something goes would else rather draw it too often.
     """
 
     kl_warmup_steps: int | float = bounded(0, least=0)
+    kl_limit: float | None = bounded(None, above=0)
     feed_back: float | None = bounded(None, least=0, most=1)
     change_weight: float | Literal["auto"] | None = bounded(None, least=0, most=1000)
 
@@ -196,6 +203,8 @@ class TrainConfig:
         require(can, "loss.feed_back", self.loss.feed_back, f"null for models of the family {model.family!r}")
         can = self.loss.change_weight is None or model.weighs_changes
         require(can, "loss.change_weight", self.loss.change_weight, f"null for models of the family {model.family!r}")
+        can = self.loss.kl_limit is None or model.term_weights.get(KL, 0) > 0
+        require(can, "loss.kl_limit", self.loss.kl_limit, "null for a model without latents, or with a β of 0")
         processes = self.processes
         for name in ("batch_size", "val_clips"):
             value = getattr(self.data, name)

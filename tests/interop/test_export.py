@@ -258,6 +258,8 @@ def test_other_contexts_and_sizes_can_be_exported(tmp_path, format, context, cha
     ("format", "changes"),
     [
         ("torch-export", {"future_skip": "mean", "latent_size": 4}),
+        ("torch-export", {"output": "composed", "future_skip": "previous"}),
+        pytest.param("onnx", {"output": "composed", "future_skip": "last"}, marks=pytest.mark.slow),
         pytest.param("onnx", {"future_skip": "mean", "latent_size": 4}, marks=pytest.mark.slow),
         pytest.param("onnx", {"backbone": "dcgan", "norm": "group", "base_channels": 16}, marks=pytest.mark.slow),
         pytest.param("onnx", {"prior": "fixed", "context": 1, "future_skip": "mean"}, marks=pytest.mark.slow),

@@ -28,6 +28,16 @@ COMBINATIONS = [
     {"map_size": 4, "reconstruction": "mse"},
     {"image_size": 64, "map_size": 16, "latent_size": 8, "context": 1, "horizon": 2},
     {"predictor_layers": 1, "posterior_layers": 2, "prior_layers": 2},
+    {"output": "composed"},
+    {
+        "output": "composed",
+        "future_skip": "mean",
+        "backbone": "dcgan",
+        "norm": "group",
+        "base_channels": 16,
+        "channels": 3,
+    },
+    {"output": "composed", "prior": "none", "future_skip": "previous", "context": 1},
 ]
 
 
@@ -74,6 +84,8 @@ FED_BACK = [
     {"prior": "fixed", "latent_size": 1, "backbone": "dcgan"},
     {"prior": "none", "future_skip": "previous"},
     {"context": 1, "future_skip": "mean"},
+    {"output": "composed"},
+    {"output": "composed", "future_skip": "previous", "context": 1},
     {"family": "svg", "future_skip": "previous"},
     {"family": "svg", "prior": "fixed", "backbone": "dcgan"},
 ]
@@ -102,6 +114,23 @@ def test_loss_and_gradients_with_frames_fed_back_equal_the_literal_loop(changes)
             torch.testing.assert_close(
                 fast.grad, wanted, rtol=1e-6, atol=1e-9 * scale, msg=lambda m, n=name: f"{n}: {m}"
             )
+
+
+@pytest.mark.parametrize("fed", [False, True])
+@pytest.mark.parametrize("error", ["mse", "l1"])
+def test_what_moves_in_a_clip_can_count_more(error, fed):
+    model, oracle = with_oracle({"output": "composed", "reconstruction": error})
+    clips = make_clips(model.config, model.config.frames)
+    clips[:, 1:, :, 8:] = clips[:, :1, :, 8:]  # most of it stays as it is
+    clips[0, 3, 0, 20, 5] += 13 / 255 * (1 if clips[0, 3, 0, 20, 5] < 0.5 else -1)  # just enough
+    clips[0, 3, 0, 21, 5] += 12 / 255 * (1 if clips[0, 3, 0, 21, 5] < 0.5 else -1)  # just not
+    noise = noise_for(model, range(2), 1, model.config.frames - 1)
+
+    terms = model.terms(clips, noise, feed_back=fed, change_weight=torch.tensor(7.0))
+    weights, steps = model.config.term_weights, model.config.frames - 1
+    loss = steps * sum(weights[name] * term for name, term in terms.items())
+    torch.testing.assert_close(loss, oracle.loss(clips, noise[:, 0], fed, 7.0), rtol=1e-10, atol=0)
+    assert terms[error] > 1.5 * model.terms(clips, noise, feed_back=fed)[error]
 
 
 @pytest.mark.parametrize("changes", TRIED, ids=said)

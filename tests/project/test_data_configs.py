@@ -20,6 +20,7 @@ from stochvid.prepare.preparation import prepare
 NARROW = [
     *("--model.base_channels", "2", "--model.g_dim", "6", "--model.rnn_size", "6", "--model.z_dim", "2"),
     *("--data.batch_size", "2", "--data.val_clips", "2", "--trainer.sample_clips", "1", "--trainer.max_steps", "2"),
+    *("--trainer.rollout_clips", "0"),
     *("--trainer.device", "cpu"),
 ]
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,7 +15,7 @@ from stochvid import InputError, TrainConfig
 from stochvid.config import LossConfig
 from stochvid.core.clips import Clips
 from stochvid.models.noise import latent_noise
-from stochvid.training.objectives import WeightedTerms
+from stochvid.training.objectives import WeightedTerms, make_objective
 from stochvid.training.train import train
 from tiny import close, make_clips, make_model, narrow_prime
 from toy_objective import Critic
@@ -53,7 +54,7 @@ def whole(tmp_path_factory):
 def test_its_terms_are_columns_of_the_metrics(whole):
     with open(whole / "metrics.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert tuple(rows[0]) == ("step", "split", "loss", "mse", "kl", "critic", "lr", "clips_per_s")
+    assert list(rows[0]) == ["step", "split", "loss", "mse", "kl", "critic", "lr", "clips_per_s"]
     assert {float(row["critic"]) > 0 for row in rows} == {True}
 
 
@@ -122,3 +123,53 @@ def test_kl_is_warmed_up_and_frames_are_fed_back_from_a_step_on(step, warmth, fe
     steps, beta = model.config.frames - 1, model.config.beta
     close(found["loss"], steps * (terms["l1"] + warmth * beta * terms["kl"]))
     assert found["kl"] == terms["kl"]
+
+
+def test_what_moves_counts_less_and_less():
+    model = make_model(narrow_prime())
+    clips = make_clips(model.config, model.config.frames)
+    noise = latent_noise(0, range(2), 1, model.config.frames - 1, model.latent_shape).double()
+    objective = WeightedTerms(model.config.term_weights, LossConfig(change_weight=8.0), 10, change_weight=8.0)
+    for step, weight in ((0, 8.0), (4, 4.0), (8, 0.4), (10, 0.4)):
+        objective.before_step(step)
+        found = objective(model, Clips(clips), noise)["l1"]
+        close(found, model.terms(clips, noise, change_weight=torch.tensor(weight).double())["l1"])
+
+
+def test_the_weight_of_what_moves_follows_from_the_clips():
+    config = tiny(1, loss={"change_weight": "auto"})
+    assert make_objective(config, 0.2).most_change == pytest.approx(4)
+    assert make_objective(config, 0.001).most_change == make_objective(config, 0.0).most_change == 50
+
+
+def test_latents_become_dearer_until_they_carry_no_more_than_they_may(tmp_path):
+    model = make_model(narrow_prime(beta=1e-4))
+    clips = make_clips(model.config, model.config.frames)
+    noise = latent_noise(0, range(2), 1, model.config.frames - 1, model.latent_shape).double()
+    kl = model.terms(clips, noise)["kl"].item()
+    above = WeightedTerms(model.config.term_weights, LossConfig(kl_limit=kl / 1.5))
+    for step in range(3):
+        found = above(model, Clips(clips), noise)
+        assert found["beta"].item() == pytest.approx(1e-4 * np.exp(0.025 * step), rel=1e-5)
+        torch.testing.assert_close(found["loss"] / 5, found["l1"] + found["beta"] * found["kl"], rtol=1e-5, atol=0)
+        above.after_step(model, Clips(clips))
+    below = WeightedTerms(model.config.term_weights, LossConfig(kl_limit=2 * kl))
+    below(model, Clips(clips), noise)
+    below.after_step(model, Clips(clips))
+    assert below(model, Clips(clips), noise)["beta"] == pytest.approx(1e-4)  # never cheaper than the model's own
+
+
+def test_a_run_with_a_limit_of_nats_has_its_beta_in_the_metrics_and_resumes_exactly(tmp_path):
+    def config(steps: int) -> TrainConfig:
+        each = {"checkpoint_every": 1, "log_every": 1, "sample_clips": 0, "precision": "fp32", "validate_every": 9}
+        return tiny(steps, trainer=each, loss={"kl_limit": 1e-6, "change_weight": "auto"})
+
+    train(config(4), tmp_path / "whole")
+    train(config(2), tmp_path / "run")
+    train(config(4), tmp_path / "run", resume=True)
+    with open(tmp_path / "whole" / "metrics.csv", newline="", encoding="utf-8") as file:
+        betas = [float(row["beta"]) for row in csv.DictReader(file) if row["split"] == "train"]
+    assert betas == pytest.approx([1e-4 * np.exp(0.05 * step) for step in range(4)], rel=1e-5)
+    one, two = state(tmp_path / "whole", 4), state(tmp_path / "run", 4)
+    assert one.keys() == two.keys()
+    assert torch.equal(one["objective.dearer"], two["objective.dearer"])

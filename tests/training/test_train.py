@@ -18,9 +18,9 @@ from safetensors.torch import load_file
 
 from runs import rows, same_weights, tiny
 from stochvid import SVG, InputError, OptimConfig, SVGConfig, TrainerConfig, load_config
-from stochvid.config import shipped_configs
+from stochvid.config import as_steps, shipped_configs
 from stochvid.data.digits import MNIST_FILES
-from stochvid.training.callbacks import RunLog
+from stochvid.training.callbacks import Rollouts, RunLog
 from stochvid.training.checkpoint import AtomicCheckpointIO
 from stochvid.training.objectives import LOSS, WeightedTerms
 from stochvid.training.runs import Run, folder_name
@@ -269,7 +269,7 @@ def test_sums_for_a_checkpoint_are_gathered_on_the_device_of_the_model(tmp_path)
     """NCCL gathers nothing else; a meta tensor stands in for one on a GPU."""
     gathered = []
     strategy = SimpleNamespace(all_gather=lambda tensor: gathered.append(tensor.device) or torch.zeros(2, 4))
-    log = RunLog(tiny(), Run(tmp_path))
+    log = RunLog(tiny(), Run(tmp_path), Rollouts(tiny()))
     log.on_save_checkpoint(SimpleNamespace(strategy=strategy), SimpleNamespace(device=torch.device("meta")), {})
     assert gathered == [torch.device("meta")]
 
@@ -483,3 +483,48 @@ def test_settings_out_of_range_are_named(group, field, value, message):
     )
     with pytest.raises(InputError, match=expected):
         tiny(**{group: {field: value}})
+
+
+def test_steps_below_one_are_fractions_of_the_run(tmp_path):
+    each = {"validate_every": 0.5, "checkpoint_every": 0.25, "keep_checkpoints": 9, "log_every": 1}
+    config = tiny(8, trainer=each, optim={"warmup_steps": 0.5}, loss={"kl_warmup_steps": 0.25})
+    train(config, tmp_path / "run")
+    assert [int(row["step"]) for row in rows(tmp_path / "run", "val")] == [4, 8]
+    assert [path.name for path in Run(tmp_path / "run").checkpoints()] == [f"step-{n:08d}.ckpt" for n in (2, 4, 6, 8)]
+    rates = [float(row["lr"]) for row in rows(tmp_path / "run", "train")]
+    assert rates[:5] == pytest.approx([2e-3 * n / 5 for n in (1, 2, 3, 4, 5)], rel=1e-4)
+    assert as_steps(0.001, 8) == 1
+    assert as_steps(0, 8) == 0
+
+
+@pytest.mark.parametrize("name", ["validate_every", "checkpoint_every"])
+def test_steps_are_whole_or_a_fraction(name):
+    with pytest.raises(InputError, match=rf"trainer.{name} must be a whole number, or a fraction below 1, got 2.5"):
+        TrainerConfig(**{name: 2.5})
+
+
+def test_the_best_is_the_best_by_its_futures_and_without_them_by_its_loss(tmp_path):
+    train(tiny(8, trainer={"validate_every": 2, "rollout_clips": 2}), tmp_path / "run")
+    found = rows(tmp_path / "run", "val")
+    assert all(float(row["crps"]) > 0 and float(row["psnr_copy"]) > 0 for row in found)
+    log = torch.load(Run(tmp_path / "run").checkpoints()[-1], weights_only=True)["log"]
+    best = min(found, key=lambda row: float(row["crps"]))
+    assert log["best"] == (int(best["step"]), pytest.approx(float(best["crps"]), rel=1e-5))
+    train(tiny(8, trainer={"validate_every": 2}), tmp_path / "plain")
+    found = rows(tmp_path / "plain", "val")
+    assert "crps" not in found[0]
+    log = torch.load(Run(tmp_path / "plain").checkpoints()[-1], weights_only=True)["log"]
+    assert log["best"][0] == int(min(found, key=lambda row: float(row["loss"]))["step"])
+    assert not (tmp_path / "plain" / "model" / "health.json").exists()
+
+
+def test_a_run_that_no_longer_gets_better_stops_early(tmp_path, capsys):
+    still = {"lr": 1e-12}  # no validation is better than the first
+    config = tiny(20, trainer={"validate_every": 2, "patience": 2, "rollout_clips": 1}, optim=still)
+    run = train(config, tmp_path / "run")
+    found = rows(tmp_path / "run", "val")
+    best = min(found, key=lambda row: float(row["crps"]))
+    assert int(found[-1]["step"]) == int(best["step"]) + 4 < 20
+    assert f"stopped early: no validation was better than that of step {best['step']}" in capsys.readouterr().err
+    assert run.stopped_by is None
+    assert (tmp_path / "run" / "model" / "model.safetensors").is_file()

@@ -117,7 +117,7 @@ class Actions:
     def _futures_of(self, job: Any, settings: FuturesSettings, parents: Futures | None = None) -> Iterator[Step]:
         for step in draw_futures(self.studio, job, settings, parents):
             if isinstance(step, Futures):
-                yield futures_view(step), step, say(_summary(step), "done")
+                yield futures_view(step), step, say(_summary(step) + self.studio.unlike(job), "done")
             else:
                 yield None, None, say(f"Drawing futures: {step} of {settings.futures}")
 

@@ -99,10 +99,11 @@ def build_page(studio: Studio, uploads: Uploads | None = None) -> gr.Blocks:
 
 
 def _heading(studio: Studio) -> str:
+    findings = "".join(f'<p class="sv-finding">{escape(studio.without_paths(text))}</p>' for text in studio.findings)
     return (
         '<header class="sv-head"><h1>stochvid</h1><p>The first frames of a clip are given. What comes next is drawn, '
         "many times over, with how uncertain each step is.</p>"
-        f'<p class="sv-model"><b>{escape(studio.name)}</b> {studio.summary}</p></header>'
+        f'<p class="sv-model"><b>{escape(studio.name)}</b> {studio.summary}</p>{findings}</header>'
     )
 
 

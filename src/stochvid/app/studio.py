@@ -17,6 +17,8 @@ from stochvid.config import DataConfig
 from stochvid.core.errors import InputError
 from stochvid.data.places import find_store
 from stochvid.data.store import Store
+from stochvid.evaluation.findings import unlike
+from stochvid.evaluation.health import Health, given_of
 from stochvid.inference.predict import Job, check_tracks, contexts_of
 from stochvid.inference.sources import ClipSource, shown_split
 from stochvid.inference.surprise import observe_pieces, surprise_series
@@ -46,6 +48,8 @@ class Studio:
         summary: what it is, in a line.
         store: the store that it was trained on, if that is here; None: digits.
         trained: how its training was set up; None: it does not say.
+        health: what its futures of held-out clips are worth; None: nobody has measured it.
+        findings: what is wrong with it, a sentence each.
     """
 
     name: str
@@ -57,6 +61,8 @@ class Studio:
     summary: str
     store: Store | None = None
     trained: DataConfig | None = None
+    health: Health | None = None
+    findings: tuple[str, ...] = ()
 
     @classmethod
     def open(cls, model: str, device: str = "auto") -> Self:
@@ -75,9 +81,17 @@ class Studio:
                 name = Path(data.store).name
                 summary += f", trained on clips of {name!r}, which are not here: digits tell nothing of it"
         network = trained.network.for_inference()
-        return cls(
-            trained.label, folder, network, trained.device, trained.preprocessing, trained.fit, summary, store, data
-        )
+        found = tuple(finding.text for finding in trained.findings)
+        how, fit, health = trained.preprocessing, trained.fit, trained.health
+        return cls(trained.label, folder, network, trained.device, how, fit, summary, store, data, health, found)
+
+    def unlike(self, job: Job) -> str:
+        """A sentence where a clip is unlike those that it was trained on; else nothing."""
+        if self.health is None:
+            return ""
+        given = given_of(self.network, contexts_of([job], self.device))
+        found = unlike(self.health, given, "This clip")
+        return "" if found is None else f" {found}"
 
     def without_paths(self, text: str) -> str:
         """A text for visitors: names in place of where things lie on this machine."""

@@ -34,7 +34,11 @@ from stochvid.model_configs import FIRST_FAMILY, families_with, family_text
 from stochvid.training.options import TrainOptions
 from stochvid.training.runs import Run
 
-USAGE = "stochvid train [--config NAME | --resume RUN] [--GROUP.FIELD VALUE ...] [--out RUN] [options]"
+RECIPE = "own-videos"  # the config for clips of a store, where no other is named
+USAGE = (
+    "stochvid train [--config NAME | --data.store STORE | --videos FOLDER | --resume RUN] [--GROUP.FIELD VALUE ...]\n"
+    "                      [--out RUN] [options]"
+)
 
 
 def parse_train(words: list[str]) -> TrainOptions:
@@ -44,6 +48,7 @@ def parse_train(words: list[str]) -> TrainOptions:
         InputError: with what is wrong with them.
         SystemExit: they ask for help, which was given.
     """
+    words = with_recipe(words)
     parser = make_train_parser(family := family_to_train(words))
     check_names("train", words, parser._option_string_actions, _hint)
     asks_for_help = {"-h", "--help"} & set(words)
@@ -96,6 +101,28 @@ def _hint(name: str, known: Collection[str]) -> str:
     return nearest(name, [option for option in known if option.startswith(group)] or known)
 
 
+def with_recipe(words: list[str]) -> list[str]:
+    """The words after `train`; of own videos without a config, with the recipe for them, and with their size."""
+    rest, videos = _take(words, "--videos")
+    rest, stores = _take(rest, "--data.store")
+    if videos and not stores:
+        stores = [f"data/{Path(videos[-1]).resolve().name}"]
+        words = [*words, "--data.store", stores[-1]]
+    named = any(word.split("=")[0] in ("--config", "--resume", "--model.family") for word in rest)
+    if not stores or named:
+        return words
+    from stochvid.data.store import Store, is_store  # NumPy, which help can do without
+
+    if not videos and is_store(stores[-1]):
+        store = Store(stores[-1])
+        for option, value in (("--model.image_size", store.size), ("--model.channels", store.channels)):
+            if not any(word.split("=")[0] == option for word in rest):
+                words = [*words, option, str(value)]
+    if not any(word.split("=")[0] == "--out" for word in rest):
+        words = [*words, "--out", f"runs/{Path(stores[-1]).resolve().name}"]
+    return ["--config", RECIPE, *words]
+
+
 def family_to_train(words: list[str]) -> str:
     """The family of models that the words after `train` ask for: by an option, else in the last config that names one.
 
@@ -124,7 +151,10 @@ def ready_to_train(words: list[str], family: str) -> list[str]:
         InputError: an unknown config or field, or a run that is not there.
     """
     if not words:
-        raise InputError(f"train needs a config: --config laptop, or another of {', '.join(shipped_configs())}.")
+        raise InputError(
+            f"train needs a config: --config laptop, or another of {', '.join(shipped_configs())}; or own videos: "
+            "--videos FOLDER, or --data.store STORE."
+        )
     for word, before in zip(words, ["", *words], strict=False):
         if not word.startswith("-") and not before.startswith("-") and (names := alike(word, shipped_configs())):
             raise InputError(f"train takes the name of a config as an option: --config {names[0]}.")

@@ -23,7 +23,8 @@ class Motion:
 
     Attributes:
         changing: share of the pixels that change from frame to frame.
-        moving: size in pixels of what moves: the median area of connected pixels that change; 0 where nothing does.
+        moving: size in pixels of what moves: half of the pixels that change are in connected areas no larger than this;
+            0 where nothing does.
         contrast: largest difference of two pixels of a clip, of 255.
         scenes: 2 where clips, each of a camera that stands still, are plainly of two kinds, else 1.
     """
@@ -71,7 +72,10 @@ def _size_of_what_moves(changed: np.ndarray) -> float:
         areas, count = ndimage.label(frame, structure=np.ones((3, 3)))
         if count:
             sizes += np.bincount(areas.ravel())[1:].tolist()
-    return float(np.median(sizes)) if sizes else 0.0
+    if not sizes:
+        return 0.0
+    ordered = np.sort(sizes)
+    return float(ordered[np.searchsorted(ordered.cumsum(), ordered.sum() / 2)])
 
 
 def _are_two_scenes(frames: np.ndarray) -> bool:
@@ -85,4 +89,4 @@ def _are_two_scenes(frames: np.ndarray) -> bool:
     if distinct < FEWEST_CLIPS or changes(frames).mean() > 0.2:  # a camera that moves sees many scenes
         return False
     groups = KMeans(2, n_init=1, random_state=0).fit_predict(still)
-    return bool(min(np.bincount(groups, minlength=2)) > 1 and silhouette_score(still, groups) > 0.7)
+    return bool(min(np.bincount(groups, minlength=2)) > 1 and silhouette_score(still, groups) > 0.5)

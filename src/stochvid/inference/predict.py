@@ -78,6 +78,9 @@ def predict_clips(options: PredictOptions) -> list[Path]:
     if any(name.kind == "file" for name in names) and trained.knows_digits_alone:
         print(f"note: {o.model} was trained on moving digits alone; its futures of anything else mean nothing")
     jobs = list(_prepare(trained, names, o, context, horizon))
+    for finding in chain(trained.findings, (trained.unlike(contexts_of([job], place), job.clip.name) for job in jobs)):
+        if finding is not None:
+            print(f"note: {finding}", flush=True)
     writable_folder(o.out)
     for job in jobs:
         check_free(job.folder, ARRAYS, o.overwrite)

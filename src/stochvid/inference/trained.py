@@ -9,9 +9,10 @@ from typing import Any, Self
 import torch
 
 from stochvid.config import TRAINING, TrainConfig, load_config
+from stochvid.core.clips import Clips
 from stochvid.core.devices import pick_device
-from stochvid.evaluation.findings import Finding, findings
-from stochvid.evaluation.health import Health
+from stochvid.evaluation.findings import Finding, findings, unlike
+from stochvid.evaluation.health import Health, given_of
 from stochvid.media.clip import Fit
 from stochvid.model_configs import ModelConfig
 from stochvid.models.base import VideoModel
@@ -93,6 +94,16 @@ class Trained:
         """What is known to be wrong with it."""
         health = self.health
         return [] if health is None else findings(health, self.training, folder=self.name)
+
+    def unlike(self, given: Clips, what: str) -> Finding | None:
+        """Whether a clip is unlike those that it was trained on.
+
+        Args:
+            given: its given frames, of one clip.
+            what: what people call it.
+        """
+        health = self.health
+        return None if health is None else unlike(health, given_of(self.network, given), what)
 
     @property
     def fit(self) -> Fit:

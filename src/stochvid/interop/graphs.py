@@ -22,6 +22,7 @@ from stochvid.models.svg_base import SVGBase
 
 NEXT = "next_"
 SEEN = "seen"  # how many frames the skips are the mean of, where they are one
+BEFORE, GIVEN = "before", "given"  # the frame before and the last given one, of which frames are composed
 
 
 class Graph(nn.Module, ABC):
@@ -134,7 +135,11 @@ class SVGContext(SVGGraph, ContextGraph):
         noise = inputs.get("noise")
         state = self.model.observe(inputs["frames"], None if noise is None else noise[:, None], decode=False).state
         known = self._state(state.prior, state.predictor, state.features) | self._maps(state.future_skips)
-        return known if state.seen is None else known | {SEEN: state.seen}
+        if state.seen is not None:
+            known[SEEN] = state.seen
+        if state.frame is not None and state.given is not None:
+            known |= {BEFORE: state.frame, GIVEN: state.given.clone()}  # two outputs of a graph are two tensors
+        return known
 
 
 class SVGStep(SVGGraph, StepGraph):
@@ -163,7 +168,7 @@ class SVGStep(SVGGraph, StepGraph):
         start = _lstm(inputs, "predictor")
         assert start is not None
         frame, prior, prior_state, predictor_state = self.model._step(
-            features, noise, hoisted, _lstm(inputs, "prior"), start
+            features, noise, hoisted, _lstm(inputs, "prior"), start, inputs.get(BEFORE), inputs.get(GIVEN)
         )
         features, skips, _ = self.model._encode(frame)
         after = self._state(prior_state, predictor_state, features)
@@ -173,6 +178,8 @@ class SVGStep(SVGGraph, StepGraph):
             after[SEEN] = inputs[SEEN] + 1
             for name in [name for name in after if name.startswith("skip_")]:
                 after[name] = torch.lerp(inputs[name], after[name], 1 / after[SEEN][:, None, None, None])
+        if BEFORE in inputs:
+            after[BEFORE] = frame.clone()
         outputs = {"frame": frame}
         if self.model.stochastic:
             outputs |= {"prior_mean": prior.mean, "prior_std": prior.std}

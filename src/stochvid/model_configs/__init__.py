@@ -3,6 +3,7 @@
 from stochvid.model_configs.base import (
     FIRST_FAMILY,
     IMAGE_SIZES,
+    KL,
     ModelConfig,
     families_with,
     family_text,
@@ -14,6 +15,7 @@ from stochvid.model_configs.svg import PAPER, LatentConfig, SVGConfig, SVGPrimeC
 __all__ = [
     "FIRST_FAMILY",
     "IMAGE_SIZES",
+    "KL",
     "PAPER",
     "LatentConfig",
     "ModelConfig",

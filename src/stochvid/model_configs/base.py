@@ -21,6 +21,7 @@ WIDTH = {"least": 1, "most": 4096}
 LAYERS = {"least": 1, "most": 64}
 
 
+KL = "kl"  # the term of a loss that is what latents carry
 TERMS = {
     "mse": ("MSE", ""),
     "l1": ("L1", ""),

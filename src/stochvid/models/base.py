@@ -102,7 +102,7 @@ class VideoModel(Pretrained, Generic[StateT], ABC):
         clips: Clips | Frames[Tensor, "B T C H W"],
         noise: Float[Tensor, "B 1 steps *latent"],
         feed_back: bool = False,
-        change_weight: float = 0.0,
+        change_weight: Tensor | None = None,
     ) -> dict[str, Float[Tensor, ""]]:
         """What the loss of clips is made of, by name; an objective weighs the terms (`training/objectives.py`).
 
@@ -110,7 +110,7 @@ class VideoModel(Pretrained, Generic[StateT], ABC):
             clips: B clips of T frames, or their frames alone; the first `config.context` are the context.
             noise: (B, 1, T − 1, *latent_shape) for the posterior's samples.
             feed_back: whether the model reads its own frames after the context; only where `config.feeds_back`.
-            change_weight: what pixels that changed since the frame before count more than others; only where
+            change_weight: what pixels that changed since the frame before count more than others, a scalar; only where
                 `config.weighs_changes`.
 
         Returns:

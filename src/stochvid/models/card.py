@@ -56,6 +56,12 @@ It comes without the settings of a training run.
 It knows the kind of clips that it was trained on and no others. Its futures are samples of what it has learned, not
 forecasts that anything should be decided by unseen: compare its uncertainty with what happens (`stochvid evaluate`,
 `stochvid uncertainty`) on clips of your own first.
+{% if findings %}
+On held-out clips, after training:
+{% for finding in findings %}
+- {{ finding }}
+{%- endfor %}
+{% endif -%}
 """
 
 
@@ -67,6 +73,7 @@ def model_card(
     training: TrainConfig | None = None,
     validation: dict[str, str] | None = None,
     effort: str | None = None,
+    findings: Sequence[str] = (),
 ) -> ModelCard:
     """A card, with the head that the Hub reads.
 
@@ -77,6 +84,7 @@ def model_card(
         training: the run that made it, if that is known.
         validation: row of that run's `metrics.csv` for these weights.
         effort: how long that run took, and on what.
+        findings: what is wrong with it.
     """
     name = name or config.kind
     return ModelCard.from_template(
@@ -89,6 +97,7 @@ def model_card(
         shape=f"(1, {config.context}, {config.channels}, {config.image_size}, {config.image_size})",
         facts=_facts(config, weights, training, validation, effort),
         training=training is not None,
+        findings=findings,
     )
 
 

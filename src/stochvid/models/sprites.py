@@ -177,7 +177,7 @@ class Sprites(VideoModel[SpriteState]):
         clips: Clips | Frames[Tensor, "B T C H W"],
         noise: Float[Tensor, "B 1 steps *latent"],
         feed_back: bool = False,
-        change_weight: float = 0.0,
+        change_weight: Tensor | None = None,
     ) -> dict[str, Float[Tensor, ""]]:
         """As `VideoModel.terms`, of the β-ELBO (SVG paper, eq. 3) of a rollout: the model never reads true frames back.
 

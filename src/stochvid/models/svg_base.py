@@ -239,7 +239,7 @@ class SVGBase(VideoModel[SVGState]):
         clips: Clips | Frames[Tensor, "B T C H W"],
         noise: Float[Tensor, "B 1 steps *latent"],
         feed_back: bool = False,
-        change_weight: float = 0.0,
+        change_weight: Tensor | None = None,
     ) -> dict[str, Float[Tensor, ""]]:
         """As `VideoModel.terms`, of the β-ELBO (SVG paper, eq. 3), teacher-forced unless frames are fed back.
 
@@ -257,7 +257,7 @@ class SVGBase(VideoModel[SVGState]):
         difference = images.to(frames.dtype) - frames[:, 1:]
         name = self.config.error
         error = difference.abs() if name == "l1" else difference.square()
-        if change_weight:
+        if change_weight is not None:
             error = error * (1 + change_weight * changes(frames))
         error = error.mean()
         kl = error.new_zeros(())

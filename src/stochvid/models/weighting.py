@@ -1,4 +1,4 @@
-"""Which pixels count more: those that changed since the frame before."""
+"""Which pixels count more: those that change from frame to frame."""
 
 from torch import Tensor
 
@@ -12,5 +12,5 @@ def changes(frames: Float[Tensor, "B T C H W"]) -> Float[Tensor, "B steps 1 H W"
     Args:
         frames: in [0, 1].
     """
-    differences = (frames[:, 1:] - frames[:, :-1]).abs()
-    return (differences.amax(2, keepdim=True) > (CHANGE - 0.5) / 255).to(frames.dtype)
+    differences = (frames[:, 1:] - frames[:, :-1]).abs().amax(2, keepdim=True)
+    return (differences > (CHANGE - 0.5) / 255).to(frames.dtype)

@@ -36,6 +36,7 @@ from stochvid.training.objectives import LOSS
 from stochvid.training.runs import CRPS, FIRST_COLUMNS, LAST_COLUMNS, METRICS, Run, read_metrics
 
 if TYPE_CHECKING:
+    from stochvid.training.loggers import OtherLogger
     from stochvid.training.train import Training
 
 
@@ -59,6 +60,7 @@ class RunLog(Callback):
         self.paused: float | None = None
         self.file: TextIO | None = None
         self.writer: SummaryWriter | None = None
+        self.other: OtherLogger | None = None
         self.bar: tqdm | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -168,7 +170,7 @@ class RunLog(Callback):
 
     def close(self) -> None:
         """Closes the logs."""
-        for thing in (self.bar, self.writer, self.file):
+        for thing in (self.bar, self.writer, self.other, self.file):
             if thing is not None:
                 thing.close()
 
@@ -195,6 +197,10 @@ class RunLog(Callback):
         self.file = open(path, "a", newline="", encoding="utf-8")  # noqa: SIM115  (closed by `close`)
         self.csv = csv.DictWriter(self.file, columns)
         self.writer = _open_tensorboard(self.run.folder / "tensorboard", step)
+        if self.config.trainer.logger is not None:
+            from stochvid.training.loggers import OtherLogger  # Lightning's loggers take a while
+
+            self.other = OtherLogger(self.config, self.run.folder, step > 0)
         if sys.stderr.isatty():
             self.bar = tqdm(total=self.config.trainer.max_steps, initial=step, unit="step", dynamic_ncols=True)
 
@@ -222,6 +228,8 @@ class RunLog(Callback):
         if self.writer is not None:
             for name, value in row.items():
                 self.writer.add_scalar(f"{split}/{name}", value, step)
+        if self.other is not None:
+            self.other.scalars({f"{split}/{name}": value for name, value in row.items()}, step)
 
 
 def held_out_clips(config: TrainConfig, count: int) -> Clips | None:
@@ -316,6 +324,8 @@ class Samples(Callback):
         if (writer := self.run_log.writer) is not None:
             writer.add_image("samples", strip, trainer.global_step, dataformats="HWC")
             _add_gif(writer, "futures", gif, trainer.global_step)
+        if (other := self.run_log.other) is not None:
+            other.picture("samples", folder / f"{name}.png", trainer.global_step)
 
 
 class Checkpoints(Callback):

@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import Literal
 
 from stochvid.config import MOVING_MNIST, TrainConfig
 from stochvid.core.signals import Interrupted
@@ -13,6 +14,8 @@ from stochvid.data.store import Store
 from stochvid.data.stored_clips import StoredClips
 from stochvid.evaluation.findings import data_findings
 from stochvid.training.options import TrainOptions
+
+PARTS: tuple[Literal["train", "held out"], ...] = ("train", "held out")
 
 
 def run(options: TrainOptions) -> int:
@@ -28,10 +31,11 @@ def run(options: TrainOptions) -> int:
     if options.print_config:
         print(config.to_yaml(), end="")
         return 0
+    if options.videos:
+        prepare_videos(options.videos, config)
     if config.data.store:  # what is wrong with it can be said before torch has loaded
         config = at_hand(config, Path(options.out), resume)
-        for part in ("held out", "train"):
-            clips = open_clips(config.data, config.model, part, config.model.frames, 0)
+        clips, _ = (open_clips(config.data, config.model, part, config.model.frames, 0) for part in PARTS)
         assert isinstance(clips, StoredClips)
         for finding in data_findings(look_at(clips), str(config.data.store), clips.count):
             print(f"note: {finding}", file=sys.stderr)
@@ -58,6 +62,19 @@ def run(options: TrainOptions) -> int:
         print(f"It was at step {run.step} already. A larger --trainer.max_steps continues it.")
     print(f"Done. Draw futures with: stochvid predict {run.folder} {_clip_to_predict(config)}")
     return 0
+
+
+def prepare_videos(folder: str, config: TrainConfig) -> None:
+    """Makes the store that a config names of a folder of videos, in the model's size and channels, unless it is there.
+
+    Raises:
+        InputError: as `stochvid prepare`.
+    """
+    from stochvid.prepare.command import run as prepare
+    from stochvid.prepare.options import PrepareOptions
+
+    assert config.data.store is not None
+    prepare(PrepareOptions(folder, config.data.store, size=config.model.image_size, channels=config.model.channels))
 
 
 def _clip_to_predict(config: TrainConfig) -> str:

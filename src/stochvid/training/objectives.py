@@ -13,10 +13,13 @@ from torch.optim import Optimizer
 
 from stochvid.config import LossConfig, TrainConfig, as_steps
 from stochvid.core.clips import Clips
+from stochvid.model_configs import KL
 from stochvid.models.base import VideoModel
 
-LOSS = "loss"
+LOSS, BETA = "loss", "beta"
 MOST_CHANGE_WEIGHT = 50.0  # where hardly anything moves, what does is often noise
+PACE, MOST_DEAR = 0.05, 9.0  # of how dear latents become, as a logarithm: for a step, and in all
+CHANGE_ENDS, LEAST_CHANGE = 0.8, 0.05  # of all steps, until which it falls, and to what share: then small things stay
 
 
 class Objective(nn.Module, ABC):
@@ -67,10 +70,12 @@ class WeightedTerms(Objective):
         weights: of every term that the model has, by name.
         loss: how the weight of `kl` rises, and when frames are fed back.
         max_steps: of the training.
-        change_weight: what pixels that changed since the frame before count more than others.
+        change_weight: what pixels that changed since the frame before count more than others, at first.
     """
 
     warmth: Tensor
+    change: Tensor | None
+    dearer: Tensor | None
 
     def __init__(
         self,
@@ -80,29 +85,55 @@ class WeightedTerms(Objective):
         change_weight: float | None = None,
     ):
         super().__init__()
-        self.options = {} if change_weight is None else {"change_weight": change_weight}
         self.weights, self.columns = weights, tuple(weights)
         self.loss, self.max_steps = loss or LossConfig(), max_steps
+        dearer = None
+        if self.loss.kl_limit is not None:
+            self.columns, dearer = (*weights, BETA), torch.zeros(())
+        self.register_buffer("dearer", dearer)  # logarithm of what the weight of `kl` is multiplied with
+        self.last_kl = torch.zeros(())
         self.register_buffer("warmth", torch.ones(()), persistent=False)  # share of the weight of `kl`
+        self.most_change, change = change_weight or 0.0, None if change_weight is None else torch.zeros(())
+        self.register_buffer("change", change, persistent=False)  # what is left of the weight of changes
         self.feed_back = False
 
     def before_step(self, step: int) -> None:
         """As `Objective.before_step`."""
         if steps := as_steps(self.loss.kl_warmup_steps, self.max_steps):
             self.warmth.fill_(min(1.0, (step + 1) / steps))
+        if self.change is not None:
+            self.change.fill_(self.most_change * max(LEAST_CHANGE, 1 - step / (CHANGE_ENDS * self.max_steps)))
         self.feed_back = self.loss.feed_back is not None and step >= self.loss.feed_back * self.max_steps
 
     def forward(self, model: VideoModel, clips: Clips, noise: Tensor) -> dict[str, Tensor]:
         """As `Objective.forward`."""
-        options: dict[str, Any] = self.options | ({"feed_back": True} if self.feed_back else {})
+        options: dict[str, Any] = {"feed_back": True} if self.feed_back else {}
+        if self.change is not None:
+            options["change_weight"] = self.change
         terms = model.terms(clips, noise, **options)
         assert set(terms) == set(self.weights), (sorted(terms), sorted(self.weights))
         steps = clips.frames.shape[1] - 1
         weighted = {name: weight * terms[name] for name, weight in self.weights.items()}
-        if self.loss.kl_warmup_steps and "kl" in weighted:
-            weighted["kl"] = self.warmth * weighted["kl"]
+        if self.loss.kl_warmup_steps and KL in weighted:
+            weighted[KL] = self.warmth * weighted[KL]
+        if self.dearer is not None:
+            self.last_kl = terms[KL].detach()
+            weighted[KL] = self.dearer.exp() * weighted[KL]
+            terms = terms | {BETA: self.weights[KL] * self.dearer.exp()}
         first, *others = weighted.values()
         return {LOSS: steps * sum(others, start=first)} | terms
+
+    def after_step(self, model: VideoModel, clips: Clips) -> None:
+        """Makes latents dearer where they carry too much, and cheaper again where they carry less."""
+        limit = self.loss.kl_limit
+        if self.dearer is None or limit is None:
+            return
+        kl = self.last_kl.float()
+        if distributed.is_initialized():
+            distributed.all_reduce(kl)
+            kl = kl / distributed.get_world_size()
+        self.dearer += PACE * ((kl - limit) / limit).clamp(-1, 1)
+        self.dearer.clamp_(0, MOST_DEAR)
 
 
 def make_objective(config: TrainConfig, changing: float | None = None) -> Objective:

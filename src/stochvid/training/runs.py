@@ -5,6 +5,7 @@ metrics.csv     losses over the steps
 checkpoints/    step-NNNNNNNN.ckpt, to continue from: the newest ones, and that of the best validation
 samples/        futures of held-out clips as the model learned
 tensorboard/    the same for TensorBoard
+logger.json     what another logger calls the run, if there is one
 model/          the trained model: config.json, model.safetensors, README.md (its card), training.yaml (the run's
                 config), clips.json (rate, stride and crop of the store that it was trained on, if it was), and
                 health.json (what its futures of held-out clips are worth)
@@ -19,7 +20,7 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
     from stochvid.models.pretrained import Pretrained
 
 METRICS, CARD, LOCK = "metrics.csv", "README.md", ".lock"
-CONTENTS = (RUN_CONFIG, METRICS, "checkpoints", "samples", "tensorboard", "model", "best")
+LOGGED_AS = "logger.json"  # what another tool calls the run, so that it goes on there
+CONTENTS = (RUN_CONFIG, METRICS, LOGGED_AS, "checkpoints", "samples", "tensorboard", "model", "best")
 FIRST_COLUMNS = ("step", "split", "loss")  # of metrics.csv; the objective's terms stand between them
 LAST_COLUMNS = ("lr", "clips_per_s")
 CRPS = "crps"  # the column of rollouts by which the best validation is found; without them it is the loss
@@ -47,6 +49,7 @@ CARRYING_OUT = {
     "trainer": {
         "device", "devices", "num_nodes", "compile", "recompute", "log_every", "validate_every", "checkpoint_every",
         "keep_checkpoints", "sample_clips", "rollout_clips", "patience",
+        "logger",
     },
 }  # fmt: skip
 
@@ -186,6 +189,7 @@ class Run:
         place: str,
         preprocessing: dict[str, Any] | None = None,
         health: str | None = None,
+        findings: Sequence[str] = (),
         name: str = "model",
     ) -> None:
         """Writes a model's folder.
@@ -195,6 +199,7 @@ class Run:
             place: what it was trained on, for its card.
             preprocessing: as `StoredClips.preprocessing`.
             health: as `Health.to_json`.
+            findings: what is wrong with it.
             name: of the folder.
         """
         config, rows = load_config(self.folder / RUN_CONFIG), read_metrics(self.folder / METRICS)
@@ -208,6 +213,7 @@ class Run:
             training=config,
             validation=best if name == "best" else held_out[-1] if held_out else None,
             effort=f"{hours:.2g} hours on {config.processes} × {place}",
+            findings=findings,
         )
         model.documents = {CARD: str(card), TRAINING: (self.folder / RUN_CONFIG).read_text(encoding="utf-8")}
         if preprocessing:

@@ -111,10 +111,13 @@ def train(
         finally:
             log.close()
         if run.main and diverged is None:
-            health = measured(module.final, config)
-            run.save_model(module.final, machine(device), data.preprocessing, health.to_json() if health else None)
-            rows = read_metrics(run.folder / METRICS)
-            for finding in findings(health, config, rows, str(run.folder)) if health else ():
+            health, found = measured(module.final, config), []
+            if health is not None:
+                found = findings(health, config, read_metrics(run.folder / METRICS), str(run.folder))
+            told = health.to_json() if health else None
+            texts = [finding.text for finding in found]
+            run.save_model(module.final, machine(device), data.preprocessing, told, texts)
+            for finding in found:
                 print(f"note: {finding}", file=sys.stderr)
         if distributed.is_initialized():  # a process that just ends can take the others down with it
             distributed.barrier()
