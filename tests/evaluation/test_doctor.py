@@ -118,7 +118,7 @@ def test_clips_that_nothing_can_be_learned_from_are_told(draw, name, number):
 
 def test_a_clip_of_another_world_is_unlike():
     assert unlike(HEALTHY, Given(8.9, 0.0059), "my.mp4") is None
-    assert "0.1, that of held-out clips at most 0.002" in unlike(HEALTHY, Given(2.0, 0.1), "my.mp4").text
+    assert "0.1, of 95% of the held-out clips at most 0.002" in unlike(HEALTHY, Given(2.0, 0.1), "my.mp4").text
     assert "40 nats" in unlike(HEALTHY, Given(40.0, 0.001), "my.mp4").text
 
 

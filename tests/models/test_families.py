@@ -13,7 +13,10 @@ from stochvid.config import load_config, read_yaml
 from toy_family import Blur, BlurConfig
 
 BLUR = ("--model.family", "blur", "--model.image_size", "32", "--model.reach", "2")
-SMALL = ("--data.batch_size", "2", "--data.val_clips", "2", "--trainer.device", "cpu", "--trainer.log_every", "1")
+SMALL = (
+    *("--data.batch_size", "2", "--data.val_clips", "2", "--trainer.device", "cpu", "--trainer.log_every", "1"),
+    *("--trainer.rollout_clips", "0"),
+)
 
 
 @pytest.fixture(scope="module")

@@ -37,11 +37,12 @@ SOURCES = {
     "kth-128": (write_kth, ["--size", "128"]),
     "bair-lp": (lambda root: (write_bair(root), root)[1], []),
     "own-videos": (mp4_tree, []),
+    "own-videos-gpu": (mp4_tree, []),
     "own-videos, LeRobot": (write_lerobot, []),
 }
 
 
-ALIKE = ("kth-lp", "kth-128")  # kth-fp with another prior, or size
+ALIKE = ("kth-lp", "kth-128", "own-videos-gpu")  # another one with another prior, size or backbone
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 Where nothing is wrong, nothing is said. Imports no torch.
 """
 
+import math
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ FEW_CHANGES = 2e-4  # of the pixels: less than one of 64 × 64
 SMALL = 8.0  # pixels
 BLACK = 8  # of 255
 FEW_CLIPS = 10
-UNLIKE = 3.0  # times what the most surprising held-out clip has
+UNLIKE, USUAL = 3.0, 0.95  # times what so many of the held-out clips have at most
 
 
 @dataclass(frozen=True)
@@ -184,15 +185,21 @@ def unlike(health: "Health", given: "Given", what: str) -> Finding | None:
         ("error", given.error, [clip.error for clip in health.given]),
         ("surprise", given.kl, [clip.kl for clip in health.given]),
     ):
-        if known and max(known) > 0 and value > UNLIKE * max(known):
+        usual = _quantile(known, USUAL)
+        if usual > 0 and value > UNLIKE * usual:
             number = f"{value:.3g}" if name == "error" else f"{value:.3g} nats"
             return Finding(
                 "unlike",
                 f"{what} is unlike the clips that this model was trained on: the {name} of its given frames is "
-                f"{number}, that of held-out clips at most {max(known):.3g}.",
+                f"{number}, of {USUAL:.0%} of the held-out clips at most {usual:.3g}.",
                 "Its futures, and its uncertainty, mean little here.",
             )
     return None
+
+
+def _quantile(values: Sequence[float], share: float) -> float:
+    """The value that so many of the values do not exceed; 0 of none."""
+    return sorted(values)[math.ceil(share * len(values)) - 1] if values else 0.0
 
 
 class _Again:

@@ -122,8 +122,9 @@ class Health:
 
 def given_of(model: VideoModel, clips: Clips, number: int = 0) -> Given:
     """How a model takes the given frames of one of these clips; zeros of a single frame."""
-    clip = Clips(clips.frames[number : number + 1], {n: x[number : number + 1] for n, x in clips.tracks.items()})
-    if clip.frames.shape[1] < 2:
+    known, one = clips.frames.shape[1], slice(number, number + 1)
+    clip = Clips(clips.frames[one], {name: track[one] for name, track in clips.tracks.items()}).between(0, known)
+    if known < 2:
         return Given(0.0, 0.0)
     with torch.inference_mode():
         seen = model.observe(clip)
