@@ -15,6 +15,7 @@ from stochvid.core.clips import CHANGE, FRAMES
 LOOKED_AT = 64  # clips
 THUMBNAIL = 8  # pixels a side of the pictures by which scenes are told apart
 FEWEST_CLIPS = 4  # of which two scenes can be told apart
+FAR_APART = 25  # of 255, in the mean over all pixels
 
 
 @dataclass(frozen=True)
@@ -89,4 +90,7 @@ def _are_two_scenes(frames: np.ndarray) -> bool:
     if distinct < FEWEST_CLIPS or changes(frames).mean() > 0.2:  # a camera that moves sees many scenes
         return False
     groups = KMeans(2, n_init=1, random_state=0).fit_predict(still)
-    return bool(min(np.bincount(groups, minlength=2)) > 1 and silhouette_score(still, groups) > 0.5)
+    if min(np.bincount(groups, minlength=2)) < 2:
+        return False
+    apart = np.abs(still[groups == 0].mean(0) - still[groups == 1].mean(0)).mean()
+    return bool(apart > FAR_APART and silhouette_score(still, groups) > 0.5)

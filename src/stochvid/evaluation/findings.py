@@ -124,7 +124,7 @@ def data_findings(motion: Motion, store: str | None, clips: int | None) -> list[
     Args:
         motion: of them.
         store: where they are; None: they are made as they are read.
-        clips: how many there are.
+        clips: how many there are to train on; None: these are the held-out ones, of which few may be of any scenes.
     """
     if store is None:
         return []
@@ -154,7 +154,7 @@ def data_findings(motion: Motion, store: str | None, clips: int | None) -> list[
                 "Keep more of them: prepare again with a larger --size, or --crop centre.",
             )
         )
-    if motion.scenes > 1:
+    if motion.scenes > 1 and clips is not None:
         found.append(
             Finding(
                 "scenes",
