@@ -160,6 +160,22 @@ def test_training_keeps_what_it_found_and_says_it_everywhere(run, tmp_path, caps
     assert "note: Its latents are unused" in capsys.readouterr().out
 
 
+def test_the_page_says_it_and_what_is_unlike(run):
+    from stochvid.app.page import _heading
+    from stochvid.app.studio import Studio
+    from stochvid.inference.predict import Job
+    from stochvid.media.clip import Clip
+
+    studio = Studio.open(str(run))
+    assert "Its latents are unused" in _heading(studio)
+    assert str(run) not in _heading(studio)
+    noise = np.random.default_rng(0).integers(256, size=(2, 1, 32, 32), dtype=np.uint8)
+    clip = Clip("noise", noise.transpose(0, 2, 3, 1), None)
+    strange = dataclasses.replace(HEALTHY, given=[Given(0.0, 1e-4)])
+    assert "This clip is unlike" in dataclasses.replace(studio, health=strange).unlike(Job(clip, noise, noise[:0], run))
+    assert dataclasses.replace(studio, health=None).unlike(Job(clip, noise, noise[:0], run)) == ""
+
+
 def test_the_doctor_measures_a_model_that_nobody_has_measured(run, tmp_path):
     before = (run / "model" / HEALTH).read_text()
     (run / "model" / HEALTH).unlink()

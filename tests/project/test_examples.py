@@ -7,6 +7,7 @@ import torch
 import balls
 import own_videos
 import planning
+import real_videos
 import surprise_detection
 from paths import ROOT
 from stochvid import SVG, Store, load_config, read_clip
@@ -158,3 +159,31 @@ def test_in_full_the_planner_beats_standing_still_and_the_turns_are_found(tmp_pa
     assert kl["turn"] > kl["kicks"] > 5 * kl["rest"]
     results = planning.main([run])
     assert results["plan with 24 futures"] > results["plan with the last frame"] > results["stay in the middle"]
+
+
+def test_a_sharp_pusher_is_found_and_a_cloud_is_none():
+    frame = np.full((3, 64, 64), 1.0)
+    frame[:, 40:50, 20:30] = np.array([119, 136, 153])[:, None, None] / 255  # the block
+    assert not real_videos.one_dot(frame)
+    frame[:, 10:13, 5:8] = real_videos.BLUE[:, None, None] / 255
+    assert real_videos.one_dot(frame)
+    two = frame.copy()
+    two[:, 30:33, 50:53] = real_videos.BLUE[:, None, None] / 255
+    assert not real_videos.one_dot(two)
+    cloud = 0.5 + 0.5 * frame
+    assert not real_videos.one_dot(cloud)
+
+
+@pytest.mark.slow
+def test_real_videos_in_short_make_a_page_of_numbers_and_strips(tmp_path, capfd):
+    out = tmp_path / "real"
+    words = ["--only", "balls", "vtest", "--steps", "2", "--clips", "10"]
+    results = real_videos.main([str(out), *words])
+    if "vtest" not in results:
+        assert "vtest is left out" in capfd.readouterr().err
+    found = results["balls"]
+    assert {"minutes", "nats", "diversity", "crps", "best", "gain", "sharpness", "after 50"} == set(found)
+    assert np.isfinite(list(found.values())).all()
+    page = (out / "index.html").read_text()
+    assert page.count("<img") >= 2
+    assert all((out / picture.split('"')[0]).is_file() for picture in page.split('src="')[1:])

@@ -22,6 +22,7 @@ Draw futures of moving digits with a shipped model: no data, no network, seconds
 TRAIN = """\
 Train a model; the run folder gets config.yaml, metrics.csv, checkpoints/, samples/ and model/.
 
+  stochvid train --videos my-videos                      your own videos, prepared first
   stochvid train --config smmnist-lp --data.mnist PATH
   stochvid train --config laptop --optim.lr 1e-3 --out runs/slower
   stochvid train --resume runs/slower --trainer.max_steps 4000"""
