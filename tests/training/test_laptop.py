@@ -1,6 +1,5 @@
 """What the shipped `laptop` config learns, trained from the command line. Minutes; `make test-slow` runs it."""
 
-import csv
 import json
 import subprocess
 
@@ -11,6 +10,7 @@ from commands import STOCHVID
 from stochvid import MovingMNIST, load_config
 from stochvid.config import shipped_configs
 from stochvid.evaluation.results import read_results
+from stochvid.inference.surprise import surprise
 
 pytestmark = pytest.mark.slow
 
@@ -47,16 +47,15 @@ def test_its_best_samples_beat_both_floors_and_its_samples_are_sharp(trained, tm
 
 
 def test_it_finds_a_digit_that_is_mirrored_in_mid_flight(trained, tmp_path):
+    """In most clips; in which, depends on the processor, in bf16 or not (8 of 12 with an Intel Xeon in bf16)."""
     config = load_config(shipped_configs()["laptop"])
     clips = MovingMNIST.from_config(config.data, config.model, "test", 120, seed=11)
     found = 0
-    for number in range(4):
+    for number in range(12):
         frames = clips[number]["frames"].copy()
         frames[70:] = frames[70:, ..., ::-1]
         np.save(tmp_path / "clip.npy", frames)
-        run("surprise", trained, tmp_path / "clip.npy", "--out", tmp_path / "s", "--overwrite")
-        with open(tmp_path / "s" / "surprise.csv", newline="") as file:
-            rows = list(csv.DictReader(file))
-        highest = max(rows[4:], key=lambda row: float(row["kl"]))
-        found += highest["frame"] == "71" and highest["peak"] == "1"
-    assert found >= 3
+        series = surprise(trained, str(tmp_path / "clip.npy"), out=tmp_path / "s", overwrite=True)
+        highest = 4 + int(np.argmax(series["kl"][4:]))
+        found += bool(series["frame"][highest] == 71 and series["peak"][highest])
+    assert found >= 6
