@@ -11,7 +11,7 @@ from stochvid.core.clips import Clips
 from stochvid.core.errors import InputError
 from stochvid.core.files import replacing
 from stochvid.core.threads import use_threads
-from stochvid.evaluation.findings import Finding, findings
+from stochvid.evaluation.findings import Finding, data_findings, findings
 from stochvid.evaluation.health import GIVEN, Health
 from stochvid.evaluation.held_out import Found, TestClips, find_clips_for
 from stochvid.evaluation.options import DoctorOptions
@@ -51,6 +51,7 @@ def doctor(options: DoctorOptions) -> list[Finding]:
     if health.latents:
         print(f"  {health.nats:.3g} nats a step, {health.active} of {health.latents} latents in use")
     wrong = findings(health, trained.training, _rows(Path(o.model)), str(o.model))
+    wrong += data_findings(health.motion, trained.training.data.store if trained.training else None, None)
     for finding in wrong:
         print(f"\n{finding.text}\n  {finding.fix}")
     if not wrong:

@@ -49,7 +49,7 @@ class Finding:
 def findings(
     health: "Health", training: TrainConfig | None, rows: Sequence[dict[str, str]] = (), folder: str = "RUN"
 ) -> list[Finding]:
-    """What is wrong with a model.
+    """What is wrong with a model; `data_findings` is what is wrong with its clips.
 
     Args:
         health: of it.
@@ -114,8 +114,7 @@ def findings(
                 f"Use {folder}/best, or give it more clips, or --data.flip true where left and right are alike.",
             )
         )
-    store = training.data.store if training is not None else None
-    return found + data_findings(health.motion, store, None)
+    return found
 
 
 def data_findings(motion: Motion, store: str | None, clips: int | None) -> list[Finding]:
@@ -150,7 +149,8 @@ def data_findings(motion: Motion, store: str | None, clips: int | None) -> list[
         found.append(
             Finding(
                 "small",
-                f"What moves in the clips of {store} is small: {motion.moving:g} pixels, in the median.",
+                f"What moves in the clips of {store} is small: half of it is in pieces of {motion.moving:g} pixels or "
+                "fewer.",
                 "Keep more of them: prepare again with a larger --size, or --crop centre.",
             )
         )
