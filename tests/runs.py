@@ -78,4 +78,7 @@ def outcome(run: Path) -> dict[str, object]:
     with open(run / "metrics.csv", newline="") as file:
         found["metrics"] = [{k: v for k, v in row.items() if k != "clips_per_s"} for row in csv.DictReader(file)]
     found["files"] = sorted(str(path.relative_to(run)) for path in run.rglob("*") if "tensorboard" not in path.parts)
+    drawn = {f"step-{int(row['step']):08d}" for row in found["metrics"] if row["split"] == "val"} | {"step-00000000"}
+    after_a_minute = [path for path in found["files"] if path.startswith("samples/") and Path(path).stem not in drawn]
+    found["files"] = [path for path in found["files"] if path not in after_a_minute]  # the clock says at which step
     return found
