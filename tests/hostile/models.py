@@ -73,7 +73,7 @@ MODEL = (
 def make_ckpt(folder: Path) -> list[Path]:
     """What Lightning keeps of a run, after a step."""
     from stochvid.training.checkpoint import AtomicCheckpointIO
-    from stochvid.training.train import Training
+    from stochvid.training.module import Training
 
     config = TrainConfig(model=narrow())
     model = Training(config)
@@ -95,7 +95,7 @@ def make_ckpt(folder: Path) -> list[Path]:
 
 def load_checkpoint(folder: Path) -> None:
     from stochvid.training.checkpoint import AtomicCheckpointIO
-    from stochvid.training.train import Training
+    from stochvid.training.module import Training
 
     path = folder / "step-00000001.ckpt"
     Training(TrainConfig(model=narrow())).check_checkpoint(path, "digits")  # as before a run continues

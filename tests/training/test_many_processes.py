@@ -91,7 +91,7 @@ def test_two_processes_share_an_evaluation_and_find_the_same_numbers(tmp_path):
 KILLED = """
 import os, signal, sys
 from stochvid.cli import main
-from stochvid.training.train import Training
+from stochvid.training.module import Training
 step = Training.optimizer_step
 def until_killed(self, *args, **kwargs):
     number = self.global_step

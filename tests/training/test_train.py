@@ -20,11 +20,13 @@ from runs import rows, same_weights, tiny
 from stochvid import SVG, InputError, OptimConfig, SVGConfig, TrainerConfig, load_config
 from stochvid.config import as_steps, shipped_configs
 from stochvid.data.digits import MNIST_FILES
-from stochvid.training.callbacks import Rollouts, RunLog
 from stochvid.training.checkpoint import AtomicCheckpointIO
+from stochvid.training.module import Diverged, learning_rate_scale, moving_average
 from stochvid.training.objectives import LOSS, WeightedTerms
+from stochvid.training.rollouts import Rollouts
+from stochvid.training.run_log import RunLog
 from stochvid.training.runs import Run, folder_name
-from stochvid.training.train import Diverged, learning_rate_scale, moving_average, train
+from stochvid.training.train import train
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ NEEDED = {
     "state_dict": dict, "optimizer_states": list, "lr_schedulers": list, "loops": dict, "callbacks": dict,
     "global_step": int, "config": dict, "data": str, "log": dict,
 }  # fmt: skip
+FIRST_NAMES = ("loss", "mse", "kl")  # of a log that names none: there were no others
 
 
 class AtomicCheckpointIO(CheckpointIO):
@@ -53,3 +54,12 @@ class AtomicCheckpointIO(CheckpointIO):
     def remove_checkpoint(self, path: str | Path) -> None:
         """Deletes a checkpoint."""
         Path(path).unlink(missing_ok=True)
+
+
+def check_log(log: dict[str, Any]) -> None:
+    """Checks what `RunLog` put into a checkpoint; raises nearly anything if it is not as it should be."""
+    step, loss = log["best"]
+    sums, names = torch.tensor(log["sums"]), log.get("names", FIRST_NAMES)
+    whole = sums.ndim == 2 and sums.shape[1] == len(names) + 1
+    if not whole or {type(step), type(log["validated"])} != {int} or type(loss) is not float:
+        raise ValueError(log)

@@ -1,17 +1,14 @@
-"""What happens around training steps: logs and progress, sample pictures, checkpoints and clean stops."""
+"""The log of a run: metrics.csv, TensorBoard and other loggers, and what people see while it goes on."""
 
 import csv
 import dataclasses
 import math
 import os
-import signal
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-import imageio.v3 as iio
-import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
@@ -20,24 +17,18 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from stochvid.config import TrainConfig, as_steps
-from stochvid.core.clips import Clips
-from stochvid.core.devices import machine
-from stochvid.core.errors import InputError
 from stochvid.core.files import replacing
 from stochvid.core.progress import duration
-from stochvid.core.signals import StopSignals
-from stochvid.data.opening import VAL_SEED, open_clips
 from stochvid.evaluation.rollouts import RolloutScores
-from stochvid.media.pictures import FuturesPicture
-from stochvid.media.video import to_bytes, write_png
 from stochvid.model_configs import term_text
-from stochvid.training.datamodule import data_of
+from stochvid.training.checkpoint import FIRST_NAMES
+from stochvid.training.module import training_of
 from stochvid.training.objectives import LOSS
+from stochvid.training.rollouts import Rollouts
 from stochvid.training.runs import CRPS, FIRST_COLUMNS, LAST_COLUMNS, METRICS, Run, read_metrics
 
 if TYPE_CHECKING:
     from stochvid.training.loggers import OtherLogger
-    from stochvid.training.train import Training
 
 
 class RunLog(Callback):
@@ -51,7 +42,7 @@ class RunLog(Callback):
         validated: step of the last validation.
     """
 
-    def __init__(self, config: TrainConfig, run: Run, rollouts: "Rollouts"):
+    def __init__(self, config: TrainConfig, run: Run, rollouts: Rollouts):
         self.config, self.run, self.rollouts = config, run, rollouts
         self.best_by = CRPS if config.trainer.rollout_clips else LOSS
         self.steps_per_clip = config.model.frames - 1
@@ -66,7 +57,7 @@ class RunLog(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Takes the columns from the objective."""
         if self.train.names == ():
-            columns = _training(pl_module).objective.columns
+            columns = training_of(pl_module).objective.columns
             self.train, self.val = (_Mean((LOSS, *columns)) for _ in range(2))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -87,7 +78,7 @@ class RunLog(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Counts the step; writes a line every `log_every` steps, and shows how it begins."""
-        last, count = _training(pl_module).last, len(batch["index"])
+        last, count = training_of(pl_module).last, len(batch["index"])
         self.train.add(last, count, self.steps_per_clip)
         self.timed += count * trainer.world_size
         step = trainer.global_step
@@ -232,163 +223,6 @@ class RunLog(Callback):
             self.other.scalars({f"{split}/{name}": value for name, value in row.items()}, step)
 
 
-def held_out_clips(config: TrainConfig, count: int) -> Clips | None:
-    """Held-out clips to draw futures of, twice as far as in training where they are long enough; none if none."""
-    if not count:
-        return None
-    length = config.model.context + 2 * config.model.horizon  # that digits stay digits is what one wants to see
-    try:
-        source = open_clips(config.data, config.model, "held out", length, VAL_SEED)
-    except InputError:  # a store of short clips
-        source = open_clips(config.data, config.model, "held out", config.model.frames, VAL_SEED)
-    return Clips.of_batch(source.__getitems__(range(count)))
-
-
-class Rollouts(Callback):
-    """Draws futures of a few held-out clips at every validation, and scores them.
-
-    Attributes:
-        scores: of the last validation; in every process.
-    """
-
-    FUTURES = 8
-
-    def __init__(self, config: TrainConfig):
-        self.config = config
-        self.scores: RolloutScores | None = None
-        self.clips = held_out_clips(config, config.trainer.rollout_clips)
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draws and scores them in the main process."""
-        if self.clips is None:
-            return
-        scores = None
-        if trainer.is_global_zero:
-            model, clips = _training(pl_module).final, self.clips.to(pl_module.device)
-            scores = RolloutScores.of(model, clips, self.config.model.context, self.FUTURES)
-        self.scores = trainer.strategy.broadcast(scores)
-
-
-class Samples(Callback):
-    """Futures of a few held-out clips: a strip and a GIF in `samples/`, and in TensorBoard.
-
-    They are drawn before the first step, after a minute and at every validation.
-    """
-
-    FUTURES = 4
-    SOON = 60.0  # seconds
-
-    def __init__(self, config: TrainConfig, run: Run, log: RunLog):
-        self.config, self.run, self.run_log = config, run, log  # `log` is taken by Lightning
-        self.clips = held_out_clips(config, config.trainer.sample_clips)
-        self.begun: float | None = None
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draws what it begins with."""
-        if trainer.global_step == 0:
-            self.begun = time.monotonic()
-            self._draw(trainer, pl_module)
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Draws after a minute, once."""
-        if self.begun is not None and time.monotonic() - self.begun > self.SOON:
-            self.begun = None
-            self._draw(trainer, pl_module)
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draws."""
-        self._draw(trainer, pl_module)
-
-    def _draw(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.clips is None or not trainer.is_global_zero:
-            return
-        known, horizon = self.config.model.context, 2 * self.config.model.horizon
-        clips, frames = self.clips.to(pl_module.device), self.clips.frames
-        if self.config.model.tracks:
-            horizon = min(horizon, frames.shape[1] - known)  # as far as its tracks are known
-        futures = _training(pl_module).final.predict(
-            clips._replace(frames=clips.frames[:, :known]), horizon, self.FUTURES
-        )
-        drawn = to_bytes(futures.frames)
-        folder, name = self.run.folder / "samples", f"step-{trainer.global_step:08d}"
-        folder.mkdir(exist_ok=True)
-        pictures = [
-            FuturesPicture(clip[:known], samples, truth=clip[known:])
-            for clip, samples in zip(to_bytes(frames), drawn, strict=True)
-        ]
-        strip = np.concatenate([picture.strip(tile=64) for picture in pictures])
-        write_png(folder / f"{name}.png", strip)
-        gif = pictures[0].write_gif(folder / f"{name}.gif")
-        if (writer := self.run_log.writer) is not None:
-            writer.add_image("samples", strip, trainer.global_step, dataformats="HWC")
-            _add_gif(writer, "futures", gif, trainer.global_step)
-        if (other := self.run_log.other) is not None:
-            other.picture("samples", folder / f"{name}.png", trainer.global_step)
-
-
-class Checkpoints(Callback):
-    """Writes checkpoints, keeps the newest few and the best, and ends training after a step when a signal asked for it.
-
-    The checkpoint of a step that is validated is written after the validation, whose outcome it then holds.
-    """
-
-    def __init__(self, config: TrainConfig, run: Run, log: RunLog, signals: StopSignals):
-        self.config, self.run, self.run_log, self.signals = config, run, log, signals
-        t = config.trainer
-        self.every, self.keep = as_steps(t.checkpoint_every, t.max_steps), t.keep_checkpoints
-        self.validate_every = as_steps(t.validate_every, t.max_steps)
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Takes the signals back from Lightning, which would end a step without a checkpoint; notes a later end."""
-        self.signals.take_over()
-        if trainer.is_global_zero:
-            self.run.record(self.config)
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Saves when it is time, or when somebody asked to stop."""
-        step = trainer.global_step
-        validates = step % self.validate_every == 0
-        if trainer.strategy.reduce_boolean_decision(self.signals.received is not None, all=False):
-            self.run.stopped_by = self.signals.received or signal.SIGTERM
-            trainer.should_stop = True
-            if not validates:
-                trainer.limit_val_batches = 0  # else Lightning validates before it stops, and time may be short
-        if self._is_due(trainer) and not validates:
-            self._save(trainer)
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Saves the best model, and the checkpoint of this step."""
-        best = self.run_log.best[0] == trainer.global_step
-        if best and trainer.is_global_zero:
-            model = _training(pl_module).final
-            self.run.save_model(model, machine(pl_module.device), data_of(trainer).preprocessing, name="best")
-        if trainer.state.fn == TrainerFn.FITTING and (best or self._is_due(trainer)):
-            self._save(trainer)
-
-    def _is_due(self, trainer: Trainer) -> bool:
-        step = trainer.global_step
-        return self.run.stopped_by is not None or step % self.every == 0 or step == trainer.max_steps
-
-    def _save(self, trainer: Trainer) -> None:
-        trainer.save_checkpoint(self.run.checkpoint_at(trainer.global_step))
-        if trainer.is_global_zero:
-            best = self.run.checkpoint_at(self.run_log.best[0])
-            for old in self.run.checkpoints()[: -self.keep]:
-                if old != best:
-                    old.unlink()
-
-
-def _training(module: LightningModule) -> "Training":
-    from stochvid.training.train import Training
-
-    assert isinstance(module, Training)
-    return module
-
-
 class _Mean:
     """Means of named terms over clips, of this process and then of all; the first is the loss."""
 
@@ -413,18 +247,6 @@ class _Mean:
         return {name: total / max(clips, 1) for name, total in zip(self.names, sums, strict=True)}
 
 
-FIRST_NAMES = ("loss", "mse", "kl")  # of a log that names none: there were no others
-
-
-def check_log(log: dict[str, Any]) -> None:
-    """Checks what `RunLog` put into a checkpoint; raises nearly anything if it is not as it should be."""
-    step, loss = log["best"]
-    sums, names = torch.tensor(log["sums"]), log.get("names", FIRST_NAMES)
-    whole = sums.ndim == 2 and sums.shape[1] == len(names) + 1
-    if not whole or {type(step), type(log["validated"])} != {int} or type(loss) is not float:
-        raise ValueError(log)
-
-
 def _open_tensorboard(folder: Path, step: int) -> SummaryWriter | None:
     """A writer that forgets what came after a step; none where the folder has a name that TensorBoard cannot write."""
     try:
@@ -435,14 +257,3 @@ def _open_tensorboard(folder: Path, step: int) -> SummaryWriter | None:
         print(f"note: TensorBoard cannot write to a folder of this name; {METRICS} has the numbers", file=sys.stderr)
         return None
     return SummaryWriter(str(folder), purge_step=step + 1 if step else None)
-
-
-def _add_gif(writer: SummaryWriter, tag: str, gif: Path, step: int) -> None:
-    """An animated GIF as a TensorBoard image: `add_video` would need another video library."""
-    from tensorboard.compat.proto.summary_pb2 import Summary
-
-    props = iio.improps(gif)
-    image = Summary.Image(
-        height=props.shape[1], width=props.shape[2], colorspace=3, encoded_image_string=gif.read_bytes()
-    )
-    writer._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
