@@ -47,7 +47,7 @@ def composes(c) -> bool:
 
 
 def drawn_channels(c) -> int:
-    return c.channels + (3 if composes(c) else 0)
+    return c.channels + (5 if composes(c) else 0)
 
 
 def norm_of(c):
@@ -287,7 +287,7 @@ class OracleSVG(nn.Module):
         return torch.cat([h, z], 1)
 
     def _frame(self, g, skips, before, given):
-        """The next frame; composed of what is drawn, the frame before, and the last given one, where it is."""
+        """The next frame; composed of what is drawn, the frame before, moved, and the last given one, where it is."""
         c, drawn = self.config, self.decoder(g, skips)
         if not composes(c):
             return torch.sigmoid(drawn)
@@ -295,7 +295,19 @@ class OracleSVG(nn.Module):
         new = new * math.exp(-2.0)
         total = (new + same + back)[:, None]
         colours = torch.sigmoid(drawn[:, : c.channels])
-        return new[:, None] / total * colours + same[:, None] / total * before + back[:, None] / total * given
+        moved = torch.stack([self._moved(*pair) for pair in zip(before, drawn[:, c.channels + 3 :], strict=True)])
+        return new[:, None] / total * colours + same[:, None] / total * moved + back[:, None] / total * given
+
+    def _moved(self, frame, flow):
+        """Every pixel of (C, H, W) from where the flow (2, H, W) points, between its four neighbours."""
+        h, w = frame.shape[1:]
+        y = (torch.arange(h)[:, None] + flow[0] * h / 16).clamp(0, h - 1)
+        x = (torch.arange(w) + flow[1] * w / 16).clamp(0, w - 1)
+        top, left = y.long().clamp(max=h - 2), x.long().clamp(max=w - 2)
+        down, right = y - top, x - left
+        above = (1 - right) * frame[:, top, left] + right * frame[:, top, left + 1]
+        below = (1 - right) * frame[:, top + 1, left] + right * frame[:, top + 1, left + 1]
+        return (1 - down) * above + down * below
 
     def loss(self, x, noise, feed_back=False, change_weight=0.0):
         """x (B, T, C, H, W), noise (B, T − 1, Z…): Σ error + β Σ KL; after the context, its own frames are read."""

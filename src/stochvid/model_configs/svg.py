@@ -39,11 +39,6 @@ class LatentConfig(ModelConfig):
         return self.context_latent == "sample"
 
     @property
-    def masks(self) -> int:
-        """How many masks the decoder draws beside a frame."""
-        return 0
-
-    @property
     def error(self) -> Literal["mse", "l1"]:
         """How frames differ from their reconstructions: mean squares or mean amounts."""
         return "mse"
@@ -161,7 +156,7 @@ class SVGPrimeConfig(LatentConfig, home="stochvid.models.svg_prime:SVGPrime"):
             before, generated ones included.
         context_latent: latents during the context come from the posterior: a sample or its mean.
         output: what a frame is: decoded (the paper), or composed, by a softmax of masks, of the decoded image, the
-            frame before and the last given frame, so that what does not move need not be drawn.
+            frame before with its pixels moved by a flow, and the last given frame, so that only what appears is drawn.
         reconstruction: error of the frames: mse, or l1 (the paper).
         beta: weight β of the KL term.
     """
@@ -206,11 +201,6 @@ class SVGPrimeConfig(LatentConfig, home="stochvid.models.svg_prime:SVGPrime"):
     def composes(self) -> bool:
         """As `output`."""
         return self.output == "composed"
-
-    @property
-    def masks(self) -> int:
-        """Three where frames are composed."""
-        return 3 if self.composes else 0
 
     @property
     def error(self) -> Literal["mse", "l1"]:

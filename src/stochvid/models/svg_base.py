@@ -16,13 +16,12 @@ from stochvid.model_configs import LatentConfig
 from stochvid.models.backbones import Decoder, Encoder
 from stochvid.models.base import VideoModel
 from stochvid.models.compiling import compiled
+from stochvid.models.composing import compose
 from stochvid.models.conv_recurrent import ConvFramePredictor, GaussianConvLSTM
 from stochvid.models.folding import fold_batch_norm, keep_batch_statistics
 from stochvid.models.recurrent import FramePredictor, Gaussian, GaussianLSTM, LSTMState
 from stochvid.models.state import Imagination, Observation, State, repeat_rows
 from stochvid.models.weighting import changes
-
-RELUCTANCE = 2.0  # to draw a pixel anew where frames are composed, as a logit: at first nearly all stays as it is
 
 
 @dataclass
@@ -141,7 +140,7 @@ class SVGBase(VideoModel[SVGState]):
         if posterior is not None and prior is not None and self.has_places:
             std_map, kl_map = prior.std.mean(2), posterior.divergence(prior).sum(2)
         after_all = self._state_after(flat, skips, averaged, seen, batch, posterior_state, prior_state, predictor_state)
-        if self.config.masks:
+        if self.config.composes:
             after_all.frame = after_all.given = rows[-1]
         return Observation(
             images,
@@ -190,7 +189,7 @@ class SVGBase(VideoModel[SVGState]):
             )
             images.append(image)
             priors.append(p)
-            frame = image if self.config.masks else None
+            frame = image if self.config.composes else None
 
         after = None
         if go_on:
@@ -329,7 +328,7 @@ class SVGBase(VideoModel[SVGState]):
         return self._encode(frames)[0]
 
     def _decode(self, g: Float[Tensor, "T B S G *cells"], hoisted: list[Tensor]) -> Float[Tensor, "T B S M H W"]:
-        """g (T, B, S, …) → maps (T, B, S, C + masks, H, W), as `Decoder.forward`."""
+        """g (T, B, S, …) → maps (T, B, S, C + more, H, W), as `Decoder.forward`."""
         return self.decoder(g.to(self.decoder.dtype), hoisted)
 
     def _decode_steps(self, g: Float[Tensor, "T B S G *cells"], hoisted: list[Tensor]) -> Float[Tensor, "T B S M H W"]:
@@ -342,21 +341,18 @@ class SVGBase(VideoModel[SVGState]):
         before: Float[Tensor, "*rows C H W"] | None,
         given: Float[Tensor, "*rows C H W"] | None,
     ) -> Float[Tensor, "*rows C H W"]:
-        """Frames of what the decoder gave: its colours, or of each pixel a mixture.
+        """Frames of what the decoder gave: its colours, or what is composed by it.
 
         Args:
-            maps: logits of the colours and, where frames are composed, of the masks.
+            maps: logits of the colours; or as `compose` takes them.
             before: the frames before.
             given: the last given frames.
         """
-        if not self.config.masks:
+        if not self.config.composes:
             return torch.sigmoid(maps)
         assert before is not None
         assert given is not None
-        colours, masks = maps.split([self.config.channels, self.config.masks], -3)
-        new, same, back = masks.split(1, -3)
-        new, same, back = torch.cat([new - RELUCTANCE, same, back], -3).softmax(-3).split(1, -3)
-        return new * torch.sigmoid(colours) + same * before + back * given
+        return compose(maps, before, given)
 
     def _known(
         self, rows: Float[Tensor, "T B C H W"], context: int | None, state: SVGState | None
@@ -365,7 +361,7 @@ class SVGBase(VideoModel[SVGState]):
 
         (T', B, 1, C, H, W) each; None where frames are not composed.
         """
-        if not self.config.masks:
+        if not self.config.composes:
             return None, None
         before = rows[:-1]
         if state is not None:

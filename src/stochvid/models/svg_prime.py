@@ -8,6 +8,7 @@ import torch
 from stochvid.core.errors import InputError
 from stochvid.model_configs import SVGPrimeConfig
 from stochvid.models.backbones import NORMS, init_weights, map_backbone
+from stochvid.models.composing import MORE
 from stochvid.models.conv_recurrent import ConvFramePredictor, ConvRecurrent, GaussianConvLSTM
 from stochvid.models.layers import in_format
 from stochvid.models.svg_base import SVGBase
@@ -25,8 +26,9 @@ class SVGPrime(SVGBase):
     def __init__(self, config: SVGPrimeConfig):
         super().__init__(config)
         c = config
+        more = MORE if c.composes else 0
         self.encoder, self.decoder = map_backbone(
-            c.backbone, c.image_size, c.channels, c.base_channels, c.g_dim, c.map_size, NORMS[c.norm], c.masks
+            c.backbone, c.image_size, c.channels, c.base_channels, c.g_dim, c.map_size, NORMS[c.norm], more
         )
         z_dim = c.latent_shape[0] if c.latent_shape else 0
         self.predictor = ConvFramePredictor(c.g_dim, z_dim, c.rnn_size, c.predictor_layers)
