@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 
 import imageio.v3 as iio
 import numpy as np
@@ -77,6 +78,19 @@ def test_loss_and_every_gradient_equal_the_literal_loop(changes):
         torch.testing.assert_close(fast.grad, wanted, rtol=1e-6, atol=1e-9 * scale, msg=lambda m, n=name: f"{n}: {m}")
         checked.add(fast)
     assert checked == set(model.parameters())
+
+
+def test_where_frames_are_composed_latents_begin_sure():
+    stds, spreads = {}, {}
+    for output in ("composed", "decoded"):
+        torch.manual_seed(0)
+        model = SVGPrime(narrow_prime(output=output, rnn_size=16, base_channels=8, g_dim=8, channels=3))
+        with torch.no_grad():
+            posterior = model.observe(make_clips(model.config, 6, batch=4).float()).posterior
+        stds[output], spreads[output] = posterior.std.mean().item(), posterior.mean.std(0).mean().item()
+    assert stds["composed"] == pytest.approx(math.exp(-2), rel=0.2)
+    assert stds["decoded"] == pytest.approx(1, rel=0.2)
+    assert spreads["composed"] == pytest.approx(10 * spreads["decoded"], rel=0.5)
 
 
 FED_BACK = [

@@ -14,6 +14,8 @@ from stochvid.core.shapes import Float
 from stochvid.models.backbones import Stages
 from stochvid.models.recurrent import Gaussian, LSTMState
 
+SURE_MEAN, SURE_LOG_VAR = 10.0, -4.0  # σ = 0.14, and means that differ by more than that
+
 
 def _conv3(in_channels: int, out_channels: int, bias: bool = True) -> nn.Conv2d:
     return nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=bias)
@@ -157,6 +159,12 @@ class GaussianConvLSTM(ConvRecurrent):
         super().__init__(g_dim, hidden, layers)
         self.pool = pool
         self.mean, self.log_var = _conv3(hidden, z_dim), _conv3(hidden, z_dim)
+
+    def begin_sure(self) -> None:
+        """Has latents say much from the first step on, and nearly without noise: else few learn to listen to them."""
+        with torch.no_grad():
+            self.mean.weight.mul_(SURE_MEAN)
+            self.log_var.bias.fill_(SURE_LOG_VAR)
 
     def forward(self, h: Float[Tensor, "T N G h w"], state: LSTMState | None = None) -> tuple[Gaussian, LSTMState]:
         """h (T, N, G, h, w) → Gaussian over (T, N, Z, q, q), at least float32 under autocast, and the new state."""

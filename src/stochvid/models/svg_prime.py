@@ -40,6 +40,8 @@ class SVGPrime(SVGBase):
             self.prior = GaussianConvLSTM(c.g_dim, c.z_dim, c.rnn_size, c.prior_layers, pool)
         for part in (self.encoder, self.decoder):
             part.apply(init_weights)  # narrow ConvLSTMs hand nothing on from N(0, 0.02): they keep torch's own start
+        if c.composes and self.posterior is not None:
+            self.posterior.begin_sure()
         in_format(self, torch.channels_last)
 
     def make_fast(self, dtype: torch.dtype | None, compile: bool, batch_statistics: bool) -> None:
