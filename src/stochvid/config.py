@@ -165,7 +165,7 @@ class LossConfig:
             ever does, it does in all validations.
         change_weight: what a pixel that changed since the frame before counts more than another at first, so that small
             things that move are not lost in the mean (null: nothing); auto: as much as makes all of them together count
-            as much as the others, by the training clips, at most 50. It falls to a twentieth until 80 % of the steps:
+            as much as the others, by the training clips, at most 50. It falls to a tenth until 80 % of the steps:
             a model that is not sure where something goes would else rather draw it too often.
     """
 

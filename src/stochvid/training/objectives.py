@@ -19,7 +19,7 @@ from stochvid.models.base import VideoModel
 LOSS, BETA = "loss", "beta"
 MOST_CHANGE_WEIGHT = 50.0  # where hardly anything moves, what does is often noise
 PACE, MOST_DEAR = 0.05, 9.0  # of how dear latents become, as a logarithm: for a step, and in all
-CHANGE_ENDS, LEAST_CHANGE = 0.8, 0.05  # of all steps, until which it falls, and to what share: then small things stay
+CHANGE_ENDS, LEAST_CHANGE = 0.8, 0.1  # of all steps, until which it falls, and to what share: then small things stay
 
 
 class Objective(nn.Module, ABC):
