@@ -22,6 +22,7 @@ PARTS = {  # name → the module that holds its function; loaded when it runs, f
     "training": "models",
     "sampling": "models",
     "svg-prime": "models",
+    "convlstm": "models",
     "recompute": "models",
     "compiling": "models",
     "export": "exported",

@@ -6,7 +6,7 @@ import torch
 
 from benchmarks.race import Contender, Row, race
 from stochvid.core.devices import pick_precision
-from stochvid.model_configs import SVGConfig, SVGPrimeConfig
+from stochvid.model_configs import ConvLSTMConfig, SVGConfig, SVGPrimeConfig
 
 DCGAN = SVGConfig(beta=1.0)  # so that KL counts when results are compared
 VGG = SVGConfig(backbone="vgg", z_dim=24, context=10, horizon=10, beta=1.0)
@@ -63,6 +63,20 @@ def svg_prime(options) -> list[Row]:
         spec["horizon"] = HORIZON
         rows += _against_the_loop(case, "frames/s", base | spec, work, loop_work, options.rounds, {"samples": few})
     return rows
+
+
+def convlstm(options) -> list[Row]:
+    """Training and prediction of a ConvLSTM against its literal loop, at the size of the paper."""
+    model, batch, clips = ConvLSTMConfig(context=10, horizon=10), 8, 8
+    if options.tiny:
+        model = ConvLSTMConfig(image_size=32, patch=8, widths=[4, 4], kernel=3, context=3, horizon=3)
+        batch, clips = 2, 2
+    base = {"device": options.device, "model": asdict(model)}
+    name = f"ConvLSTM {'-'.join(map(str, model.widths))}"
+    case, spec = f"{name}, {batch} clips of {model.frames}", {"task": "train", "batch": batch}
+    rows = _against_the_loop(case, "clips/s", base | spec, batch, batch, options.rounds)
+    case, spec = f"{name}, {clips} futures", {"task": "sample", "clips": clips, "samples": 1, "horizon": HORIZON}
+    return rows + _against_the_loop(case, "frames/s", base | spec, clips * HORIZON, clips * HORIZON, options.rounds)
 
 
 def recompute(options) -> list[Row]:

@@ -20,11 +20,13 @@ from torch.utils.flop_counter import FlopCounterMode
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from benchmarks.race import finish
+from convlstm_oracle import OracleConvLSTM
 from oracle import OracleSVG, copy_weights
 from stochvid.config import model_from_dict
 from stochvid.core.clips import Clips
 from stochvid.core.devices import DTYPES, prefer_speed
 from stochvid.core.memory import GIB, keep_freed_memory
+from stochvid.models.base import VideoModel
 from stochvid.models.noise import content_ids, latent_noise
 from stochvid.models.svg_base import SVGBase
 from stochvid.training.objectives import WeightedTerms
@@ -86,7 +88,7 @@ def peak_bytes(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
 
 
-def calibrate(model: SVGBase) -> None:
+def calibrate(model: VideoModel) -> None:
     """Gives batch-norm statistics under which frames depend on everything: on untrained weights they are all grey."""
     c, norms = model.config, [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     clips, noise = inputs(model, 2, next(model.parameters()).device)
@@ -98,7 +100,14 @@ def calibrate(model: SVGBase) -> None:
         norm.momentum = 0.1
 
 
-def inputs(model: SVGBase, batch: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+def loop_of(model: VideoModel) -> nn.Module:
+    """The literal loop of a model's paper, with the model's weights."""
+    if isinstance(model, SVGBase):
+        return copy_weights(model, OracleSVG(model.config))
+    return OracleConvLSTM(model)
+
+
+def inputs(model: VideoModel, batch: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """Clips and noise to train on."""
     c = model.config
     shape = (batch, c.frames, c.channels, c.image_size, c.image_size)
@@ -106,13 +115,13 @@ def inputs(model: SVGBase, batch: int, device: torch.device) -> tuple[torch.Tens
     return clips, latent_noise(0, range(batch), 1, c.frames - 1, model.latent_shape).to(device)
 
 
-def training(model: SVGBase, spec: dict, device: torch.device) -> tuple[Callable[[], list[float]], list[float]]:
+def training(model: VideoModel, spec: dict, device: torch.device) -> tuple[Callable[[], list[float]], list[float]]:
     """A step of training; and loss and gradient of two clips in eval mode, where loop and stochvid are one function."""
     bf16 = spec["precision"] == "bf16"
     clips, noise = inputs(model, spec["batch"], device)
     model.recompute(spec.get("recompute", False))
     if spec["who"] == "loop":
-        model = copy_weights(model, OracleSVG(model.config)).to(device)
+        model = loop_of(model).to(device)
         plain, noise = model.loss, noise[:, 0]
     else:
         plain = functools.partial(total_loss, model)
@@ -143,19 +152,19 @@ def training(model: SVGBase, spec: dict, device: torch.device) -> tuple[Callable
     return step, result
 
 
-def total_loss(model: SVGBase, clips: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+def total_loss(model: VideoModel, clips: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
     """What training minimises."""
     return WeightedTerms(model.config.term_weights)(model, Clips(clips), noise)["loss"]
 
 
-def sampling(model: SVGBase, spec: dict, device: torch.device) -> tuple[Callable[[], list[float]], list[float]]:
+def sampling(model: VideoModel, spec: dict, device: torch.device) -> tuple[Callable[[], list[float]], list[float]]:
     """Drawing futures; and pixels of two futures of two frames."""
     config = model.config
     shape = (spec["clips"], config.context, config.channels, config.image_size, config.image_size)
     context = torch.rand(shape, generator=torch.Generator().manual_seed(1)).to(device)
     known = config.context - 1
     if spec["who"] == "loop":
-        oracle = copy_weights(model, OracleSVG(config)).to(device).eval()
+        oracle = loop_of(model).to(device).eval()
         ids = content_ids(context)
 
         def draw(samples: int, horizon: int) -> torch.Tensor:
@@ -183,7 +192,7 @@ def some(frames: torch.Tensor) -> list[float]:
 MAKERS = {"train": training, "sample": sampling}
 
 
-def alone(model: SVGBase, spec: dict, device: torch.device) -> Callable[[], float]:
+def alone(model: VideoModel, spec: dict, device: torch.device) -> Callable[[], float]:
     """The convolutions of a step and nothing else, one after the other: how fast a step could be at best.
 
     Returns:
@@ -207,6 +216,7 @@ def alone(model: SVGBase, spec: dict, device: torch.device) -> Callable[[], floa
         once()
     for hook in hooks:
         hook.remove()
+    first = next(iter(calls))[0]
     for module in convolutions:
         module.to(dtype)
 
@@ -215,7 +225,7 @@ def alone(model: SVGBase, spec: dict, device: torch.device) -> Callable[[], floa
         for (module, shape), count in calls.items():
             x = torch.rand(shape, dtype=dtype, device=device).to(memory_format=torch.channels_last)
             inputs = list(module.parameters())
-            if module is not parts.encoder.stages[0][0]:  # nobody needs the gradient of a frame
+            if module is not first:  # nobody needs the gradient of a frame
                 inputs.append(x.requires_grad_(train))
             with torch.no_grad():
                 gradient = torch.ones_like(module(x))

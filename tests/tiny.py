@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stochvid import SVG, DataConfig, ModelConfig, SpritesConfig, SVGConfig, SVGPrimeConfig, TrainConfig
+from stochvid import SVG, ConvLSTMConfig, DataConfig, ModelConfig, SpritesConfig, SVGConfig, SVGPrimeConfig, TrainConfig
 from stochvid.core.clips import Clips
 from stochvid.data.store import Store
 from stochvid.data.tracks import Track
@@ -37,6 +37,13 @@ def narrow_sprites(**changes) -> SpritesConfig:
     """Sprites that are made in no time."""
     sizes = {"image_size": 32, "base_channels": 8, "reach": 2, "rnn_size": 4}
     return SpritesConfig(**sizes | {"context": 3, "horizon": 2, "beta": 0.1} | changes)
+
+
+def narrow_convlstm(**changes) -> ConvLSTMConfig:
+    """A ConvLSTM that is made in no time."""
+    return ConvLSTMConfig(
+        **{"image_size": 32, "patch": 8, "widths": [4, 3], "kernel": 3, "context": 3, "horizon": 3} | changes
+    )
 
 
 def make_model(config: ModelConfig, seed: int = 0) -> VideoModel:

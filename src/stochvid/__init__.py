@@ -22,11 +22,13 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run `__getattr_
     from stochvid.media.clip import Clip as Clip
     from stochvid.media.clip import fit_frames as fit_frames
     from stochvid.media.clip import read_clip as read_clip
+    from stochvid.model_configs import ConvLSTMConfig as ConvLSTMConfig
     from stochvid.model_configs import ModelConfig as ModelConfig
     from stochvid.model_configs import SpritesConfig as SpritesConfig
     from stochvid.model_configs import SVGConfig as SVGConfig
     from stochvid.model_configs import SVGPrimeConfig as SVGPrimeConfig
     from stochvid.models.base import VideoModel as VideoModel
+    from stochvid.models.convlstm import ConvLSTMForecaster as ConvLSTMForecaster
     from stochvid.models.noise import Branch as Branch
     from stochvid.models.sprites import Sprites as Sprites
     from stochvid.models.state import Prediction as Prediction
@@ -38,6 +40,8 @@ __version__ = version("stochvid")
 _HOMES = {
     "Branch": "stochvid.models.noise",
     "Clip": "stochvid.media.clip",
+    "ConvLSTMConfig": "stochvid.model_configs",
+    "ConvLSTMForecaster": "stochvid.models.convlstm",
     "DataConfig": "stochvid.config",
     "InputError": "stochvid.core.errors",
     "Live": "stochvid.inference.live",

@@ -20,7 +20,7 @@ from stochvid.evaluation.metrics.frames import psnr
 from stochvid.evaluation.metrics.samples import crps, diversity
 from stochvid.evaluation.rollouts import RolloutScores
 from stochvid.training.train import train
-from tiny import made_store, make_clips, make_model, narrow, narrow_prime, narrow_sprites
+from tiny import made_store, make_clips, make_model, narrow, narrow_convlstm, narrow_prime, narrow_sprites
 
 WELL = RolloutScores(
     psnr_best=24.0, psnr=22.0, psnr_copy=20.0, psnr_mean=19.0, crps=0.01, crps_copy=0.02, crps_mean=0.03,
@@ -122,7 +122,7 @@ def test_a_clip_of_another_world_is_unlike():
     assert "40 nats" in unlike(HEALTHY, Given(40.0, 0.001), "my.mp4").text
 
 
-@pytest.mark.parametrize("make", [narrow, narrow_prime, narrow_sprites])
+@pytest.mark.parametrize("make", [narrow, narrow_prime, narrow_sprites, narrow_convlstm])
 def test_scores_of_rollouts_are_those_of_the_metrics(make):
     model = make_model(make())
     clips = Clips((make_clips(model.config, 6, batch=3) * 255).round().to(torch.uint8))

@@ -6,7 +6,7 @@ import torch
 
 from stochvid import InputError, Live, load
 from stochvid.models.noise import rollout_noise
-from tiny import close, make_model, narrow, narrow_prime, narrow_sprites
+from tiny import close, make_model, narrow, narrow_convlstm, narrow_prime, narrow_sprites
 
 FRAMES = 9
 FAMILIES = [
@@ -15,6 +15,7 @@ FAMILIES = [
     narrow(prior="none"),
     narrow_prime(future_skip="mean"),
     narrow_sprites(),
+    narrow_convlstm(),
 ]
 each_family = pytest.mark.parametrize(
     "config", FAMILIES, ids=lambda config: f"{config.family}-{config.channels}-{getattr(config, 'prior', '')}"

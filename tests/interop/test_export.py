@@ -24,7 +24,7 @@ from stochvid.cli import main
 from stochvid.interop.export import export_model
 from stochvid.models.base import VideoModel
 from stochvid.models.noise import content_ids, latent_noise
-from tiny import BACKBONES, PRIORS, SKIPS, make_clips, narrow, narrow_prime, narrow_sprites
+from tiny import BACKBONES, PRIORS, SKIPS, make_clips, narrow, narrow_convlstm, narrow_prime, narrow_sprites
 
 pytestmark = pytest.mark.unchecked  # sizes are symbols while a graph is traced
 
@@ -276,6 +276,11 @@ def test_the_family_with_maps_can_be_exported(tmp_path, format, changes):
 @pytest.mark.parametrize("changes", [{"channels": 3, "sprites": 3}], ids=str)
 def test_sprites_can_be_exported(tmp_path, format, changes):
     check(tmp_path, format, make=narrow_sprites, **changes)
+
+
+@pytest.mark.parametrize("format", ["torch-export", pytest.param("onnx", marks=pytest.mark.slow)])
+def test_convlstms_can_be_exported(tmp_path, format):
+    check(tmp_path, format, make=narrow_convlstm, channels=3, context=2)
 
 
 # ------------------------------------------------------------------------------------------------- what is written

@@ -5,7 +5,18 @@ import itertools
 import pytest
 import torch
 
-from tiny import PRIORS, SKIPS, close, make_clips, make_model, narrow, narrow_prime, narrow_sprites, noise_for
+from tiny import (
+    PRIORS,
+    SKIPS,
+    close,
+    make_clips,
+    make_model,
+    narrow,
+    narrow_convlstm,
+    narrow_prime,
+    narrow_sprites,
+    noise_for,
+)
 
 KINDS = [
     *((narrow, {"prior": prior, "future_skip": skip}) for prior, skip in itertools.product(PRIORS, SKIPS)),
@@ -13,6 +24,7 @@ KINDS = [
     (narrow_prime, {"prior": "fixed", "future_skip": "mean", "latent_size": 4}),
     (narrow_prime, {"prior": "none", "future_skip": "last"}),
     (narrow_sprites, {}),
+    (narrow_convlstm, {}),
 ]
 
 

@@ -456,9 +456,12 @@ def test_every_config_of_made_data_takes_two_training_steps(tmp_path, name):
     """The others are tried with their data in `test_data_configs.py`."""
     config = load_config(shipped_configs()[name])
     config.data.digits, config.data.batch_size, config.data.val_clips = "builtin", 2, 2
-    config.model.base_channels = 8 if name == "sprites" else 2
+    if config.model.family == "convlstm":
+        config.model.widths = [2]
+    else:
+        config.model.base_channels, config.model.rnn_size = 8 if name == "sprites" else 2, 4
     config.trainer.max_steps, config.trainer.device = 2, "cpu"
-    config.model.rnn_size, config.model.horizon = 4, 2
+    config.model.horizon = 2
     train(config, tmp_path / "run")
     assert len(rows(tmp_path / "run", "train")) == 1
 

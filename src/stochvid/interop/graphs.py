@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from stochvid.core.errors import InputError
 from stochvid.models.base import VideoModel
+from stochvid.models.convlstm import ConvLSTMForecaster, ConvLSTMState, LayerState
 from stochvid.models.layers import in_format, make_plain
 from stochvid.models.recurrent import LSTMState
 from stochvid.models.sprites import Sprites, SpriteState
@@ -90,8 +91,10 @@ def graphs_of(model: VideoModel) -> tuple[ContextGraph, StepGraph]:
         return SVGContext(model.for_inference()), SVGStep(model.for_inference())
     if isinstance(model, Sprites):
         return SpritesContext(model.for_inference()), SpritesStep(model.for_inference())
+    if isinstance(model, ConvLSTMForecaster):
+        return ConvLSTMContext(model.for_inference()), ConvLSTMStep(model.for_inference())
     raise InputError(
-        f"models of the family {model.config.family!r} cannot be exported, only svg, svg-prime and sprites."
+        f"models of the family {model.config.family!r} cannot be exported, only svg, svg-prime, sprites and convlstm."
     )
 
 
@@ -228,3 +231,54 @@ class SpritesStep(StepGraph):
         outputs = {"frame": drawn.frames, "prior_mean": drawn.prior.mean, "prior_std": drawn.prior.std}
         after = {NEXT + name: getattr(drawn.state, name) for name in ("place", "memory", "latent")}
         return {name: x[:, 0, 0] for name, x in outputs.items()} | after
+
+
+# --------------------------------------------------------------------------------------------------------- ConvLSTM
+
+
+def _named(states: list[LayerState]) -> dict[str, Tensor]:
+    """Of each layer, the lowest first, hidden and cell state (N, H, h, w)."""
+    return {
+        f"{part}_{i}": x for i, layer in enumerate(states) for part, x in zip(("hidden", "cell"), layer, strict=True)
+    }
+
+
+class ConvLSTMContext(ContextGraph):
+    """As `ContextGraph`, of a ConvLSTM."""
+
+    model: ConvLSTMForecaster
+
+    def __init__(self, model: ConvLSTMForecaster):
+        super().__init__(model)
+        del model.forecaster, model.head
+
+    def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """As `ConvLSTMForecaster.observe` without reconstruction: the forecaster's first state is the encoder's last.
+
+        Args:
+            inputs: `frames` (B, K, C, H, W) in [0, 1].
+        """
+        return _named(self.model.observe(inputs["frames"], decode=False).state.encoder)
+
+
+class ConvLSTMStep(StepGraph):
+    """As `StepGraph`, of a ConvLSTM."""
+
+    model: ConvLSTMForecaster
+
+    def __init__(self, model: ConvLSTMForecaster):
+        super().__init__(model)
+        del model.encoder
+
+    def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """As a step of `ConvLSTMForecaster.imagine`: `frame` (N, C, H, W) in (0, 1) and the state, as `next_x` each.
+
+        Args:
+            inputs: the state.
+        """
+        state = ConvLSTMState([(inputs[f"hidden_{i}"], inputs[f"cell_{i}"]) for i in range(len(self.model.forecaster))])
+        drawn = self.model.imagine(state, 1)
+        assert drawn.state is not None
+        assert drawn.state.forecaster is not None
+        after = {NEXT + name: x for name, x in _named(drawn.state.forecaster).items()}
+        return {"frame": drawn.frames[:, 0, 0]} | after

@@ -9,6 +9,7 @@ from stochvid.model_configs.base import (
     family_text,
     term_text,
 )
+from stochvid.model_configs.convlstm import ConvLSTMConfig
 from stochvid.model_configs.sprites import SpritesConfig
 from stochvid.model_configs.svg import PAPER, LatentConfig, SVGConfig, SVGPrimeConfig
 
@@ -17,6 +18,7 @@ __all__ = [
     "IMAGE_SIZES",
     "KL",
     "PAPER",
+    "ConvLSTMConfig",
     "LatentConfig",
     "ModelConfig",
     "SVGConfig",

@@ -25,6 +25,7 @@ KL = "kl"  # the term of a loss that is what latents carry
 TERMS = {
     "mse": ("MSE", ""),
     "l1": ("L1", ""),
+    "bce": ("BCE", " nats"),
     "kl": ("KL", " nats"),
 }  # how people know the terms of a loss, and in what unit
 

@@ -6,6 +6,8 @@ Axes: `T` steps, `B` clips, `S` samples, `N` rows (clips or clips × samples), `
 `h × w` cells, of latents `q × q`.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -21,7 +23,7 @@ def _conv3(in_channels: int, out_channels: int, bias: bool = True) -> nn.Conv2d:
     return nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=bias)
 
 
-def _over_steps(conv: nn.Conv2d, x: Float[Tensor, "T N C h w"]) -> Float[Tensor, "T N _ h w"]:
+def over_steps(conv: nn.Conv2d, x: Float[Tensor, "T N C h w"]) -> Float[Tensor, "T N _ h w"]:
     """A convolution of all steps' maps, in the dtype of its weights."""
     return conv(x.flatten(0, 1).to(conv.weight.dtype)).unflatten(0, x.shape[:2])
 
@@ -59,31 +61,47 @@ class ConvLSTM(nn.Module):
         hiddens, cells = [], []
         for i, (read, keep) in enumerate(zip(self.inputs, self.hidden, strict=True)):
             start = state and (state[0][:, i], state[1][:, i])
-            x, hidden, cell = _layer(_over_steps(read, x), keep, start, dtype)
-            hiddens.append(hidden)
-            cells.append(cell)
+            outputs, states = conv_lstm(over_steps(read, x).unbind(0), keep, start, dtype)
+            x = torch.stack(outputs)
+            hiddens.append(outputs[-1])
+            cells.append(states[-1])
         return x, (torch.stack(hiddens, 1), torch.stack(cells, 1))
 
 
-def _layer(
-    read: Float[Tensor, "T N _ h w"],
+def conv_lstm(
+    read: Sequence[Float[Tensor, "N _ h w"] | None],
     keep: nn.Conv2d,
     start: tuple[Float[Tensor, "N H h w"], Float[Tensor, "N H h w"]] | None,
     dtype: torch.dtype,
-) -> tuple[Float[Tensor, "T N H h w"], Float[Tensor, "N H h w"], Float[Tensor, "N H h w"]]:
-    """A ConvLSTM layer whose inputs are convolved already, from hidden and cell state: outputs, and both at the end."""
-    (hidden, cell), outputs = start or (None, None), []
-    for gates in read.unbind(0):
+    peepholes: Float[Tensor, "3 H 1 1"] | None = None,
+) -> tuple[list[Float[Tensor, "N H h w"]], list[Float[Tensor, "N H h w"]]]:
+    """A ConvLSTM layer whose inputs are convolved already: hidden and cell states of all steps.
+
+    Args:
+        read: convolved inputs of each step, for the gates i, f, g, o; None of a layer without inputs.
+        keep: convolves the hidden state, likewise.
+        start: hidden and cell state before the first step; None: zeros.
+        dtype: of the states.
+        peepholes: by how much the cell state reaches the gates i, f and o, of each channel.
+    """
+    (hidden, cell), hiddens, cells = start or (None, None), [], []
+    to_i, to_f, to_o = (None, None, None) if peepholes is None else peepholes
+    for gates in read:
         if hidden is not None:  # else it is zero
-            gates = gates + keep(hidden.to(keep.weight.dtype))
+            kept = keep(hidden.to(keep.weight.dtype))
+            gates = kept if gates is None else gates + kept
+        assert gates is not None
         i, f, g, o = gates.to(dtype).chunk(4, 1)
+        if cell is not None and to_i is not None:
+            i, f = i + to_i * cell, f + to_f * cell
         written = torch.sigmoid(i) * torch.tanh(g)
         cell = written if cell is None else torch.sigmoid(f) * cell + written
+        if to_o is not None:
+            o = o + to_o * cell
         hidden = torch.sigmoid(o) * torch.tanh(cell)
-        outputs.append(hidden)
-    assert hidden is not None
-    assert cell is not None
-    return torch.stack(outputs), hidden, cell
+        hiddens.append(hidden)
+        cells.append(cell)
+    return hiddens, cells
 
 
 class ConvRecurrent(nn.Module):
@@ -131,15 +149,15 @@ class ConvFramePredictor(ConvRecurrent):
         self, h: Float[Tensor, "T B G h w"], z: Float[Tensor, "T B S Z q q"] | None, state: LSTMState | None = None
     ) -> tuple[Float[Tensor, "T B S G h w"], LSTMState]:
         """h_{t-1}, and z_t of a model with latents → g_t (T, B, S, G, h, w) and the new state."""
-        x = _over_steps(self.embed, h)[:, :, None]
+        x = over_steps(self.embed, h)[:, :, None]
         if z is not None:
             assert self.embed_latent is not None
             rows, tiled = z.flatten(1, 2), h.shape[-1] // z.shape[-1]
             if tiled > 1:
                 rows = rows.repeat_interleave(tiled, -1).repeat_interleave(tiled, -2)
-            x = x + _over_steps(self.embed_latent, rows).unflatten(1, z.shape[1:3])
+            x = x + over_steps(self.embed_latent, rows).unflatten(1, z.shape[1:3])
         y, state = self.lstm(x.flatten(1, 2), state, self.dtype)
-        return torch.tanh(_over_steps(self.head, y)).unflatten(1, x.shape[1:3]), state
+        return torch.tanh(over_steps(self.head, y)).unflatten(1, x.shape[1:3]), state
 
 
 class GaussianConvLSTM(ConvRecurrent):
@@ -168,9 +186,9 @@ class GaussianConvLSTM(ConvRecurrent):
 
     def forward(self, h: Float[Tensor, "T N G h w"], state: LSTMState | None = None) -> tuple[Gaussian, LSTMState]:
         """h (T, N, G, h, w) → Gaussian over (T, N, Z, q, q), at least float32 under autocast, and the new state."""
-        y, state = self.lstm(_over_steps(self.embed, h), state, self.dtype)
+        y, state = self.lstm(over_steps(self.embed, h), state, self.dtype)
         if self.pool > 1:
             y = F.avg_pool2d(y.flatten(0, 1), self.pool).unflatten(0, y.shape[:2])
-        mean, log_var = _over_steps(self.mean, y), _over_steps(self.log_var, y)
+        mean, log_var = over_steps(self.mean, y), over_steps(self.log_var, y)
         dtype = torch.promote_types(mean.dtype, torch.float32)
         return Gaussian(mean.to(dtype), log_var.to(dtype)), state

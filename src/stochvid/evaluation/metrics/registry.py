@@ -128,6 +128,14 @@ def _mse(forecast: Forecast) -> Tensor:
     return forecast.squared_error.mean(-1)
 
 
+def _cross_entropy(forecast: Forecast) -> Tensor:
+    """Shi et al. 2015, section 4.1: truth and prediction as probabilities that a pixel is lit."""
+    from torch.nn.functional import binary_cross_entropy
+
+    truth = forecast.truth.expand_as(forecast.samples)
+    return binary_cross_entropy(forecast.samples, truth, reduction="none").sum((-1, -2, -3))
+
+
 def _gradients(forecast: Forecast) -> tuple[Tensor, Tensor]:
     from stochvid.evaluation.metrics.samples import gradient_energy
 
@@ -197,6 +205,10 @@ def _describe_crps(samples: dict[str, Any], drawn: int) -> str:
     return f"CRPS ↓ {mean_of(samples, 'crps')}{' (its mean absolute error)' if drawn == 1 else ''}"
 
 
+def _describe_cross_entropy(samples: dict[str, Any], drawn: int) -> str | None:
+    return f"cross-entropy {mean_of(samples, 'cross_entropy')} nats a frame" if drawn == 1 else None
+
+
 def _describe_ranks(samples: dict[str, Any], drawn: int) -> str | None:
     distance = samples["rank_histogram"]["reliability_index"]
     return None if drawn == 1 else f"rank histogram {METRICS['rank_histogram'].number(distance)} from flat (0 to 2)"
@@ -217,6 +229,10 @@ _ENTRIES = (
         describe=_describe_diversity,
     ),
     Metric(name="mse", label="", digits=None, higher_is_better=False, kind="average", function=_mse),
+    Metric(
+        name="cross_entropy", label="cross-entropy (nats)", digits=1, higher_is_better=False, kind="average",
+        function=_cross_entropy, describe=_describe_cross_entropy,
+    ),
     Metric(
         name="sharpness", label="sharpness", digits=None, higher_is_better=None, kind="average", function=_gradients,
         parts=("gradient", "true_gradient"), pool=ratio_over_clips, describe=_describe_sharpness,
