@@ -67,7 +67,7 @@ class OracleConvLSTM(nn.Module):
         return torch.stack(logits, 1)
 
     def rollout(self, context, horizon, noise=None):
-        """Frames (B, S, horizon, C, H, W), of as many samples as the noise has, which are all alike; and nothing else."""
+        """Frames (B, S, horizon, C, H, W), of as many samples as the noise has, all of them alike; and nothing else."""
         frames = torch.sigmoid(self.forecast(self.encoded(context), horizon))
         return (frames[:, None].expand(-1, 1 if noise is None else noise.shape[1], *frames.shape[1:]),)
 

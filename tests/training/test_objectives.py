@@ -130,7 +130,7 @@ def test_what_moves_counts_less_and_less():
     clips = make_clips(model.config, model.config.frames)
     noise = latent_noise(0, range(2), 1, model.config.frames - 1, model.latent_shape).double()
     objective = WeightedTerms(model.config.term_weights, LossConfig(change_weight=8.0), 10, change_weight=8.0)
-    for step, weight in ((0, 8.0), (4, 4.0), (8, 0.4), (10, 0.4)):
+    for step, weight in ((0, 8.0), (4, 4.0), (8, 0.8), (10, 0.8)):
         objective.before_step(step)
         found = objective(model, Clips(clips), noise)["l1"]
         close(found, model.terms(clips, noise, change_weight=torch.tensor(weight).double())["l1"])
