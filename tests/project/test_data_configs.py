@@ -17,12 +17,13 @@ from stochvid.data.store import Store
 from stochvid.prepare.moving_mnist_sets import PUBLISHED, prepare_moving_mnist, sequences_sha256
 from stochvid.prepare.preparation import prepare
 
-NARROW = [
-    *("--model.base_channels", "2", "--model.g_dim", "6", "--model.rnn_size", "6", "--model.z_dim", "2"),
+SHORT = [
     *("--data.batch_size", "2", "--data.val_clips", "2", "--trainer.sample_clips", "1", "--trainer.max_steps", "2"),
     *("--trainer.rollout_clips", "0"),
     *("--trainer.device", "cpu"),
 ]
+NARROW = [*("--model.base_channels", "2", "--model.g_dim", "6", "--model.rnn_size", "6", "--model.z_dim", "2"), *SHORT]
+NARROW_CONVLSTM = ["--model.widths", "[2, 2]", *SHORT]
 
 
 def mp4_tree(root):
@@ -35,6 +36,7 @@ SOURCES = {
     "kth-fp": (write_kth, []),
     "kth-lp": (write_kth, []),
     "kth-128": (write_kth, ["--size", "128"]),
+    "kth-convlstm": (write_kth, []),
     "bair-lp": (lambda root: (write_bair(root), root)[1], []),
     "own-videos": (mp4_tree, []),
     "own-videos-gpu": (mp4_tree, []),
@@ -58,7 +60,7 @@ def test_a_config_trains_on_its_data_in_two_commands(tmp_path, monkeypatch, caps
     head = shipped_configs()[config].read_text()
     assert f"{store}{' ' + ' '.join(options) if options else ''}\n" in head or f"{store}  " in head
     assert main(["prepare", str(source), store, *options, "--workers", "0"]) == 0
-    assert main(["train", "--config", config, *NARROW]) == 0
+    assert main(["train", "--config", config, *(NARROW_CONVLSTM if "convlstm" in config else NARROW)]) == 0
     said = capsys.readouterr().out
     assert f"clip(s) of {store}" in said
     assert f"stochvid predict runs/{config} {store}:0" in said

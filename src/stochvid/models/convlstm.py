@@ -154,7 +154,7 @@ class ConvLSTMForecaster(VideoModel[ConvLSTMState]):
         go_on: bool = True,
     ) -> Imagination[ConvLSTMState]:
         """As `VideoModel.imagine`."""
-        known = len(state.encoder[0][0])
+        known = state.encoder[0][0].shape[0]
         batch, samples = (known, 1) if noise is None else noise.shape[:2]
         state = state.repeat(batch * samples)
         logits, states = self._forecast(state.forecaster or state.encoder, horizon)
