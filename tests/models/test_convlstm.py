@@ -10,6 +10,7 @@ from convlstm_oracle import OracleConvLSTM, pairs
 from runs import goes_on_exactly
 from stochvid import ConvLSTMConfig, InputError
 from stochvid.cli import main
+from stochvid.config import load_config, shipped_configs
 from tiny import close, make_clips, make_model, narrow_convlstm
 
 COMBINATIONS = [
@@ -93,6 +94,15 @@ def test_bf16_draws_nearly_the_same():
 def test_widths_are_whole_numbers(widths):
     with pytest.raises(InputError, match=r"model\.widths must be from 1 to 64 whole numbers from 1 to 4,096"):
         ConvLSTMConfig(widths=widths)
+
+
+def test_the_configs_hold_the_values_of_the_paper():
+    for name, given in (("mmnist-convlstm", 10), ("smmnist-convlstm", 5), ("kth-convlstm", 10)):
+        model = load_config(shipped_configs()[name]).model
+        assert (model.patch, model.kernel, model.widths) == (4, 5, [128, 64, 64])
+        assert (model.context, model.horizon, model.image_size) == (given, 10, 64)
+    data = load_config(shipped_configs()["mmnist-convlstm"]).data
+    assert (data.deterministic, data.num_digits, data.batch_size) == (True, 2, 16)
 
 
 SIZES = (
