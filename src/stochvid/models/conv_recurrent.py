@@ -85,19 +85,18 @@ def conv_lstm(
         peepholes: by how much the cell state reaches the gates i, f and o, of each channel.
     """
     (hidden, cell), hiddens, cells = start or (None, None), [], []
-    to_i, to_f, to_o = (None, None, None) if peepholes is None else peepholes
     for gates in read:
         if hidden is not None:  # else it is zero
             kept = keep(hidden.to(keep.weight.dtype))
             gates = kept if gates is None else gates + kept
         assert gates is not None
         i, f, g, o = gates.to(dtype).chunk(4, 1)
-        if cell is not None and to_i is not None:
-            i, f = i + to_i * cell, f + to_f * cell
+        if cell is not None and peepholes is not None:
+            i, f = i + peepholes[0] * cell, f + peepholes[1] * cell
         written = torch.sigmoid(i) * torch.tanh(g)
         cell = written if cell is None else torch.sigmoid(f) * cell + written
-        if to_o is not None:
-            o = o + to_o * cell
+        if peepholes is not None:
+            o = o + peepholes[2] * cell
         hidden = torch.sigmoid(o) * torch.tanh(cell)
         hiddens.append(hidden)
         cells.append(cell)
@@ -180,6 +179,7 @@ class GaussianConvLSTM(ConvRecurrent):
 
     def begin_sure(self) -> None:
         """Has latents say much from the first step on, and nearly without noise: else few learn to listen to them."""
+        assert self.log_var.bias is not None
         with torch.no_grad():
             self.mean.weight.mul_(SURE_MEAN)
             self.log_var.bias.fill_(SURE_LOG_VAR)

@@ -128,7 +128,7 @@ class ConvLSTMForecaster(VideoModel[ConvLSTMState]):
         `noise` and `context` change nothing.
         """
         frames = self.as_input(Clips.of(clips).frames)
-        states = self._encoded(frames, state and state.encoder)
+        states = self._encoded(frames, None if state is None else state.encoder)
         after = [(hidden[-1], cell[-1]) for hidden, cell in states]
         images = None
         if decode:
