@@ -109,7 +109,7 @@ def write_balls(folder: Path, count: int) -> None:
 SOURCES = {
     "pusht": Source(write_pusht, 100, "pip install gym-pusht"),
     "pong": Source(write_pong, 40, "pip install ale-py gymnasium"),
-    "vtest": Source(write_vtest, 13, "apt-get install opencv-doc"),
+    "vtest": Source(write_vtest, 13, "apt-get install opencv-doc", ("--model.reconstruction", "l1")),
     "balls": Source(write_balls, 200),
 }
 
