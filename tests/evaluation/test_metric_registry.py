@@ -176,6 +176,7 @@ def test_futures_scored_before_have_the_same_keys_and_numbers(folder):
         torch.jit.save(torch.jit.script(Network()), folder / "i3d.pt")
     evaluate(None, "theirs", predictions="theirs.npz", lpips_weights="w", fvd_weights="i3d.pt")
     new, old = read_results("theirs"), read_results(OLD / "theirs")
+    assert new["samples"].pop("cross_entropy")["mean"] > 0  # not known then
     assert new.keys() == old.keys()
     assert_same({part: new[part] for part in PARTS}, {part: old[part] for part in PARTS})
     assert_same(new["fvd"], old["fvd"], tolerance=1e-3)  # a small difference of large sums
@@ -193,6 +194,7 @@ def test_a_model_scored_before_has_the_same_keys_and_numbers(folder):
     evaluate("one-digit", "model", clips=3, samples=3, horizon=6, protocol="svg2018")
     new, old = read_results("model"), read_results(OLD / "one-digit")
     assert new["samples"].pop("identity")["truth"] == pytest.approx(1, abs=1e-3)  # not known then; there is one digit
+    assert new["samples"].pop("cross_entropy")["mean"] > 0  # likewise
     assert new.keys() == old.keys()
     parts = [part for part in PARTS if part != "name"]
     assert_same({part: new[part] for part in parts}, {part: old[part] for part in parts}, tolerance=1e-3)

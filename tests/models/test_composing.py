@@ -15,7 +15,8 @@ def test_a_flow_of_whole_pixels_shifts_and_edges_go_on():
 
 
 def test_masks_choose_what_is_drawn_moved_and_given():
-    sure, before, given = 50.0, torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 8)
+    sure = 50.0
+    before, given = (torch.rand(1, 3, 8, 8).expand(3, -1, -1, -1) for _ in range(2))
     colours = torch.randn(3, 3, 8, 8)
     masks = sure * F.one_hot(torch.arange(MASKS))[:, :, None, None].expand(-1, -1, 8, 8)
     maps = torch.cat([colours, masks, torch.full((3, FLOW, 8, 8), 2.0)], 1)  # a pixel of eight, down and right

@@ -23,6 +23,7 @@ KINDS = [
     *((narrow_prime, {"future_skip": skip, "latent_size": 4}) for skip in (*SKIPS, "mean")),
     (narrow_prime, {"prior": "fixed", "future_skip": "mean", "latent_size": 4}),
     (narrow_prime, {"prior": "none", "future_skip": "last"}),
+    (narrow_prime, {"output": "composed", "future_skip": "last"}),
     (narrow_sprites, {}),
     (narrow_convlstm, {}),
 ]

@@ -24,13 +24,13 @@ def compose(
 
     Args:
         maps: what the decoder gives: logits of the C colours and of the masks, and the flow (down, right).
-        before: the frames before, in [0, 1]; its rows may be broadcast.
+        before: the frames before, in [0, 1].
         given: the last given frames, likewise.
     """
     colours, masks, flow = maps.split([maps.shape[-3] - MORE, MASKS, FLOW], -3)
     new, same, back = masks.split(1, -3)
     new, same, back = torch.cat([new - RELUCTANCE, same, back], -3).softmax(-3).split(1, -3)
-    return new * torch.sigmoid(colours) + same * moved(before.expand_as(colours), flow) + back * given
+    return new * torch.sigmoid(colours) + same * moved(before, flow) + back * given
 
 
 def moved(frames: Float[Tensor, "*rows C H W"], flow: Float[Tensor, "*rows 2 H W"]) -> Float[Tensor, "*rows C H W"]:

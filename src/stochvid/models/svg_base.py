@@ -338,21 +338,22 @@ class SVGBase(VideoModel[SVGState]):
     def _drawn(
         self,
         maps: Float[Tensor, "*rows M H W"],
-        before: Float[Tensor, "*rows C H W"] | None,
-        given: Float[Tensor, "*rows C H W"] | None,
+        before: Float[Tensor, "*_ C H W"] | None,
+        given: Float[Tensor, "*_ C H W"] | None,
     ) -> Float[Tensor, "*rows C H W"]:
         """Frames of what the decoder gave: its colours, or what is composed by it.
 
         Args:
             maps: logits of the colours; or as `compose` takes them.
-            before: the frames before.
-            given: the last given frames.
+            before: the frames before, which samples share.
+            given: the last given frames, likewise.
         """
         if not self.config.composes:
             return torch.sigmoid(maps)
         assert before is not None
         assert given is not None
-        return compose(maps, before, given)
+        rows = maps.shape[:-3]
+        return compose(maps, before.expand(*rows, *before.shape[-3:]), given.expand(*rows, *given.shape[-3:]))
 
     def _known(
         self, rows: Float[Tensor, "T B C H W"], context: int | None, state: SVGState | None
