@@ -182,6 +182,7 @@ def test_futures_scored_before_have_the_same_keys_and_numbers(folder):
     assert_same(new["fvd"], old["fvd"], tolerance=1e-3)  # a small difference of large sums
     assert new["weights"].keys() == old["weights"].keys()
     new_rows, old_rows = rows_of("theirs/curves.csv"), rows_of(OLD / "theirs" / "curves.csv")
+    new_rows = [{name: v for name, v in row.items() if not name.startswith("cross_entropy")} for row in new_rows]
     for new_row, old_row in zip(new_rows, old_rows, strict=True):
         assert_same(
             {name: float(value) for name, value in new_row.items()},

@@ -196,9 +196,7 @@ class SVGBase(VideoModel[SVGState]):
             features, skips, _ = self._encode(images[-1])
             if self.config.new_skips:
                 used, seen = self._updated(used, skips, seen)
-            after = SVGState(
-                state.posterior, prior_state, predictor_state, features, skips, used, seen, frame, state.given
-            )
+            after = SVGState(state.posterior, prior_state, predictor_state, features, skips, used, seen, frame, given)
         prior = Gaussian(
             *(torch.stack(parts, dim=1).unflatten(0, (batch, samples)) for parts in zip(*priors, strict=True))
         )

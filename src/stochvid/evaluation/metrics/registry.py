@@ -129,7 +129,7 @@ def _mse(forecast: Forecast) -> Tensor:
 
 
 def _cross_entropy(forecast: Forecast) -> Tensor:
-    """Shi et al. 2015, section 4.1: truth and prediction as probabilities that a pixel is lit, which costs 100 at most."""
+    """Shi et al. 2015, section 4.1: truth and prediction are probabilities of a lit pixel, which costs 100 at most."""
     truth, drawn = forecast.truth, forecast.samples.clamp(0, 1)
     lit, dark = (p.log().clamp(min=-100) for p in (drawn, 1 - drawn))
     return -(truth * lit + (1 - truth) * dark).sum((-1, -2, -3))
