@@ -128,21 +128,18 @@ class ConvLSTMForecaster(VideoModel[ConvLSTMState]):
         `noise` and `context` change nothing.
         """
         frames = self.as_input(Clips.of(clips).frames)
-        states = self._encoded(frames, None if state is None else state.encoder)
-        after = [(hidden[-1], cell[-1]) for hidden, cell in states]
-        images = None
+        start = None if state is None else state.encoder
+        states, images = self._encoded(frames, start), None
         if decode:
-            before = [tuple(part[:-1] for part in layer) for layer in states]
-            if state is not None:
-                pairs = zip(state.encoder, before, strict=True)
-                before = [tuple(torch.cat([old[None], new]) for old, new in zip(*pair, strict=True)) for pair in pairs]
-            steps = len(before[0][0])
-            rows = [(hidden.flatten(0, 1), cell.flatten(0, 1)) for hidden, cell in before]
-            if steps:
-                logits, _ = self._forecast(rows, 1)
-                images = torch.sigmoid(logits[0]).unflatten(0, (steps, len(frames))).transpose(0, 1)[:, None]
-            else:
-                images = frames.new_zeros(len(frames), 1, 0, *frames.shape[2:])
+            before = []  # each frame, of every layer
+            for i, (hidden, cell) in enumerate(states):
+                if start is not None:
+                    hidden, cell = torch.cat([start[i][0][None], hidden]), torch.cat([start[i][1][None], cell])
+                before.append((hidden[:-1].flatten(0, 1), cell[:-1].flatten(0, 1)))
+            steps = frames.shape[1] - (start is None)
+            images = torch.sigmoid(self._forecast(before, 1)[0][0]).unflatten(0, (steps, len(frames)))
+            images = images.transpose(0, 1)[:, None]
+        after = [(hidden[-1], cell[-1]) for hidden, cell in states]
         return Observation(images, None, None, ConvLSTMState(after))
 
     def imagine(
