@@ -131,6 +131,22 @@ def test_downloads_arrive(page, tmp_path):
     assert np.load(tmp_path / "futures.npz")["futures"].shape == (8, 4, 1, 32, 32)
 
 
+def test_a_file_asked_for_in_the_moment_when_another_arrives_comes_too(page):
+    page.page.evaluate("""() => {
+      const arrive = HTMLAnchorElement.prototype.click;
+      HTMLAnchorElement.prototype.click = function () {
+        HTMLAnchorElement.prototype.click = arrive;
+        arrive.call(this);
+        document.querySelector('[aria-label="Download npz"]').click();
+      };
+    }""")
+    names = []
+    page.page.on("download", lambda download: names.append(download.suggested_filename))
+    with page.page.expect_event("download", lambda download: download.suggested_filename.endswith("npz"), timeout=30_000):
+        page.press("Download gif")
+    assert names == ["futures.gif", "futures.npz"]
+
+
 def test_good_and_bad_files(page, tmp_path):
     page.upload(movie(tmp_path / "movie.mp4", frames=30))
     page.press("Draw futures")

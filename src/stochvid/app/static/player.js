@@ -290,12 +290,11 @@ const caption = (node, words, values) => {
   node.replaceChildren(make("span", {}, words), make("span", { class: "sv-values" }, ...parts));
 };
 
-// one thing at a time: the page says when it is at work (work.js)
-const ask = (name, data) => {
-  if (window.stochvid.busy()) return;
-  setPlaying(false);
-  trigger(name, { ...data, view: seen.view.id }); // "branch", "back" or "download"
-};
+const ask = (name, data) =>
+  window.stochvid.ask(() => {
+    setPlaying(false);
+    trigger(name, { ...data, view: seen.view.id }); // "branch", "back" or "download"
+  });
 
 // -------------------------------------------------------------------------------------------------------- charts
 

@@ -41,7 +41,7 @@ window.stochvid = (() => {
   const say = (panel, text, tone) => panel.box.replaceChildren(sentence(text, tone));
 
   const begin = (panel, call) => {
-    panel.run = { panel, call, id: null, stopped: false, stop: null };
+    panel.run = { panel, call, id: null, stopped: false, stop: null, told: false, next: null };
     say(panel, "Waiting for its turn");
     update(panel);
     return panel.run;
@@ -55,6 +55,7 @@ window.stochvid = (() => {
     if (text) say(run.panel, text, tone);
     else run.panel.show();
     update(run.panel);
+    if (run.next) run.next();
   };
 
   const complete = (run, message) => {
@@ -164,6 +165,7 @@ window.stochvid = (() => {
     const run = runs.get(message.event_id);
     if (!run) return;
     runs.delete(message.event_id);
+    run.told = true;
     done.push([run, message]);
     setTimeout(() => complete(run, message), 500); // if the stream goes on
   };
@@ -197,6 +199,14 @@ window.stochvid = (() => {
   };
   new MutationObserver(tidy).observe(document.documentElement, { childList: true, subtree: true });
 
+  // One thing at a time: what somebody asks for while the server is at work is dropped; but between its last word and the
+  // end of the run, when they have what they asked for before, it waits.
+  const ask = (action) => {
+    const panel = panels.find((one) => one.run && one.box.offsetParent);
+    if (!panel) action();
+    else if (panel.run.told) panel.run.next = action;
+  };
+
   const stopped = () => last === "stopped";
-  return { add, stopped, busy: () => panels.some((panel) => panel.run && panel.box.offsetParent) };
+  return { add, ask, stopped };
 })();
