@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from stochvid import DataConfig, OptimConfig, SVGConfig, TrainConfig, TrainerConfig
 from stochvid.cli import main
-from stochvid.config import LossConfig
+from stochvid.config import AdversarialConfig, LossConfig
 from stochvid.training.runs import Run
 
 SIZES = [  # a run of a second or two, on the command line
@@ -32,6 +32,7 @@ def tiny(steps=6, seed=0, **groups) -> TrainConfig:
         OptimConfig(**groups.get("optim", {})),
         TrainerConfig(**trainer | {"device": "cpu", "sample_clips": 1, "rollout_clips": 0} | groups.get("trainer", {})),
         LossConfig(**groups.get("loss", {})),
+        AdversarialConfig(**groups.get("adversarial", {})),
     )
 
 

@@ -7,11 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from stochvid.config_checks import bounded
-from stochvid.core.clips import Clips
 from stochvid.model_configs import ModelConfig
 from stochvid.models.base import VideoModel
 from stochvid.models.recurrent import Gaussian
-from stochvid.models.state import Imagination, Observation, State, repeat_rows
+from stochvid.models.state import Fit, Imagination, Observation, State, repeat_rows
 
 
 @dataclass
@@ -74,10 +73,9 @@ class Driven(VideoModel):
         frames = self._frames(actions[:, :-1].unflatten(0, (batch, samples)), prior.sample(noise))
         return Imagination(frames, prior, DrivenState(actions[:, -1]))
 
-    def terms(self, clips, noise) -> dict[str, Tensor]:
-        frames, seen = self.as_input(Clips.of(clips).frames), self.observe(clips, noise)
-        mse = (seen.frames[:, 0] - frames[:, 1:]).square().mean()
-        return {"mse": mse, "kl": seen.posterior.kl(seen.prior).mean()}
+    def fit(self, clips, noise) -> Fit:
+        seen = self.observe(clips, noise)
+        return Fit(seen.frames[:, 0], seen.posterior.kl(seen.prior).mean())
 
     def _frames(self, actions: Tensor, z: Tensor) -> Tensor:
         """Actions (B, S, T, A) and latents (B, S, T, 1) → frames (B, S, T, C, H, W)."""

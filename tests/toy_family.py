@@ -11,7 +11,7 @@ from stochvid.core.clips import Clips
 from stochvid.model_configs import ModelConfig
 from stochvid.models.base import VideoModel
 from stochvid.models.recurrent import Gaussian
-from stochvid.models.state import Imagination, Observation, State, repeat_rows
+from stochvid.models.state import Fit, Imagination, Observation, State, repeat_rows
 
 
 @dataclass
@@ -33,6 +33,10 @@ class BlurConfig(ModelConfig, home="toy_family:Blur"):
     @property
     def prior_kind(self) -> Literal["learned"]:
         return "learned"
+
+    @property
+    def error(self) -> str:
+        return "l1"
 
     @property
     def term_weights(self) -> dict[str, float]:
@@ -75,10 +79,9 @@ class Blur(VideoModel):
         prior = Gaussian(zeros, zeros + self.log_var[1])
         return Imagination(torch.stack(images, 1).unflatten(0, (batch, samples)), prior, BlurState(last))
 
-    def terms(self, clips, noise) -> dict[str, Tensor]:
-        frames = self.as_input(Clips.of(clips).frames)
-        seen = self.observe(frames, noise)
-        return {"l1": (seen.frames[:, 0] - frames[:, 1:]).abs().mean(), "kl": seen.posterior.kl(seen.prior, 3).mean()}
+    def fit(self, clips, noise) -> Fit:
+        seen = self.observe(clips, noise)
+        return Fit(seen.frames[:, 0], seen.posterior.kl(seen.prior, 3).mean())
 
     def _step(self, last: Tensor, z: Tensor) -> Tensor:
         return torch.sigmoid(self.conv(last) + nn.functional.interpolate(z, last.shape[-1]))

@@ -1,7 +1,7 @@
 """Every setting of stochvid, as dataclasses that check themselves. Nothing here imports torch.
 
-`TrainConfig` has five groups (`model`, `data`, `optim`, `trainer`, `loss`); a YAML file holds the same, and any field
-is `--group.field` on the command line. `ModelConfig` travels with the weights, as `config.json`.
+`TrainConfig` has six groups (`model`, `data`, `optim`, `trainer`, `loss`, `adversarial`); a YAML file holds the same,
+and any field is `--group.field` on the command line. `ModelConfig` travels with the weights, as `config.json`.
 """
 
 import dataclasses
@@ -21,6 +21,8 @@ from stochvid.model_configs import FIRST_FAMILY, KL, ModelConfig, SVGConfig, fam
 RUN_CONFIG = "config.yaml"  # of a run, in its folder
 TRAINING = "training.yaml"  # beside a model's weights: the config of the run that trained it
 MOVING_MNIST = "moving-mnist"  # what people call clips that are made as they are read
+ERRORS = ("mse", "l1", "bce", "gradient_difference", "fourier_amplitude", "fourier_correlation")  # that a loss may add
+LEAST_FRAMES = 3  # of a clip that a discriminator reads: its kernel
 CLIPS = "clips.json"  # likewise: rate, stride and crop of the store that it was trained on
 HEALTH = "health.json"  # likewise: what its futures of held-out clips are worth
 
@@ -153,9 +155,18 @@ class TrainerConfig:
 
 @dataclass
 class LossConfig:
-    """What is minimised, beside the model's own weights of its terms. The papers do none of this.
+    """What is minimised, beside the model's own weights of its terms. SVG's paper does none of this.
 
     Args:
+        reconstruction: weight of the model's own error of frames (0: the errors below in its place).
+        mse: weight of the mean squared error beside it, per pixel.
+        l1: likewise, of the mean absolute error.
+        bce: likewise, of the cross-entropy in nats.
+        gradient_difference: likewise, of the error of steps from pixel to pixel, which keeps edges sharp (Mathieu et
+            al. 2016).
+        fourier_amplitude: likewise, of the amplitudes of the frames' Fourier transforms (Yan et al. 2024: FACL is this
+            and the next one).
+        fourier_correlation: likewise, of what the frames' Fourier transforms lack in correlation.
         kl_warmup_steps: steps over which the weight of the KL term rises linearly from 0; below 1: a fraction of all
             steps.
         kl_limit: nats a step that latents may carry: above, β grows from `model.beta` until they carry no more; below,
@@ -169,6 +180,13 @@ class LossConfig:
             a model that is not sure where something goes would else rather draw it too often.
     """
 
+    reconstruction: float = bounded(1.0, least=0)
+    mse: float = bounded(0.0, least=0)
+    l1: float = bounded(0.0, least=0)
+    bce: float = bounded(0.0, least=0)
+    gradient_difference: float = bounded(0.0, least=0)
+    fourier_amplitude: float = bounded(0.0, least=0)
+    fourier_correlation: float = bounded(0.0, least=0)
     kl_warmup_steps: int | float = bounded(0, least=0)
     kl_limit: float | None = bounded(None, above=0)
     feed_back: float | None = bounded(None, least=0, most=1)
@@ -178,10 +196,47 @@ class LossConfig:
         check_fields(self, "loss")
         check_steps(self.kl_warmup_steps, "loss.kl_warmup_steps")
 
+    @property
+    def others(self) -> dict[str, float]:
+        """The weights of errors beside the model's own."""
+        weights = {name: getattr(self, name) for name in ERRORS}
+        return {name: weight for name, weight in weights.items() if weight}
+
+
+@dataclass
+class AdversarialConfig:
+    """A discriminator, which learns to tell futures under the prior from true ones, and which the model is to deceive.
+
+    It is a 3-D convolutional network with spectral normalisation, which reads whole clips, given frames and all. Each
+    step draws a future of every clip for it, which makes a step about twice as long.
+
+    Args:
+        weight: of what it says of such futures (null: there is no discriminator).
+        loss: hinge (Lim & Ye 2017) or least_squares (Mao et al. 2017).
+        start: fraction of the steps after which it begins.
+        lr: learning rate of its Adam, whose β₁ is 0.5.
+        steps: its steps in one of the model's, each with other futures.
+        channels: of its first layer; each layer has twice those before it, at most eight times.
+        alone: train without the VAE: the model's own error is that of the futures under the prior, too, and there is no
+            KL, so that latents are only noise.
+    """
+
+    weight: float | None = bounded(None, above=0)
+    loss: Literal["hinge", "least_squares"] = "hinge"
+    start: float = bounded(0.0, least=0, below=1)
+    lr: float = bounded(2e-4, above=0)
+    steps: int = bounded(1, least=1, most=100)
+    channels: int = bounded(32, least=1, most=4096)
+    alone: bool = False
+
+    def __post_init__(self) -> None:
+        check_fields(self, "adversarial")
+        require(self.weight is not None or not self.alone, "adversarial.alone", True, "false without a weight")
+
 
 @dataclass
 class TrainConfig:
-    """The five groups of a training run.
+    """The six groups of a training run.
 
     Args:
         model: what is trained.
@@ -189,6 +244,7 @@ class TrainConfig:
         optim: how its weights move.
         trainer: how long and where.
         loss: what is minimised, beside what the model says.
+        adversarial: a discriminator beside it.
     """
 
     model: ModelConfig = field(default_factory=SVGConfig)
@@ -196,6 +252,7 @@ class TrainConfig:
     optim: OptimConfig = field(default_factory=OptimConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+    adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
 
     def __post_init__(self) -> None:
         model = self.model
@@ -205,12 +262,27 @@ class TrainConfig:
         require(can, "loss.change_weight", self.loss.change_weight, f"null for models of the family {model.family!r}")
         can = self.loss.kl_limit is None or model.term_weights.get(KL, 0) > 0
         require(can, "loss.kl_limit", self.loss.kl_limit, "null for a model without latents, or with a β of 0")
+        self._check_adversarial()
         processes = self.processes
         for name in ("batch_size", "val_clips"):
             value = getattr(self.data, name)
             require(value >= processes, f"data.{name}", value, f"at least the {processes} processes")
         multiple = self.data.batch_size % processes == 0
         require(multiple, "data.batch_size", self.data.batch_size, f"a multiple of the {processes} processes")
+
+    def _check_adversarial(self) -> None:
+        model, loss, adversarial = self.model, self.loss, self.adversarial
+        if adversarial.weight is None:
+            something = loss.reconstruction or loss.others or model.term_weights.get(KL, 0)
+            require(bool(something), "loss.reconstruction", 0, "above 0 where nothing else is minimised")
+            return
+        require(not self.trainer.compile, "trainer.compile", True, "false where adversarial.weight is given")
+        frames = f"{LEAST_FRAMES} or more, as long as the discriminator's kernel"
+        require(model.frames >= LEAST_FRAMES, "model.context + model.horizon", model.frames, frames)
+        if adversarial.alone:
+            for name in ("kl_limit", "feed_back"):
+                value = getattr(loss, name)
+                require(value is None, f"loss.{name}", value, "null where adversarial.alone is true")
 
     @property
     def processes(self) -> int:

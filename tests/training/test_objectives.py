@@ -15,7 +15,8 @@ from stochvid import InputError, TrainConfig
 from stochvid.config import LossConfig
 from stochvid.core.clips import Clips
 from stochvid.models.noise import latent_noise
-from stochvid.training.objectives import WeightedTerms, make_objective
+from stochvid.training.module import make_objective
+from stochvid.training.objectives import WeightedTerms
 from stochvid.training.train import train
 from tiny import close, make_clips, make_model, narrow_prime
 from toy_objective import Critic

@@ -27,6 +27,9 @@ TERMS = {
     "l1": ("L1", ""),
     "bce": ("BCE", " nats"),
     "kl": ("KL", " nats"),
+    "gradient_difference": ("gradient difference", ""),
+    "fourier_amplitude": ("Fourier amplitude", ""),
+    "fourier_correlation": ("Fourier correlation", ""),
 }  # how people know the terms of a loss, and in what unit
 
 
@@ -136,9 +139,14 @@ class ModelConfig(ABC):
                 )
 
     @property
+    def error(self) -> str:
+        """How frames that it makes differ from the true ones, for its loss: a name of `models/errors.py`."""
+        return "mse"
+
+    @property
     @abstractmethod
     def term_weights(self) -> dict[str, float]:
-        """The terms of the family's loss, and what each counts."""
+        """The terms of the family's loss, and what each counts: its `error`, and `kl` where it has latents."""
 
     @property
     def prior_kind(self) -> Literal["learned", "fixed", "none"]:

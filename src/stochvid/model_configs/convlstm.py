@@ -52,9 +52,14 @@ class ConvLSTMConfig(ModelConfig, home="stochvid.models.convlstm:ConvLSTMForecas
         return self.image_size // self.patch
 
     @property
+    def error(self) -> str:
+        """As `reconstruction`."""
+        return self.reconstruction
+
+    @property
     def term_weights(self) -> dict[str, float]:
         """The error of the predicted frames."""
-        return {self.reconstruction: 1.0}
+        return {self.error: 1.0}
 
     @property
     def weighs_changes(self) -> bool:

@@ -55,7 +55,7 @@ class SpritesConfig(ModelConfig, home="stochvid.models.sprites:Sprites"):
     @property
     def term_weights(self) -> dict[str, float]:
         """The negative β-ELBO."""
-        return {"mse": 1.0, "kl": self.beta}
+        return {self.error: 1.0, "kl": self.beta}
 
     @property
     def prior_kind(self) -> Literal["learned", "fixed", "none"]:

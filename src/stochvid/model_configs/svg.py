@@ -39,11 +39,6 @@ class LatentConfig(ModelConfig):
         return self.context_latent == "sample"
 
     @property
-    def error(self) -> Literal["mse", "l1"]:
-        """How frames differ from their reconstructions: mean squares or mean amounts."""
-        return "mse"
-
-    @property
     def term_weights(self) -> dict[str, float]:
         """The negative β-ELBO (SVG paper, eq. 3)."""
         return {self.error: 1.0, "kl": self.beta}
@@ -203,7 +198,7 @@ class SVGPrimeConfig(LatentConfig, home="stochvid.models.svg_prime:SVGPrime"):
         return self.output == "composed"
 
     @property
-    def error(self) -> Literal["mse", "l1"]:
+    def error(self) -> str:
         """As `reconstruction`."""
         return self.reconstruction
 

@@ -20,10 +20,11 @@ from stochvid.core.clips import Clips, tracks_between
 from stochvid.core.errors import InputError
 from stochvid.core.memory import rollout_bytes
 from stochvid.core.shapes import Float, Frames
-from stochvid.model_configs import ModelConfig
+from stochvid.model_configs import KL, ModelConfig
+from stochvid.models.errors import changes, errors
 from stochvid.models.noise import Branch, check_temperature, content_ids, rollout_noise
 from stochvid.models.pretrained import Pretrained
-from stochvid.models.state import Imagination, Observation, Prediction, StateT
+from stochvid.models.state import Fit, Imagination, Observation, Prediction, StateT
 
 
 class VideoModel(Pretrained, Generic[StateT], ABC):
@@ -97,24 +98,18 @@ class VideoModel(Pretrained, Generic[StateT], ABC):
         """
 
     @abstractmethod
-    def terms(
+    def fit(
         self,
         clips: Clips | Frames[Tensor, "B T C H W"],
         noise: Float[Tensor, "B 1 steps *latent"],
         feed_back: bool = False,
-        change_weight: Tensor | None = None,
-    ) -> dict[str, Float[Tensor, ""]]:
-        """What the loss of clips is made of, by name; an objective weighs the terms (`training/objectives.py`).
+    ) -> Fit:
+        """What the model makes of clips, of which its loss then says how right it is.
 
         Args:
             clips: B clips of T frames, or their frames alone; the first `config.context` are the context.
             noise: (B, 1, T − 1, *latent_shape) for the posterior's samples.
             feed_back: whether the model reads its own frames after the context; only where `config.feeds_back`.
-            change_weight: what pixels that changed since the frame before count more than others, a scalar; only where
-                `config.weighs_changes`.
-
-        Returns:
-            Scalars by the names of `config.term_weights`, each per step: a mean over the batch and over the steps.
         """
 
     # --------------------------------------------------------------------------------------- what it may decide, too
@@ -150,6 +145,38 @@ class VideoModel(Pretrained, Generic[StateT], ABC):
         self.to(dtype or self.dtype)
 
     # ------------------------------------------------------------------------------------------------ the same for all
+
+    def terms(
+        self,
+        clips: Clips | Frames[Tensor, "B T C H W"],
+        noise: Float[Tensor, "B 1 steps *latent"],
+        feed_back: bool = False,
+        change_weight: Tensor | None = None,
+        also: Sequence[str] = (),
+    ) -> dict[str, Float[Tensor, ""]]:
+        """What the loss of clips is made of, by name; an objective weighs the terms (`training/objectives.py`).
+
+        Args:
+            clips: as of `fit`.
+            noise: likewise.
+            feed_back: likewise.
+            change_weight: what pixels that changed since the frame before count more than others, a scalar; only where
+                `config.weighs_changes`.
+            also: errors of `models/errors.py` beside the model's own.
+
+        Returns:
+            Scalars by the names of `config.term_weights` and of `also`, each per step: a mean over the batch and over
+            the steps.
+        """
+        frames = self.as_input(Clips.of(clips).frames)
+        fit = self.fit(clips, noise, feed_back=True) if feed_back else self.fit(clips, noise)
+        made, weight = fit.frames.shape[1], None
+        if change_weight is not None:
+            weight = 1 + change_weight * changes(frames[:, -made - 1 :])
+        terms = errors((self.config.error, *also), fit.frames, frames[:, -made:], fit.logits, weight)
+        if KL in self.config.term_weights:
+            terms[KL] = frames.new_zeros(()) if fit.kl is None else fit.kl
+        return terms
 
     @property
     def latent_shape(self) -> tuple[int, ...]:

@@ -141,7 +141,8 @@ def _facts(
     if effort is not None:
         facts.append(("that took", effort))
     if validation is not None:
-        terms = " and ".join(term_text(term, float(validation[term])) for term in c.term_weights)
+        known = [term for term in c.term_weights if validation.get(term)]
+        terms = " and ".join(term_text(term, float(validation[term])) for term in known)
         facts.append(("held-out clips", f"{terms} per step, after {int(validation['step']):,} steps"))
     return facts
 

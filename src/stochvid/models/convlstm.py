@@ -21,8 +21,7 @@ from stochvid.models.base import VideoModel
 from stochvid.models.conv_recurrent import conv_lstm, over_steps
 from stochvid.models.layers import in_format
 from stochvid.models.recurrent import Gaussian
-from stochvid.models.state import Imagination, Observation, State
-from stochvid.models.weighting import changes
+from stochvid.models.state import Fit, Imagination, Observation, State
 
 LayerState = tuple[Tensor, Tensor]  # hidden and cell state of a layer, (N, H, h, w) each
 
@@ -161,29 +160,17 @@ class ConvLSTMForecaster(VideoModel[ConvLSTMState]):
 
     # --------------------------------------------------------------------------------------------------------- the loss
 
-    def terms(
+    def fit(
         self,
         clips: Clips | Frames[Tensor, "B T C H W"],
         noise: Float[Tensor, "B 1 steps *latent"] | None = None,
         feed_back: bool = False,
-        change_weight: Tensor | None = None,
-    ) -> dict[str, Float[Tensor, ""]]:
-        """As `VideoModel.terms`, of the frames after the context alone.
-
-        Returns:
-            `bce` or `mse`: the mean cross-entropy in nats, or the mean squared error, per pixel, weighted.
-        """
+    ) -> Fit:
+        """As `VideoModel.fit`: it makes the frames after the context alone, from what it was given."""
         frames, known = self.as_input(Clips.of(clips).frames), self.config.context
-        given, future = frames[:, :known], frames[:, known:]
-        states = [(hidden[-1], cell[-1]) for hidden, cell in self._encoded(given, None)]
-        logits = self._forecast(states, future.shape[1])[0].transpose(0, 1).to(frames.dtype)
-        if self.config.reconstruction == "bce":
-            error = F.binary_cross_entropy_with_logits(logits, future, reduction="none")
-        else:
-            error = (torch.sigmoid(logits) - future).square()
-        if change_weight is not None:
-            error = error * (1 + change_weight * changes(frames[:, known - 1 :]))
-        return {self.config.reconstruction: error.mean()}
+        states = [(hidden[-1], cell[-1]) for hidden, cell in self._encoded(frames[:, :known], None)]
+        logits = self._forecast(states, frames.shape[1] - known)[0].transpose(0, 1).to(frames.dtype)
+        return Fit(torch.sigmoid(logits), logits=logits)
 
     # -------------------------------------------------------------------------------------------------------- private
 

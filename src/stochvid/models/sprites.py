@@ -23,7 +23,7 @@ from stochvid.model_configs import SpritesConfig
 from stochvid.models.base import VideoModel
 from stochvid.models.recurrent import Gaussian
 from stochvid.models.sprite_networks import MOTION, Dynamics, Motion, UNet
-from stochvid.models.state import Imagination, Observation, State
+from stochvid.models.state import Fit, Imagination, Observation, State
 
 RELUCTANCE = 3.0  # to give a pixel what is not seen there in the first frame, as a logit
 TINY = 1e-6
@@ -172,21 +172,16 @@ class Sprites(VideoModel[SpriteState]):
         )
         return Imagination(frames, Gaussian(mean, log_var), state, std_map)
 
-    def terms(
+    def fit(
         self,
         clips: Clips | Frames[Tensor, "B T C H W"],
         noise: Float[Tensor, "B 1 steps *latent"],
         feed_back: bool = False,
-        change_weight: Tensor | None = None,
-    ) -> dict[str, Float[Tensor, ""]]:
-        """As `VideoModel.terms`, of the β-ELBO (SVG paper, eq. 3) of a rollout: the model never reads true frames back.
+    ) -> Fit:
+        """As `VideoModel.fit`, for the β-ELBO (SVG paper, eq. 3) of a rollout: it never reads true frames back.
 
-        While it trains, places are less certain with every step, and sprites are shown softer, so that one that is
-        pixels off learns where to go.
-
-        Returns:
-            `mse`, the mean squared error per pixel, that of the first frame included; and `kl`, KL(q ‖ p) in nats,
-            summed over the latents of a step.
+        It makes all frames, the first included. While it trains, places are less certain with every step, and sprites
+        are shown softer, so that one that is pixels off learns where to go.
         """
         frames = self.as_input(Clips.of(clips).frames)
         state = self.segment(frames)
@@ -197,7 +192,7 @@ class Sprites(VideoModel[SpriteState]):
             posteriors.append(step.posterior)
             priors.append(step.prior)
         nats = _gaussians(posteriors, state).kl(_gaussians(priors, state), 2)
-        return {"mse": (torch.stack(made, 1) - frames).square().mean(), "kl": nats.mean()}
+        return Fit(torch.stack(made, 1), nats.mean())
 
     # ------------------------------------------------------------------------------------------------------- its parts
 

@@ -78,6 +78,21 @@ class Observation(Generic[StateT]):
 
 
 @dataclass(frozen=True)
+class Fit:
+    """What a model makes of clips while it is trained.
+
+    Attributes:
+        frames: its versions of the clips' last frames, as many as it makes, (B, T', C, H, W) in [0, 1].
+        kl: KL(q ‖ p) in nats, summed over the latents of a step, a mean over clips and steps; None without latents.
+        logits: of which the frames are the sigmoids; None where they are none.
+    """
+
+    frames: Float[Tensor, "B made C H W"]
+    kl: Float[Tensor, ""] | None = None
+    logits: Float[Tensor, "B made C H W"] | None = None
+
+
+@dataclass(frozen=True)
 class Imagination(Generic[StateT]):
     """What `imagine` drew.
 

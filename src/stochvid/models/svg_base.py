@@ -20,8 +20,7 @@ from stochvid.models.composing import compose
 from stochvid.models.conv_recurrent import ConvFramePredictor, GaussianConvLSTM
 from stochvid.models.folding import fold_batch_norm, keep_batch_statistics
 from stochvid.models.recurrent import FramePredictor, Gaussian, GaussianLSTM, LSTMState
-from stochvid.models.state import Imagination, Observation, State, repeat_rows
-from stochvid.models.weighting import changes
+from stochvid.models.state import Fit, Imagination, Observation, State, repeat_rows
 
 
 @dataclass
@@ -231,19 +230,13 @@ class SVGBase(VideoModel[SVGState]):
 
     # --------------------------------------------------------------------------------------------------------- the loss
 
-    def terms(
+    def fit(
         self,
         clips: Clips | Frames[Tensor, "B T C H W"],
         noise: Float[Tensor, "B 1 steps *latent"],
         feed_back: bool = False,
-        change_weight: Tensor | None = None,
-    ) -> dict[str, Float[Tensor, ""]]:
-        """As `VideoModel.terms`, of the β-ELBO (SVG paper, eq. 3), teacher-forced unless frames are fed back.
-
-        Returns:
-            `mse` or `l1`, the mean squared or absolute error per pixel, weighted; and `kl`, KL(q ‖ p) in nats, summed
-            over the latents of a step.
-        """
+    ) -> Fit:
+        """As `VideoModel.fit`, for the β-ELBO (SVG paper, eq. 3): teacher-forced unless frames are fed back."""
         frames, context = self.as_input(Clips.of(clips).frames), self.config.context
         if feed_back and frames.shape[1] > context:
             images, posterior, prior = self._fed_back(frames, noise, context)
@@ -251,16 +244,9 @@ class SVGBase(VideoModel[SVGState]):
             seen = self.observe(frames, noise, context=context)
             assert seen.frames is not None
             images, posterior, prior = seen.frames[:, 0], seen.posterior, seen.prior
-        difference = images.to(frames.dtype) - frames[:, 1:]
-        name = self.config.error
-        error = difference.abs() if name == "l1" else difference.square()
-        if change_weight is not None:
-            error = error * (1 + change_weight * changes(frames))
-        error = error.mean()
-        kl = error.new_zeros(())
-        if posterior is not None and prior is not None:
-            kl = posterior.kl(prior, len(self.latent_shape)).mean()
-        return {name: error, "kl": kl}
+        if posterior is None or prior is None:
+            return Fit(images)
+        return Fit(images, posterior.kl(prior, len(self.latent_shape)).mean())
 
     def _fed_back(
         self, frames: Float[Tensor, "B T C H W"], noise: Float[Tensor, "B 1 steps *latent"], context: int

@@ -15,14 +15,13 @@ from torch.optim.swa_utils import AveragedModel
 from stochvid.config import OptimConfig, TrainConfig, as_steps
 from stochvid.core.errors import InputError
 from stochvid.models.base import VideoModel
+from stochvid.training.adversarial import Adversarial
 from stochvid.training.checkpoint import AtomicCheckpointIO, check_log
 from stochvid.training.datamodule import data_of
-from stochvid.training.objectives import LOSS, Objective, make_objective
+from stochvid.training.objectives import LOSS, Diverged, Objective, WeightedTerms
 from stochvid.training.runs import changed
 
-
-class Diverged(RuntimeError):
-    """The loss or its gradient is no longer a number."""
+MOST_CHANGE_WEIGHT = 50.0  # where hardly anything moves, what does is often noise
 
 
 class Training(LightningModule):
@@ -88,7 +87,8 @@ class Training(LightningModule):
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Moves the weights, the objective's own, and the average: all before any callback sees the step as done."""
         super().optimizer_step(*args, **kwargs)
-        self.objective.after_step(self.model, self.clips)
+        with self.trainer.precision_plugin.train_step_context():
+            self.objective.after_step(self.model, self.clips)
         if self.average is not None:
             self.average.update_parameters(self.model)
 
@@ -176,6 +176,26 @@ class Training(LightningModule):
                 raise InputError(
                     f"{what} does not fit the model to train: {name!r} should be {needed}, got {got}. {fix}"
                 )
+
+
+def make_objective(config: TrainConfig, changing: float | None = None) -> Objective:
+    """The objective that a config asks for.
+
+    Args:
+        config: of the run.
+        changing: share of the pixels that change from frame to frame, where `loss.change_weight` is `auto`.
+    """
+    weight = config.loss.change_weight
+    if weight == "auto":
+        assert changing is not None
+        weight = min((1 - changing) / max(changing, 1e-9), MOST_CHANGE_WEIGHT)
+    weights = dict(config.model.term_weights)
+    weights[config.model.error] *= config.loss.reconstruction
+    for name, more in config.loss.others.items():
+        weights[name] = weights.get(name, 0.0) + more
+    if config.adversarial.weight is None:
+        return WeightedTerms(weights, config.loss, config.trainer.max_steps, weight)
+    return Adversarial(config, weights, weight)
 
 
 def training_of(module: LightningModule) -> Training:

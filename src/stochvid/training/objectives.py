@@ -11,15 +11,18 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.optim import Optimizer
 
-from stochvid.config import LossConfig, TrainConfig, as_steps
+from stochvid.config import LossConfig, as_steps
 from stochvid.core.clips import Clips
 from stochvid.model_configs import KL
 from stochvid.models.base import VideoModel
 
 LOSS, BETA = "loss", "beta"
-MOST_CHANGE_WEIGHT = 50.0  # where hardly anything moves, what does is often noise
 PACE, MOST_DEAR = 0.05, 9.0  # of how dear latents become, as a logarithm: for a step, and in all
 CHANGE_ENDS, LEAST_CHANGE = 0.8, 0.1  # of all steps, until which it falls, and to what share: then small things stay
+
+
+class Diverged(RuntimeError):
+    """Training leads nowhere: a loss or its gradient is no longer a number, or a discriminator has won for good."""
 
 
 class Objective(nn.Module, ABC):
@@ -67,7 +70,7 @@ class WeightedTerms(Objective):
     """A weighted sum of a model's terms: of SVG's, the negative β-ELBO (Denton & Fergus 2018, eq. 3).
 
     Args:
-        weights: of every term that the model has, by name.
+        weights: of every term that is minimised, by name: those of the model, and errors beside them.
         loss: how the weight of `kl` rises, and when frames are fed back.
         max_steps: of the training.
         change_weight: what pixels that changed since the frame before count more than others, at first.
@@ -110,9 +113,12 @@ class WeightedTerms(Objective):
         options: dict[str, Any] = {"feed_back": True} if self.feed_back else {}
         if self.change is not None:
             options["change_weight"] = self.change
-        terms = model.terms(clips, noise, **options)
+        others = [name for name in self.weights if name not in model.config.term_weights]
+        return self.weighed(model.terms(clips, noise, **options, also=others), clips.frames.shape[1] - 1)
+
+    def weighed(self, terms: dict[str, Tensor], steps: int) -> dict[str, Tensor]:
+        """The loss that terms make, and the terms; `steps`: of a clip."""
         assert set(terms) == set(self.weights), (sorted(terms), sorted(self.weights))
-        steps = clips.frames.shape[1] - 1
         weighted = {name: weight * terms[name] for name, weight in self.weights.items()}
         if self.loss.kl_warmup_steps and KL in weighted:
             weighted[KL] = self.warmth * weighted[KL]
@@ -120,8 +126,8 @@ class WeightedTerms(Objective):
             self.last_kl = terms[KL].detach()
             weighted[KL] = self.dearer.exp() * weighted[KL]
             terms = terms | {BETA: self.weights[KL] * self.dearer.exp()}
-        first, *others = weighted.values()
-        return {LOSS: steps * sum(others, start=first)} | terms
+        first, *rest = weighted.values()
+        return {LOSS: steps * sum(rest, start=first)} | terms
 
     def after_step(self, model: VideoModel, clips: Clips) -> None:
         """Makes latents dearer where they carry too much, and cheaper again where they carry less."""
@@ -134,20 +140,6 @@ class WeightedTerms(Objective):
             kl = kl / distributed.get_world_size()
         self.dearer += PACE * ((kl - limit) / limit).clamp(-1, 1)
         self.dearer.clamp_(0, MOST_DEAR)
-
-
-def make_objective(config: TrainConfig, changing: float | None = None) -> Objective:
-    """The objective that a config asks for.
-
-    Args:
-        config: of the run.
-        changing: share of the pixels that change from frame to frame, where `loss.change_weight` is `auto`.
-    """
-    weight = config.loss.change_weight
-    if weight == "auto":
-        assert changing is not None
-        weight = min((1 - changing) / max(changing, 1e-9), MOST_CHANGE_WEIGHT)
-    return WeightedTerms(config.model.term_weights, config.loss, config.trainer.max_steps, weight)
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:

@@ -25,8 +25,8 @@ from stochvid.data.places import at_hand, remembered, remembered_model
 from stochvid.evaluation.findings import findings
 from stochvid.training.checkpoint import AtomicCheckpointIO
 from stochvid.training.datamodule import ClipData
-from stochvid.training.module import Diverged, Training
-from stochvid.training.objectives import Objective, make_objective
+from stochvid.training.module import Training, make_objective
+from stochvid.training.objectives import Diverged, Objective
 from stochvid.training.rollouts import Rollouts, health_of
 from stochvid.training.run_log import RunLog
 from stochvid.training.runs import METRICS, Run, read_metrics
