@@ -208,7 +208,7 @@ class AdversarialConfig:
     """A discriminator, which learns to tell futures under the prior from true ones, and which the model is to deceive.
 
     It is a 3-D convolutional network with spectral normalisation, which reads whole clips, given frames and all. Each
-    step draws a future of every clip for it, which makes a step about twice as long.
+    step draws a future of every clip for it, one frame after another, which makes a step two to four times as long.
 
     Args:
         weight: of what it says of such futures (null: there is no discriminator).

@@ -25,12 +25,12 @@ def identity(frames: Float[Tensor, "S T C H W"], images: Float[Tensor, "D d e"])
         images: of the things.
     """
     grey = frames.mean(2).flatten(0, 1)
-    found = [_correlation(piece, images) for piece in grey.split(AT_ONCE)]
+    found = [correlations(piece, images).flatten(2).amax(-1) for piece in grey.split(AT_ONCE)]
     return torch.cat(found).mean(1).unflatten(0, frames.shape[:2])
 
 
-def _correlation(frames: Float[Tensor, "N H W"], images: Float[Tensor, "D d e"]) -> Float[Tensor, "N D"]:
-    """The largest correlation over all places at which an image fits into a frame."""
+def correlations(frames: Float[Tensor, "N H W"], images: Float[Tensor, "D d e"]) -> Float[Tensor, "N D _ _"]:
+    """The normalised cross-correlation with each image at every place at which it fits into a frame, by its corner."""
     size, (height, width) = frames.shape[-2:], images.shape[-2:]
     centred = (images - images.mean((-1, -2), keepdim=True)).double()
     padded = F.pad(centred, (0, size[1] - width, 0, size[0] - height))
@@ -41,8 +41,7 @@ def _correlation(frames: Float[Tensor, "N H W"], images: Float[Tensor, "D d e"])
     total, squares = (_sums(x, height, width) for x in (frames, frames.square()))
     variance = squares / count - (total / count).square()
     deviation = (variance.clamp(min=0) * count).sqrt()[:, None] * centred.square().sum((-1, -2)).sqrt()[:, None, None]
-    correlation = torch.where(variance[:, None] > FLAT, product / deviation.clamp(min=1e-12), 0.0)
-    return correlation.flatten(2).amax(-1).float()
+    return torch.where(variance[:, None] > FLAT, product / deviation.clamp(min=1e-12), 0.0).float()
 
 
 def _sums(x: Float[Tensor, "N H W"], height: int, width: int) -> Float[Tensor, "N _ _"]:

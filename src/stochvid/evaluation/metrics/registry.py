@@ -168,6 +168,23 @@ def _identity(forecast: Forecast) -> tuple[Tensor, Tensor]:
     return made, identity(forecast.truth[None], images).expand_as(made)
 
 
+def _directions(forecast: Forecast) -> tuple[Tensor, Tensor]:
+    from stochvid.evaluation.metrics.directions import directions
+    from stochvid.evaluation.metrics.identity import images_in
+
+    boxes = forecast.tracks["boxes"]
+    bounces = forecast.tracks.get("digit_bounces")
+    if bounces is None:  # things that go where they like
+        bounces = boxes.new_zeros(boxes.shape[:2]).bool()
+    return directions(forecast.samples, images_in(forecast.known, boxes), boxes, bounces)
+
+
+def _pooled_directions(made: Any, true: Any) -> dict[str, Any]:
+    from stochvid.evaluation.metrics.directions import pooled
+
+    return pooled(made, true)
+
+
 def _i3d_features(forecast: Forecast) -> Any:
     return forecast.networks["fvd"](forecast.videos())
 
@@ -194,6 +211,15 @@ def _describe_diversity(samples: dict[str, Any], drawn: int) -> str | None:
 def _describe_identity(samples: dict[str, Any], drawn: int) -> str:
     truth = METRICS["identity"].number(samples["identity"]["truth"])
     return f"identity {mean_of(samples, 'identity')} (the truth itself {truth})"
+
+
+def _describe_directions(samples: dict[str, Any], drawn: int) -> str | None:
+    found = samples["directions"]
+    if found["mean"] is None:
+        return None
+    distinct = f"{found['distinct']:.1f} different ones of {drawn} (chance: {found['distinct_of_truth']:.1f})"
+    variation = f"{mean_of(samples, 'directions')} (at best {METRICS['directions'].number(found['floor'])})"
+    return f"directions after a bounce: {distinct}, total variation ↓ {variation}"
 
 
 def _describe_sharpness(samples: dict[str, Any], drawn: int) -> str:
@@ -239,6 +265,10 @@ _ENTRIES = (
     Metric(
         name="identity", label="identity", digits=3, higher_is_better=True, kind="average", function=_identity,
         parts=("identity", "identity_of_truth"), pool=beside_truth, describe=_describe_identity, track="boxes",
+    ),
+    Metric(
+        name="directions", label="directions", digits=2, higher_is_better=False, kind="samples", function=_directions,
+        parts=("directions", "true_directions"), pool=_pooled_directions, describe=_describe_directions, track="boxes",
     ),
     Metric(
         name="crps", label="CRPS", digits=None, higher_is_better=False, kind="samples", function=_crps,
