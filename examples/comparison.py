@@ -213,8 +213,8 @@ class Comparison:
         if found:
             most = max(found, key=lambda one: one["distinct_of_truth"])
             lines.append(
-                f"Directions: how many different ones {SAMPLES} futures take after one of {most['bounces']} bounces; by "
-                f"chance {most['distinct_of_truth']:.1f}, with a total variation of {most['floor']:.2f}."
+                f"Directions: how many different ones {SAMPLES} futures take, in the mean of {most['bounces']} bounces; "
+                f"by chance {most['distinct_of_truth']:.1f}, with a total variation of {most['floor']:.2f}."
             )
         return "\n".join(lines)
 
