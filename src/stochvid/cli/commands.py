@@ -36,6 +36,7 @@ COMMANDS = {
     "demo": Command("inference.options:DemoOptions", "inference.demo:demo", computes=True),
     "prepare": Command("prepare.options:PrepareOptions", "prepare.command:run"),
     "train": Command("training.options:TrainOptions", "training.command:run", computes=True, stops_itself=True),
+    "search": Command("training.options:SearchOptions", "training.search:search", computes=True),
     "predict": Command("inference.options:PredictOptions", "inference.predict:predict_clips", computes=True),
     "evaluate": Command("evaluation.options:EvaluateOptions", "evaluation.evaluate:evaluate", computes=True),
     "compare": Command("evaluation.options:CompareOptions", "evaluation.compare:compare"),
@@ -126,10 +127,10 @@ def _carry_out(words: list[str]) -> int:
 
 def parse(name: str, words: list[str]) -> Any:
     """The options of a command from the words that follow it; None: its help was printed. Errors as `parsers.parse`."""
-    if name == "train":  # jsonargparse, which the others need not wait for
+    if name in ("train", "search"):  # jsonargparse, which the others need not wait for
         from stochvid.cli.train import parse_train
 
-        return parse_train(words)
+        return parse_train(words, name)
     from stochvid.cli.parsers import parse as parse_words
 
     return parse_words(name, load(COMMANDS[name].options), words, descriptions.COMMANDS[name])

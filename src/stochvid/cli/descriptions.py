@@ -6,6 +6,7 @@ Draw many sharp, different, plausible futures of a video, and say how uncertain 
   stochvid demo                                          what it does, in seconds
   stochvid train --config laptop                         train a small model in minutes (no data needed)
   stochvid prepare my-videos data/videos                 decode your videos once, to train on them
+  stochvid search --config laptop --space space.yaml     find better settings by many short trainings
   stochvid predict runs/laptop moving-mnist:1 my.mp4     draw futures of clips
   stochvid evaluate runs/laptop                          score them as the papers do
   stochvid doctor runs/laptop                            is something wrong with it?
@@ -26,6 +27,21 @@ Train a model; the run folder gets config.yaml, metrics.csv, checkpoints/, sampl
   stochvid train --config smmnist-lp --data.mnist PATH
   stochvid train --config laptop --optim.lr 1e-3 --out runs/slower
   stochvid train --resume runs/slower --trainer.max_steps 4000"""
+
+SEARCH = """\
+Search for better settings: many trainings, proposed by Optuna; those that are no good end early.
+
+  stochvid search --config laptop --space space.yaml --trials 30 --trainer.max_steps 1000
+  stochvid search --data.store data/videos --space space.yaml --minutes 60
+  stochvid search --config laptop --space space.yaml --storage shared/study.log     the same, on each machine
+
+space.yaml holds what may vary:
+
+  optim.lr: {low: 1.0e-4, high: 1.0e-2, log: true}
+  model.z_dim: [4, 8, 16]
+
+The folder gets best.yaml (a config), report.md, trials.csv and pictures. Stopped, the same command goes on.
+docs/search.md tells more."""
 
 PREDICT = """\
 Draw futures of clips; each clip gets a folder with futures.gif, futures.mp4, strip.png, uncertainty.png, maps.gif,
@@ -124,6 +140,7 @@ COMMANDS = {
     "demo": DEMO,
     "prepare": PREPARE,
     "train": TRAIN,
+    "search": SEARCH,
     "predict": PREDICT,
     "evaluate": EVALUATE,
     "compare": COMPARE,

@@ -1,4 +1,4 @@
-"""The command line of `stochvid train`: every field of its config is an option, which jsonargparse parses.
+"""The command line of `stochvid train` and `search`: every field of a config is an option, which jsonargparse parses.
 
 What it leaves open is settled here: a config may be a shipped name, overrides win wherever they stand, an unknown
 option is answered with the nearest valid ones, `--resume` brings its run's config.
@@ -31,33 +31,44 @@ from stochvid.config import (
 from stochvid.core.errors import InputError, alike, nearest
 from stochvid.core.untrusted import MOST_YAML, parse_yaml, read_text
 from stochvid.model_configs import FIRST_FAMILY, families_with, family_text
-from stochvid.training.options import TrainOptions
+from stochvid.training.options import SearchOptions, TrainOptions
 from stochvid.training.runs import Run
 
 RECIPE = "own-videos"  # the config for clips of a store, where no other is named
-USAGE = (
-    "stochvid train [--config NAME | --data.store STORE | --videos FOLDER | --resume RUN] [--GROUP.FIELD VALUE ...]\n"
-    "                      [--out RUN] [options]"
-)
+USAGE = {
+    "train": (
+        "stochvid train [--config NAME | --data.store STORE | --videos FOLDER | --resume RUN]\n"
+        "                      [--GROUP.FIELD VALUE ...] [--out RUN] [options]"
+    ),
+    "search": (
+        "stochvid search [--config NAME | --data.store STORE] --space FILE [--GROUP.FIELD VALUE ...]\n"
+        "                       [--trials N] [--minutes M] [options]"
+    ),
+}
+OPTIONS: dict[str, type[TrainOptions] | type[SearchOptions]] = {"train": TrainOptions, "search": SearchOptions}
+FOLDERS = {"train": "runs", "search": "searches"}  # where what a command makes is, unless --out says it
 
 
-def parse_train(words: list[str]) -> TrainOptions:
-    """What the words after `train` ask for.
+def parse_train(words: list[str], command: str = "train") -> TrainOptions | SearchOptions:
+    """What the words after `train` or `search` ask for.
 
     Raises:
         InputError: with what is wrong with them.
         SystemExit: they ask for help, which was given.
     """
-    words = with_recipe(words)
-    parser = make_train_parser(family := family_to_train(words))
-    check_names("train", words, parser._option_string_actions, _hint)
+    words = with_recipe(words, FOLDERS[command])
+    parser = make_train_parser(family := family_to_train(words), command)
+    check_names(command, words, parser._option_string_actions, _hint)
     asks_for_help = {"-h", "--help"} & set(words)
     try:
-        parsed = parser.instantiate(parser.parse_args(["--help"] if asks_for_help else ready_to_train(words, family)))
+        parsed = parser.instantiate(
+            parser.parse_args(["--help"] if asks_for_help else ready_to_train(words, family, command))
+        )
     except ArgumentError as error:
         raise InputError(_plain(error)) from None
-    others = {spec.name: parsed[spec.name] for spec in dataclasses.fields(TrainOptions) if spec.name != "config"}
-    return TrainOptions(TrainConfig(**{name: parsed[name] for name in GROUPS}), **others)
+    kind = OPTIONS[command]
+    others = {spec.name: parsed[spec.name] for spec in dataclasses.fields(kind) if spec.name != "config"}
+    return kind(TrainConfig(**{name: parsed[name] for name in GROUPS}), **others)
 
 
 class ConfigFile(ActionConfigFile):
@@ -68,14 +79,18 @@ class ConfigFile(ActionConfigFile):
         self.apply_config(parser, cfg, self.dest, yaml.safe_dump(parse_yaml(read_text(Path(values), MOST_YAML))))
 
 
-def make_train_parser(family: str = FIRST_FAMILY) -> ArgumentParser:
-    """The parser, for models of one family."""
+def make_train_parser(family: str = FIRST_FAMILY, command: str = "train") -> ArgumentParser:
+    """The parser of a command, for models of one family."""
     parser = ArgumentParser(
-        usage=USAGE, description=descriptions.TRAIN, exit_on_error=False, print_config=None, formatter_class=Formatter
+        usage=USAGE[command],
+        description=descriptions.COMMANDS[command],
+        exit_on_error=False,
+        print_config=None,
+        formatter_class=Formatter,
     )
     shipped = ", ".join(shipped_configs())
     parser.add_argument("--config", action=ConfigFile, help=f"a shipped config ({shipped}) or a YAML file")
-    for spec in dataclasses.fields(TrainOptions):
+    for spec in dataclasses.fields(OPTIONS[command]):
         if spec.type is bool:
             parser.add_argument(f"--{spec.name}", action="store_true", help=spec.metadata["help"])
         elif spec.name != "config":
@@ -101,7 +116,7 @@ def _hint(name: str, known: Collection[str]) -> str:
     return nearest(name, [option for option in known if option.startswith(group)] or known)
 
 
-def with_recipe(words: list[str]) -> list[str]:
+def with_recipe(words: list[str], folder: str = "runs") -> list[str]:
     """The words after `train`; of own videos without a config, with the recipe for them, and with their size."""
     rest, videos = _take(words, "--videos")
     rest, stores = _take(rest, "--data.store")
@@ -119,7 +134,7 @@ def with_recipe(words: list[str]) -> list[str]:
             if not any(word.split("=")[0] == option for word in rest):
                 words = [*words, option, str(value)]
     if not any(word.split("=")[0] == "--out" for word in rest):
-        words = [*words, "--out", f"runs/{Path(stores[-1]).resolve().name}"]
+        words = [*words, "--out", f"{folder}/{Path(stores[-1]).resolve().name}"]
     return ["--config", RECIPE, *words]
 
 
@@ -136,12 +151,13 @@ def family_to_train(words: list[str]) -> str:
     return [FIRST_FAMILY, *filter(None, named), *families][-1]
 
 
-def ready_to_train(words: list[str], family: str) -> list[str]:
-    """Finds the configs and the run folder of `stochvid train`.
+def ready_to_train(words: list[str], family: str, command: str = "train") -> list[str]:
+    """Finds the configs and the folder of `stochvid train` or `search`.
 
     Args:
-        words: what follows `train`.
+        words: what follows it.
         family: of the model to train.
+        command: which of the two.
 
     Returns:
         The words with every `--config` a checked file and before everything else (the run's own first, with
@@ -152,17 +168,17 @@ def ready_to_train(words: list[str], family: str) -> list[str]:
     """
     if not words:
         raise InputError(
-            f"train needs a config: --config laptop, or another of {', '.join(shipped_configs())}; or own videos: "
+            f"{command} needs a config: --config laptop, or another of {', '.join(shipped_configs())}; or own videos: "
             "--videos FOLDER, or --data.store STORE."
         )
     for word, before in zip(words, ["", *words], strict=False):
         if not word.startswith("-") and not before.startswith("-") and (names := alike(word, shipped_configs())):
-            raise InputError(f"train takes the name of a config as an option: --config {names[0]}.")
+            raise InputError(f"{command} takes the name of a config as an option: --config {names[0]}.")
     words, configs = _take(words, "--config")
     words, resumes = _take(words, "--resume")
     words, outs = _take(words, "--out")
     paths = [config_path(name) for name in configs]
-    out = Path(outs[-1]) if outs else Path("runs") / (paths[-1].stem if paths else "run")
+    out = Path(outs[-1]) if outs else Path(FOLDERS[command]) / (paths[-1].stem if paths else "run")
     resume: str | Path | None = resumes[-1] if resumes else None
     if resume == "auto":
         resume = out if Run(out).checkpoints() else None

@@ -14,6 +14,7 @@ from torch.nn.utils.parametrize import cached
 
 from stochvid.config import LEAST_FRAMES
 from stochvid.core.shapes import Float
+from stochvid.models.layers import in_format
 
 SLOPE = 0.1  # of LeakyReLU below 0
 WIDEST = 8  # of the first layer's channels
@@ -40,7 +41,7 @@ class VideoDiscriminator(nn.Module):
             for i, (below, above) in enumerate(pairwise(widths))
         )
         self.head = spectral_norm(nn.Conv3d(widths[-1], 1, (1, LAST_CELLS, LAST_CELLS)))
-        self.to(memory_format=torch.channels_last_3d)  # in bf16 less than half the time, in fp32 about the same
+        in_format(self, torch.channels_last_3d)  # in bf16 less than half the time, in fp32 about the same
 
     def forward(self, clips: Float[Tensor, "B T C H W"]) -> Float[Tensor, "B _"]:
         """Scores of each stretch of time: the higher, the more it looks true."""

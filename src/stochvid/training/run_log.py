@@ -39,6 +39,7 @@ class RunLog(Callback):
 
     Attributes:
         best: step of the best validation, and what it is the best by: the CRPS of rollouts, or else the loss.
+        newest: the same of the last validation.
         validated: step of the last validation.
     """
 
@@ -47,7 +48,7 @@ class RunLog(Callback):
         self.best_by = CRPS if config.trainer.rollout_clips else LOSS
         self.steps_per_clip = config.model.frames - 1
         self.train = self.val = _Mean(())
-        self.best, self.validated = (0, math.inf), 0
+        self.best, self.newest, self.validated = (0, math.inf), (0, math.inf), 0
         self.paused: float | None = None
         self.file: TextIO | None = None
         self.writer: SummaryWriter | None = None
@@ -119,7 +120,8 @@ class RunLog(Callback):
             row |= dataclasses.asdict(scores)
             if self.file:
                 self._say(f"step {self.validated}: {scores.line(Rollouts.FUTURES)}")
-        self.best = min(self.best, (self.validated, row[self.best_by]), key=lambda best: best[1])
+        self.newest = (self.validated, row[self.best_by])
+        self.best = min(self.best, self.newest, key=lambda best: best[1])
         self._write(self.validated, "val", row)
         t = self.config.trainer
         waited = (self.validated - self.best[0]) // as_steps(t.validate_every, t.max_steps)

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -44,6 +44,7 @@ def train(
     init: str | Path | None = None,
     overwrite: bool = False,
     objective: Objective | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Run:
     """Trains a model and leaves it, with everything about it, in a run folder.
 
@@ -54,6 +55,7 @@ def train(
         init: a trained model to start from (fine-tuning).
         overwrite: replace another run in `out`.
         objective: what to minimise; None: as the config says.
+        callbacks: of Lightning, called after stochvid's own.
 
     Returns:
         The run. `run.stopped_by` is the signal that ended it early, or None.
@@ -76,8 +78,8 @@ def train(
         log = RunLog(config, run, rollouts)
         changing = data.changing() if config.loss.change_weight == "auto" else None
         module = Training(config, init, objective or make_objective(config, changing))
-        callbacks = [rollouts, log, Samples(config, run, log), Checkpoints(config, run, log, signals)]
-        trainer = make_trainer(config, run, callbacks)
+        own = [rollouts, log, Samples(config, run, log), Checkpoints(config, run, log, signals)]
+        trainer = make_trainer(config, run, [*own, *callbacks])
         config.data = remembered(config.data)  # for what is written; messages so far name what was given
         run.main = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # Lightning sets it
         check = partial(module.check_checkpoint, data=data.digest)
