@@ -49,8 +49,8 @@ def commands(page: str, tool: str) -> list[list[str]]:
 def all_options() -> dict[str, set[str]]:
     """The options of every command."""
     return {
-        name: set(make_train_parser()._option_string_actions)
-        if name == "train"
+        name: set(make_train_parser(command=name)._option_string_actions)
+        if name in ("train", "search")
         else option_names(load(command.options))
         for name, command in COMMANDS.items()
     }

@@ -25,6 +25,7 @@ from stochvid.core.threads import fastest_threads, use_threads
 from stochvid.training.objectives import Diverged
 from stochvid.training.options import SearchOptions
 from stochvid.training.run_log import RunLog
+from stochvid.training.search_report import measure
 from stochvid.training.space import Range, Space, read_space, shown_value, to_json, with_values
 from stochvid.training.train import train
 
@@ -247,7 +248,7 @@ def _carry_out(optuna: Any, study: "Study", space: Space, base: TrainConfig, out
     else:
         study.tell(trial, value)
     ended = ", ended early" if reports.pruned else ""
-    print(f"trial {trial.number}: {told}: {value:.5g} at step {step}{ended}, {took}", flush=True)
+    print(f"trial {trial.number}: {told}: {measure(base)} {value:.5g} at step {step}{ended}, {took}", flush=True)
 
 
 def _proposed(trial: "Trial", name: str, entry: Range | list) -> Any:

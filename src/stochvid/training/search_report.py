@@ -5,8 +5,6 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from matplotlib.figure import Figure
-
 from stochvid.config import TrainConfig
 from stochvid.core.files import replacing
 from stochvid.training.space import Space, shown_value, with_values
@@ -29,7 +27,7 @@ def report(study: "Study", base: TrainConfig, space: Space, out: Path) -> list[s
         out: folder.
     """
     trials = study.get_trials(deepcopy=False)
-    by = "CRPS" if base.trainer.rollout_clips else "loss"
+    by = measure(base)
     done = sorted((t for t in trials if t.state.name in ("COMPLETE", "PRUNED") and t.value is not None), key=_value)
     _write_trials(out / "trials.csv", trials, space)
     if not done:
@@ -62,6 +60,11 @@ def report(study: "Study", base: TrainConfig, space: Space, out: Path) -> list[s
     if importance:
         lines.append("What mattered: " + ", ".join(f"{name} {share:.0%}" for name, share in importance.items()))
     return [*lines, f"{out}: {BEST}, report.md, trials.csv, curves.png. Train it: stochvid train --config {out / BEST}"]
+
+
+def measure(config: TrainConfig) -> str:
+    """What trials are compared by."""
+    return "CRPS" if config.trainer.rollout_clips else "loss"
 
 
 def importances(study: "Study") -> dict[str, float]:
@@ -99,6 +102,8 @@ def _write_trials(path: Path, trials: "list[FrozenTrial]", space: Space) -> None
 
 
 def _draw_curves(path: Path, done: "list[FrozenTrial]", by: str) -> None:
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     for rank, trial in enumerate(reversed(done)):
@@ -118,6 +123,8 @@ def _draw_curves(path: Path, done: "list[FrozenTrial]", by: str) -> None:
 
 
 def _draw_importance(path: Path, importance: dict[str, float]) -> None:
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(6, 0.4 * len(importance) + 1), layout="constrained")
     ax = figure.subplots()
     names = list(importance)[::-1]
