@@ -424,7 +424,10 @@ WRONG = {
         "predict needs a model and then what to see: stochvid predict one-digit moving-mnist:7",
     ),
     "a clip for a model": (["predict", __file__, "moving-mnist:1"], "is a file. The model comes first"),
-    "a field without its group": (["train", "--lr", "1e-3"], "no option '--lr'. Did you mean --optim.lr?"),
+    "a field without its group": (
+        ["train", "--lr", "1e-3"],
+        "no option '--lr'. Did you mean --optim.lr or --adversarial.lr?",
+    ),
     "an optional number": (["train", "--optim.ema", "many"], "--optim.ema: expected a number, got many."),
     "a choice in a group": (
         ["train", "--model.prior", "wide"],

@@ -17,6 +17,7 @@ from stochvid.evaluation.options import EvaluateOptions
 from stochvid.inference.options import PredictOptions
 from stochvid.prepare.options import MovingMNISTOptions, PrepareOptions, VerifyOptions
 
+OF_CONFIGS = {"train", "search"}  # whose options are the fields of a config, too
 KINDS = {name: load(command.options) for name, command in COMMANDS.items()}
 
 
@@ -36,14 +37,14 @@ def test_every_field_has_a_help_text_that_help_shows(command, capsys):
     said = help_of(command, capsys).replace("- ", "-")
     for spec in all_fields(KINDS[command]):
         text = spec.metadata["help"]
-        if (command, spec.name) != ("train", "config"):  # its fields stand there one by one
+        if (command in OF_CONFIGS, spec.name) != (True, "config"):  # its fields stand there one by one
             assert text.strip(), spec.name
             assert text.replace("- ", "-") in said, spec.name
             called = shown_name(spec) if is_by_place(spec) else option_name(spec)
-            assert (called if command != "train" else f"--{spec.name}") in said, spec.name
+            assert (called if command not in OF_CONFIGS else f"--{spec.name}") in said, spec.name
 
 
-@pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"train"}))
+@pytest.mark.parametrize("command", sorted(set(COMMANDS) - OF_CONFIGS))
 def test_the_defaults_in_help_are_those_of_the_dataclass(command, capsys):
     said = help_of(command, capsys).replace("- ", "-")
     for spec in all_fields(KINDS[command]):
@@ -78,7 +79,7 @@ def a_value(spec: dataclasses.Field) -> str:
     return "kth" if spec.metadata["metavar"] == "{videos,arrays,kth,bair,lerobot}" else texts.get(spec.name, "x")
 
 
-@pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"train"}))
+@pytest.mark.parametrize("command", sorted(set(COMMANDS) - OF_CONFIGS))
 def test_every_option_that_is_given_arrives_in_its_field(command):
     kind = KINDS[command]
     for part in (kind, *kind.others.values()):
@@ -168,16 +169,19 @@ def test_a_function_takes_the_options_or_their_fields():
         both(1, third=3)
 
 
-def test_train_has_its_own_options_and_every_field_of_the_config():
-    known = make_train_parser()._option_string_actions
-    assert {"--out", "--resume", "--init", "--overwrite", "--print_config", "--model.z_dim"} <= set(known)
+@pytest.mark.parametrize(
+    ("command", "own"), [("train", {"--resume", "--init", "--overwrite", "--print_config"}), ("search", {"--space"})]
+)
+def test_train_and_search_have_their_own_options_and_every_field_of_the_config(command, own):
+    known = make_train_parser(command=command)._option_string_actions
+    assert own | {"--out", "--threads", "--model.z_dim", "--adversarial.weight"} <= set(known)
 
 
-def test_only_train_waits_for_jsonargparse():
+def test_only_train_and_search_wait_for_jsonargparse():
     code = (
         "import sys; from stochvid.cli.commands import COMMANDS, main\n"
         "for name in COMMANDS:\n"
-        "    if name != 'train': main([name, '--help'])\n"
+        "    if name not in ('train', 'search'): main([name, '--help'])\n"
         "print([n for n in ('torch', 'numpy', 'jsonargparse', 'gradio') if n in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -196,6 +196,7 @@ def test_a_model_scored_before_has_the_same_keys_and_numbers(folder):
     new, old = read_results("model"), read_results(OLD / "one-digit")
     assert new["samples"].pop("identity")["truth"] == pytest.approx(1, abs=1e-3)  # not known then; there is one digit
     assert new["samples"].pop("cross_entropy")["mean"] > 0  # likewise
+    assert new["samples"].pop("directions")["bounces"] == 1  # likewise
     assert new.keys() == old.keys()
     parts = [part for part in PARTS if part != "name"]
     assert_same({part: new[part] for part in parts}, {part: old[part] for part in parts}, tolerance=1e-3)

@@ -104,7 +104,7 @@ def make_train_parser(family: str = FIRST_FAMILY, command: str = "train") -> Arg
 def _hint(name: str, known: Collection[str]) -> str:
     """What may have been meant: a field whose group was left out, one of another family, the nearest of a group."""
     field = name.removeprefix("--").replace("-", "_").lower()
-    if fields := sorted(option for option in known if option.endswith("." + field)):
+    if fields := [option for group in GROUPS for option in known if option == f"--{group}.{field}"]:
         return f"Did you mean {' or '.join(fields)}?"
     group, _, field = name.removeprefix("--").partition(".")
     families = families_with(field)
