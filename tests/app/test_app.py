@@ -353,10 +353,13 @@ def test_a_clip_that_breaks_off_is_called_by_its_name(actions, tmp_path):
 
 def test_a_model_without_latents_draws_one_future_and_says_so(tmp_path):
     actions = Actions(Studio.open(str(save_model(tmp_path / "det", prior="none")), "cpu"))
-    view, shown, _ = last(actions.draw(DIGITS, 4, None, None, *NUMBERS))
+    view, shown, said = last(actions.draw(DIGITS, 4, None, None, *NUMBERS))
     assert "curve" not in view
     assert "latents" not in view
-    assert shown.prediction.frames.shape[1] == 4
+    assert view["heats"] == []
+    assert shown.prediction.frames.shape[1] == shown.settings.futures == 1
+    assert [track["label"] for track in view["tracks"]] == ["What happened", "Future"]
+    assert said.startswith("1 future of 6 frames")
     assert "no latents" in last(actions.watch(DIGITS, 4, None, 20))[2]
 
 

@@ -187,7 +187,8 @@ def write_download(shown: Futures | SurpriseResult, kind: Any, folder: Path) -> 
 def _summary(shown: Futures) -> str:
     settings, known = shown.settings, len(shown.job.context)
     if settings.branch is None:
-        return f"{settings.futures} futures of {settings.horizon} frames, from {known} given ones."
+        futures = f"{settings.futures} futures" if settings.futures > 1 else "1 future"
+        return f"{futures} of {settings.horizon} frames, from {known} given ones."
     frame = known + settings.branch.frames
     followed = f"follow future {settings.branch.sample + 1} to frame {frame}"
     return f"{settings.futures} futures that {followed}, and diverge after it."

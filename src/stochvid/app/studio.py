@@ -190,6 +190,8 @@ def draw_futures(
         parents: the shown futures that a branch is one of: as far as it is followed, it is shown again as it was.
     """
     check_tracks(job.clip, studio.network.config, settings.context, settings.horizon, repr(job.clip.name))
+    if not studio.network.stochastic:
+        settings = replace(settings, futures=1)  # all would be this one
     context, parts = contexts_of([job], studio.device), []
     for first in range(0, settings.futures, AT_ONCE):
         drawn = studio.network.predict(

@@ -39,7 +39,7 @@ def futures_view(shown: Futures) -> dict[str, Any]:
         first = after + s * horizon
         tracks.append(
             {
-                "label": f"Future {s + 1}",
+                "label": f"Future {s + 1}" if settings.futures > 1 else "Future",
                 "tone": "future",
                 "sample": s,
                 "frames": given + list(range(first, first + horizon)),

@@ -272,9 +272,9 @@ const tell = () => {
     branch.hidden = true;
     return;
   }
-  branch.hidden = false;
+  branch.hidden = !view.latents;
   // what is pressed while it plays must not change under the pointer
-  branch.disabled = !view.latents || (!seen.playing && (frame < view.known || frame >= view.total));
+  branch.disabled = !seen.playing && (frame < view.known || frame >= view.total);
   branch.textContent = `More like future ${selected + 1} after ${seen.playing ? "this frame" : `frame ${parting()}`}`;
   if (!view.curve) {
     caption(above, "This model has no latents: its future is one, and it does not say how sure it is.", []);
@@ -315,6 +315,7 @@ const drawCharts = () => {
   if (!view || !width) return;
   upper.replaceChildren();
   lower.replaceChildren();
+  plots.hidden = axis.hidden = legend.hidden = !view.curve; // there is nothing to plot
   if (view.curve) upper.innerHTML = lineChart(width, 132, view.curve);
   if (view.error) lower.innerHTML = lineChart(width, 72, { ...view.error, lines: [] });
   if (view.latents) lower.append(heatMap(width, 72));
