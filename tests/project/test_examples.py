@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import balls
+import comparison
 import own_videos
 import planning
 import real_videos
@@ -187,3 +188,27 @@ def test_real_videos_in_short_make_a_page_of_numbers_and_strips(tmp_path, capfd)
     page = (out / "index.html").read_text()
     assert page.count("<img") >= 2
     assert all((out / picture.split('"')[0]).is_file() for picture in page.split('src="')[1:])
+
+
+@pytest.mark.slow
+def test_methods_are_compared_at_equal_steps_and_at_equal_time_and_nothing_is_done_twice(tmp_path, monkeypatch, capfd):
+    for name, value in {"SAMPLES": 3, "CLIPS": 2}.items():
+        monkeypatch.setattr(comparison, name, value)
+    words = ["--steps", "2", "--minutes", "0.001", "--threads", "1", "--only", "copy-last", "gan"]
+    monkeypatch.setattr("sys.argv", ["comparison.py", str(tmp_path / "out"), *words])
+    comparison.main()
+    first = capfd.readouterr().out
+    assert first.count("$ stochvid train") == 2  # to the steps, and on to the minutes
+    assert first.count("$ stochvid evaluate") == 3
+    table = (tmp_path / "out" / "table.md").read_text()
+    for words in (
+        "**at equal steps**",
+        "**at equal time**",
+        "| the last frame stays |",
+        "| adversarial, noise alone | 2 |",
+    ):
+        assert words in table
+    assert (tmp_path / "out" / "why.png").read_bytes().startswith(b"\x89PNG")
+    comparison.main()
+    assert "$ stochvid" not in capfd.readouterr().out
+    assert (tmp_path / "out" / "table.md").read_text() == table
