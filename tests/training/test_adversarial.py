@@ -119,7 +119,7 @@ def test_the_discriminator_minimises_its_own_loss_and_leaves_the_model_alone(los
         wanted = nn.functional.relu(1 - true).mean() + nn.functional.relu(1 + false).mean()
     else:
         wanted = ((true - 1) ** 2).mean() + (false**2).mean()
-    close(objective.last, wanted)
+    assert objective.last.item() == pytest.approx(wanted.item(), rel=1e-5)  # kept in single precision
     wanted.backward()
     for weight, gradient in zip(other.parameters(), gradients, strict=True):
         close(weight.grad, gradient)
@@ -159,7 +159,12 @@ def test_a_run_that_was_stopped_goes_on_exactly(changes, tmp_path):
         assert all(torch.equal(value, two["state_dict"][name]) for name, value in one["state_dict"].items())
     done = {state["step"].item() for state in one["objective"]["discriminator"]["state"].values()}
     assert done == {2 if "start" in changes else 4 * changes.get("steps", 1)}
-    names = set(rows(tmp_path / "whole", "train")[0])
+    whole, parts = (
+        [{k: v for k, v in row.items() if k != "clips_per_s"} for row in rows(tmp_path / run, "train")]
+        for run in ("whole", "run")
+    )
+    assert whole == parts or "start" in changes
+    names = set(whole[0])
     assert {"adversarial", "discriminator"} <= names
     assert ("kl" in names) == (not changes.get("alone"))
     said = [float(row["discriminator"]) for row in rows(tmp_path / "whole", "train")]

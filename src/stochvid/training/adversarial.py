@@ -32,6 +32,7 @@ class Adversarial(WeightedTerms):
     """
 
     lost: Tensor
+    last: Tensor
 
     def __init__(self, config: TrainConfig, weights: dict[str, float], change_weight: float | None = None):
         self.adversarial: AdversarialConfig = config.adversarial
@@ -45,11 +46,11 @@ class Adversarial(WeightedTerms):
         betas = (BETA_1, 0.999)
         self.adam = Adam(self.discriminator.parameters(), lr=self.adversarial.lr, betas=betas)
         self.register_buffer("lost", torch.zeros(2))  # steps in a row in which either side learned nothing
+        self.register_buffer("last", torch.zeros(()))  # loss of the discriminator in its last step
         self.active = False
         self.made: Tensor | None = None  # the last step's futures, with what was given before them
         self.noise: Tensor | None = None  # and what they were drawn with
         self.gradient = torch.zeros(())  # of what was said of them, the largest of a pixel
-        self.last = torch.zeros(())  # loss of the discriminator in its last step
 
     @property
     def optimizers(self) -> dict[str, Optimizer]:
@@ -114,8 +115,8 @@ class Adversarial(WeightedTerms):
             loss.backward()
             average_gradients(self.discriminator.parameters())
             self.adam.step()
-        self.last, self.made = loss.detach(), None
-        self._check()
+        self.made = None
+        self._check(loss.detach().float())
 
     def _loss(self, true: Tensor, made: Tensor) -> Tensor:
         """The discriminator's, of its scores."""
@@ -126,10 +127,13 @@ class Adversarial(WeightedTerms):
     def _note(self, gradient: Tensor) -> None:
         self.gradient = gradient.detach().abs().amax().float()
 
-    def _check(self) -> None:
-        now = torch.stack([self.last.float(), self.gradient])
+    def _check(self, loss: Tensor) -> None:
+        """Notes whether either side still learns, in all processes together."""
+        now = torch.stack([loss, self.gradient])
         if distributed.is_initialized():
             distributed.all_reduce(now)
+            now /= distributed.get_world_size()
+        self.last = now[0]
         self.lost = (self.lost + 1) * (now < now.new_tensor([WON, GONE]))
         won, gone = (self.lost >= PATIENCE).tolist()
         if won:
