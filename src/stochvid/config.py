@@ -260,7 +260,7 @@ class TrainConfig:
         require(can, "loss.feed_back", self.loss.feed_back, f"null for models of the family {model.family!r}")
         can = self.loss.change_weight is None or model.weighs_changes
         require(can, "loss.change_weight", self.loss.change_weight, f"null for models of the family {model.family!r}")
-        can = self.loss.kl_limit is None or model.term_weights.get(KL, 0) > 0
+        can = self.loss.kl_limit is None or (bool(model.latent_shape) and model.term_weights.get(KL, 0) > 0)
         require(can, "loss.kl_limit", self.loss.kl_limit, "null for a model without latents, or with a β of 0")
         self._check_adversarial()
         processes = self.processes
@@ -273,7 +273,7 @@ class TrainConfig:
     def _check_adversarial(self) -> None:
         model, loss, adversarial = self.model, self.loss, self.adversarial
         if adversarial.weight is None:
-            something = loss.reconstruction or loss.others or model.term_weights.get(KL, 0)
+            something = loss.reconstruction or loss.others or (model.latent_shape and model.term_weights.get(KL, 0))
             require(bool(something), "loss.reconstruction", 0, "above 0 where nothing else is minimised")
             return
         require(not self.trainer.compile, "trainer.compile", True, "false where adversarial.weight is given")

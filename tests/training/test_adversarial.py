@@ -236,6 +236,8 @@ def test_its_state_of_having_won_is_in_checkpoints():
         ({"adversarial": {"weight": 1.0, "loss": "softmax"}}, "adversarial.loss must be one of"),
         ({"adversarial": {"weight": math.nan}}, "adversarial.weight must be"),
         ({"loss": {"reconstruction": 0.0}, "model": {"beta": 0.0}}, "loss.reconstruction must be above 0"),
+        ({"loss": {"reconstruction": 0.0}, "model": {"prior": "none"}}, "loss.reconstruction must be above 0"),
+        ({"loss": {"kl_limit": 2.0}, "model": {"prior": "none"}}, "null for a model without latents"),
     ],
     ids=str,
 )

@@ -195,7 +195,16 @@ def options(words: list[str]) -> SearchOptions:
         ("optim.lr: {low: 0, high: 1, log: true}", "low above 0"),
         ("optim.lr: {low: 1, high: .inf}", "finite numbers"),
         ("optim.lr: {low: 1, high: 2, steps: 1}", "must be a list of values, or"),
-        ("model.z_dim: {low: 2.5, high: 4}", r"model\.z_dim"),
+        ("model.z_dim: {low: 2.5, high: 4}", "takes whole numbers alone"),
+        ("data.batch_size: {low: 2, high: 5, step: 1.5}", "takes whole numbers alone"),
+        ("model.prior: {low: 1, high: 2}", "no numbers: list its values"),
+        ("model.image_size: {low: 32, high: 64}", "list those of model.image_size that work"),
+        ("optim.warmup_steps: {low: 0.5, high: 10}", "list those of"),
+        ("optim.lr: [1, 1.0]", "two or more different values"),
+        ("optim.lr: {low: 1, high: 1" + 400 * "0" + "}", "finite numbers"),
+        ("trainer.rollout_clips: [0, 2]", r"trainer\.rollout_clips is the same in all trials"),
+        ("model.beta: [0.1, 0.2]", r"rollout_clips 0 trials are compared by their loss"),
+        ("adversarial.alone: [true, false]", r"false without a weight"),
         ("model.z_dim: [2, [3]]", "two or more different values"),
         ("- a", "must hold fields and their values"),
         ("a: [", "not valid YAML"),
@@ -207,6 +216,16 @@ def test_spaces_that_are_none_are_refused(text, words, tmp_path):
     path.write_text(text)
     with pytest.raises(InputError, match=words):
         read_space(path, tiny())
+
+
+def test_values_that_work_together_are_taken(tmp_path):
+    path = tmp_path / "space.yaml"
+    path.write_text(
+        "adversarial.alone: [true, false]\nadversarial.weight: [1e-3, 0.1]\noptim.lr: {low: 1e-4, high: 1}\n"
+    )
+    space = read_space(path, tiny(trainer={"rollout_clips": 2}))
+    assert space["adversarial.weight"] == [0.001, 0.1]  # as a config reads 1e-3, which YAML takes for a text
+    assert space["optim.lr"] == Range(1e-4, 1, False, None, False)
 
 
 def test_a_space_is_what_its_file_says(space):
@@ -246,11 +265,53 @@ def test_a_search_needs_a_space_and_a_config(capsys):
     assert "search needs a config" in capsys.readouterr().err
 
 
+def test_what_is_of_another_search_is_left_alone(space, tmp_path, capsys):
+    out = tmp_path / "out"
+    words = ["search", *SHORT, "--space", space, "--out", str(out), "--trials", "1"]
+    assert main(words) == 0
+    report = (out / "report.md").read_text()
+    assert main([*words, "--study", "other"]) == 2
+    assert "holds the trials of another search" in capsys.readouterr().err
+    assert main([*words, "--optim.beta1", "0.5"]) == 2
+    assert "its --optim.beta1 is 0.9, not 0.5" in capsys.readouterr().err
+    wider = tmp_path / "wider.yaml"
+    wider.write_text(SPACE + "optim.beta2: [0.99, 0.999]\n")
+    assert main([*words, "--space", str(wider)]) == 2
+    assert "its space has optim.beta2 nothing, not [0.99, 0.999]" in capsys.readouterr().err
+    assert (out / "report.md").read_text() == report
+
+
+def test_a_study_with_other_aims_is_refused(space, tmp_path, capsys):
+    storage = f"sqlite:///{tmp_path / 'study.db'}"
+    optuna.create_study(storage=storage, study_name="stochvid", direction="maximize")
+    words = ["search", *SHORT, "--space", space, "--out", str(tmp_path / "out"), "--storage", storage]
+    assert main(words) == 2
+    assert "to be maximised" in capsys.readouterr().err
+
+
+def test_a_search_of_failures_alone_is_none(tmp_path):
+    path = tmp_path / "space.yaml"
+    path.write_text("optim.lr: [1.0e+30, 1.0e+29]\n")
+    words = ["search", *SHORT, "--space", str(path), "--out", str(tmp_path / "out"), "--trials", "1"]
+    assert main(words) == 1
+
+
+def test_a_journal_that_was_cut_short_is_said(space, tmp_path, capsys):
+    out = tmp_path / "out"
+    words = ["search", *SHORT, "--space", space, "--out", str(out)]
+    assert main([*words, "--trials", "1"]) == 0
+    journal = out / "study.log"
+    journal.write_bytes(journal.read_bytes()[:-20])
+    assert main([*words, "--trials", "2"]) == 2
+    assert "storage" in capsys.readouterr().err
+
+
 def test_a_file_that_is_no_storage_is_refused(space, tmp_path, capsys):
     path = tmp_path / "study.log"
     path.write_text("hello\n")
     assert main(["search", *SHORT, "--space", space, "--out", str(tmp_path / "o"), "--storage", str(path)]) == 2
     assert "cannot be reached or read" in capsys.readouterr().err
+    assert path.read_text() == "hello\n"
 
 
 def test_the_best_config_trains(space, tmp_path):

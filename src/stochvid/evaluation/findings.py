@@ -65,7 +65,7 @@ def findings(
                 "latents-unused",
                 f"Its latents are unused: {health.nats:.2g} nats a step, {health.active} of {health.latents} say "
                 "anything, so that all futures are one.",
-                f"Make them cheaper: {again.awake()}",
+                f"{again.cheaper('them')}: {again.awake()}",
             )
         )
     elif health.latents and scores.diversity < ALIKE:
@@ -74,7 +74,7 @@ def findings(
                 "alike",
                 f"Its futures are alike: they differ by {scores.diversity:.0%} of their error, where 100% would be "
                 "calibrated.",
-                f"Make the latents cheaper: {again.awake()}",
+                f"{again.cheaper('the latents')}: {again.awake()}",
             )
         )
     if scores.crps >= scores.crps_copy:
@@ -219,9 +219,16 @@ class _Again:
         config = f"{self.folder}/{RUN_CONFIG if self.is_run else TRAINING}"
         return shlex.join(["stochvid", "train", "--config", config, *settings, "--out", "NEW"])
 
+    def cheaper(self, latents: str) -> str:
+        """What is to be tried so that latents are used."""
+        alone = self.training is not None and self.training.adversarial.alone
+        return "Nothing but a discriminator wants them used. Train with the VAE" if alone else f"Make {latents} cheaper"
+
     def awake(self) -> str:
         """With cheaper latents, and what changes weighed."""
         settings = []
+        if self.training is not None and self.training.adversarial.alone:  # without a KL there is nothing to pay less
+            return self("--adversarial.alone", "false")
         if self.training is not None:
             model, loss = self.training.model, self.training.loss
             settings = ["--model.beta", f"{getattr(model, 'beta', 1e-4) / 10:.2g}"]

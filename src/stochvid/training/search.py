@@ -19,13 +19,15 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from stochvid.config import TrainConfig
 from stochvid.core.errors import InputError
+from stochvid.core.files import writable_folder
 from stochvid.core.progress import duration
 from stochvid.core.signals import Interrupted
 from stochvid.core.threads import fastest_threads, use_threads
+from stochvid.core.untrusted import read_json, shown
 from stochvid.training.objectives import Diverged
 from stochvid.training.options import SearchOptions
 from stochvid.training.run_log import RunLog
-from stochvid.training.search_report import measure
+from stochvid.training.search_report import measure, report
 from stochvid.training.space import Range, Space, read_space, shown_value, to_json, with_values
 from stochvid.training.train import train
 
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 JOURNAL = "study.log"  # of a search without another storage, in its folder
+OF = "search.json"  # whose trials are in a folder: storage and study
 ELSEWHERE = {"data.store", "data.mnist", "data.workers", "trainer.device", "trainer.logger"}  # may differ by machine
 SEARCH, PROCESS = "search", "process"  # attributes of a study, and of a trial
 FIRST = 5  # trials that are trained to their end, whatever they are like
@@ -58,21 +61,31 @@ def search(options: SearchOptions) -> int:
             "use more of the machine."
         )
     space = read_space(options.space, base)
-    out.mkdir(parents=True, exist_ok=True)
-    study = _study(optuna, options, base, space, out)
+    writable_folder(out)
+    place = options.storage or str(out / JOURNAL)
+    _check_folder(out, place, options.study)
+    study = _study(optuna, options, base, space, place)
+    (out / OF).write_text(json.dumps([place, options.study]), encoding="utf-8")
     use_threads(options.threads or fastest_threads(base.trainer.device))
     _begin_again(optuna, study)
     end = math.inf if options.minutes is None else time.monotonic() + 60 * options.minutes
     print(
         f"{_done(study)} of {options.trials} trials are there; storage {options.storage or out / JOURNAL}", flush=True
     )
-    while _begun(study) < options.trials and time.monotonic() < end:
-        _carry_out(optuna, study, space, base, out)
-    from stochvid.training.search_report import report
-
-    for line in report(study, base, space, out):
+    states = optuna.trial.TrialState
+    try:
+        while _begun(study) < options.trials and time.monotonic() < end:
+            _carry_out(optuna, study, space, base, out)
+        lines = report(study, base, space, out)
+    except (optuna.exceptions.OptunaError, json.JSONDecodeError) as error:
+        why = " ".join(str(error).split())
+        raise InputError(
+            f"storage {place!r} failed: {why:.200} Once it can be reached again, the same command goes on."
+        ) from None
+    for line in lines:
         print(line)
-    return 0
+    ended = study.get_trials(states=(states.COMPLETE, states.PRUNED), deepcopy=False)
+    return 1 if _done(study) and not ended else 0
 
 
 def _optuna() -> Any:
@@ -84,14 +97,33 @@ def _optuna() -> Any:
     return optuna
 
 
-def _study(optuna: Any, options: SearchOptions, base: TrainConfig, space: Space, out: Path) -> "Study":
+def _check_folder(out: Path, place: str, name: str) -> None:
+    """Sees that a folder does not hold the trials of another search.
+
+    Raises:
+        InputError: it does.
+    """
+    if not (out / OF).exists():
+        return
+    try:
+        known = read_json(out / OF)
+    except (OSError, ValueError):
+        known = None
+    if known != [place, name]:
+        raise InputError(
+            f"folder {str(out)!r} holds the trials of another search: {shown(known)}. Give another --out, or "
+            "that one's --storage and --study."
+        )
+
+
+def _study(optuna: Any, options: SearchOptions, base: TrainConfig, space: Space, place: str) -> "Study":
     """The study that is in the storage, or a new one.
 
     Raises:
         InputError: the storage cannot be reached, or holds another search.
     """
-    place = options.storage or str(out / JOURNAL)
     try:
+        _check_journal(place)
         study = optuna.create_study(
             storage=_storage(place),
             study_name=options.study,
@@ -99,6 +131,8 @@ def _study(optuna: Any, options: SearchOptions, base: TrainConfig, space: Space,
             load_if_exists=True,
             pruner=optuna.pruners.MedianPruner(n_startup_trials=FIRST),
         )
+        if [direction.name for direction in study.directions] != ["MINIMIZE"]:
+            raise ValueError("its study is to be maximised, or has several aims.")
         past = len(study.get_trials(deepcopy=False))
         apart = os.getpid() if options.storage else 0  # processes that begin together shall not propose the same
         study.sampler = optuna.samplers.TPESampler(seed=(options.seed + 1_000_003 * past + apart) % 2**32)
@@ -120,6 +154,16 @@ def _study(optuna: Any, options: SearchOptions, base: TrainConfig, space: Space,
     return study
 
 
+def _check_journal(place: str) -> None:
+    """Raises ValueError where a file is there that is no journal: Optuna would write into it before it finds out."""
+    if "://" in place or not os.path.exists(place):
+        return
+    with open(place, "rb") as file:
+        first = file.readline(1 << 16)
+    if first and not (first.startswith(b"{") and b"op_code" in first):
+        raise ValueError("it is no journal of Optuna.")
+
+
 def _storage(place: str) -> "BaseStorage":
     from optuna.storages import JournalStorage, RDBStorage
     from optuna.storages.journal import JournalFileBackend
@@ -134,14 +178,21 @@ def _alike(config: TrainConfig) -> dict[str, Any]:
 
 
 def _difference(known: Any, given: dict[str, Any]) -> str:
+    """The first setting in which two searches differ."""
+    given = json.loads(json.dumps(given))
     try:
-        for part in ("space", "config"):
-            for name, value in json.loads(json.dumps(given[part])).items():
-                if known[part].get(name) != value:
-                    return f"its {part} has {name} {known[part].get(name)!s:.100}, not {value!s:.100}"
-        return f"its space has {min(set(known['space']) - set(given['space']))}, too"
-    except (LookupError, AttributeError, TypeError, ValueError):
+        for name in {**known["space"], **given["space"]}:
+            old, new = (str(one["space"].get(name, "nothing")) for one in (known, given))
+            if old != new:
+                return f"its space has {name} {old:.80}, not {new:.80}"
+        for group, fields in given["config"].items():
+            for name, new in fields.items():
+                old = known["config"].get(group, {}).get(name, "nothing")
+                if old != new:
+                    return f"its --{group}.{name} is {old!s:.80}, not {new!s:.80}"
+    except (LookupError, AttributeError, TypeError):
         return "it is none of stochvid's"
+    return "it is of another version of stochvid"
 
 
 def _process() -> str:

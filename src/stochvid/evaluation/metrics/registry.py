@@ -219,7 +219,7 @@ def _describe_directions(samples: dict[str, Any], drawn: int) -> str | None:
         return None
     distinct = f"{found['distinct']:.1f} different ones of {drawn} (chance: {found['distinct_of_truth']:.1f})"
     variation = f"{mean_of(samples, 'directions')} (at best {METRICS['directions'].number(found['floor'])})"
-    return f"directions after a bounce: {distinct}, total variation ↓ {variation}"
+    return f"directions after {found['bounces']} bounce(s): {distinct}, total variation ↓ {variation}"
 
 
 def _describe_sharpness(samples: dict[str, Any], drawn: int) -> str:
