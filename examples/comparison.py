@@ -213,7 +213,7 @@ class Comparison:
         if found:
             most = max(found, key=lambda one: one["distinct_of_truth"])
             lines.append(
-                f"Directions: how many different ones {SAMPLES} futures take, in the mean of {most['bounces']} bounces; "
+                f"Directions: how many different ones {SAMPLES} futures take, mean of {most['bounces']} bounces; "
                 f"by chance {most['distinct_of_truth']:.1f}, with a total variation of {most['floor']:.2f}."
             )
         return "\n".join(lines)
@@ -231,7 +231,7 @@ class Comparison:
         config = stochvid.load_config(first / "training.yaml")
         frames, bounce = clip_with_a_bounce(config)
         times = [bounce + step for step in SHOWN]
-        figure = plt.figure(figsize=(16, 1.05 * (len(names) + 1)), layout="constrained")
+        figure = plt.figure(figsize=(16, 0.62 * (len(names) + 1) + 0.5), layout="constrained")
         left, right = figure.subfigures(1, 2, width_ratios=[3.4, 1])
         axes = left.subplots(len(names) + 1, 5, gridspec_kw={"wspace": 0.02, "hspace": 0.02})
         for ax in axes.flat:
@@ -274,8 +274,10 @@ class Comparison:
                     ax.scatter(ratio, samples["crps"]["mean"], edgecolors=colour, facecolors=face)
             ax.annotate(self.methods[name].label, (ratio, samples["crps"]["mean"]), (5, 4), textcoords="offset points")
         ax.axvline(1, color="0.7", lw=1, ls=":")
-        ax.set_xlabel("diversity of the futures / their error (1 is right)")
-        ax.set_ylabel("CRPS (less is better); filled: at equal time")
+        ax.set_xlim(-0.05, 1.25)
+        ax.set_xlabel("diversity / error: 1 is right")
+        ax.set_ylabel("CRPS: less is better")
+        ax.set_title("filled: at equal time", fontsize=10)
 
 
 def clip_with_a_bounce(config: stochvid.TrainConfig) -> tuple[np.ndarray, int]:

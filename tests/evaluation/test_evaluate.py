@@ -310,6 +310,7 @@ def test_an_archive_may_hold_the_truth(model, store, tmp_path):
     a = evaluate(None, tmp_path / "a", predictions=tmp_path / "theirs.npz")
     b = evaluate(None, tmp_path / "b", predictions=tmp_path / "theirs.npy", data=store, context=CONTEXT)
     assert b["samples"].pop("identity")["truth"] > 0.5  # an archive does not say where digits are
+    del b["samples"]["directions"]  # nor when they bounce
     same(a, b, 0)
     assert a["data"]["sha256"] == b["data"]["sha256"]
 

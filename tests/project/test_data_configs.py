@@ -40,11 +40,12 @@ SOURCES = {
     "bair-lp": (lambda root: (write_bair(root), root)[1], []),
     "own-videos": (mp4_tree, []),
     "own-videos-gpu": (mp4_tree, []),
+    "own-videos-adversarial": (mp4_tree, []),
     "own-videos, LeRobot": (write_lerobot, []),
 }
 
 
-ALIKE = ("kth-lp", "kth-128", "own-videos-gpu")  # another one with another prior, size or backbone
+ALIKE = ("kth-lp", "kth-128", "own-videos-gpu", "own-videos-adversarial")  # another with another prior, size or loss
 
 
 @pytest.mark.parametrize(
