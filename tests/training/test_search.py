@@ -265,7 +265,7 @@ def test_a_search_needs_a_space_and_a_config(capsys):
     assert "search needs a config" in capsys.readouterr().err
 
 
-def test_what_is_of_another_search_is_left_alone(space, tmp_path, capsys):
+def test_what_is_of_another_search_is_left_alone(space, tmp_path, monkeypatch, capsys):
     out = tmp_path / "out"
     words = ["search", *SHORT, "--space", space, "--out", str(out), "--trials", "1"]
     assert main(words) == 0
@@ -279,6 +279,8 @@ def test_what_is_of_another_search_is_left_alone(space, tmp_path, capsys):
     assert main([*words, "--space", str(wider)]) == 2
     assert "its space has optim.beta2 nothing, not [0.99, 0.999]" in capsys.readouterr().err
     assert (out / "report.md").read_text() == report
+    monkeypatch.chdir(tmp_path)
+    assert main([*words, "--out", "out"]) == 0  # the same, called otherwise
 
 
 def test_a_study_with_other_aims_is_refused(space, tmp_path, capsys):

@@ -78,9 +78,10 @@ class Training(LightningModule):
         limit = self.config.optim.clip_norm or math.inf
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
         if not torch.isfinite(norm + self.last[LOSS]):
+            lower = "--optim.lr" if self.config.adversarial.weight is None else "--optim.lr or --adversarial.lr"
             raise Diverged(
                 f"the loss is {self.last[LOSS].item():.4g} and its gradient {norm.item():.4g} at step "
-                f"{self.global_step + 1}. Start again with a lower --optim.lr or with --optim.clip_norm 1; the "
+                f"{self.global_step + 1}. Start again with a lower {lower} or with --optim.clip_norm 1; the "
                 "checkpoints of this run are from before."
             )
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 JOURNAL = "study.log"  # of a search without another storage, in its folder
-OF = "search.json"  # whose trials are in a folder: storage and study
+OF = "search.json"  # whose trials are in a folder: --storage and --study
 ELSEWHERE = {"data.store", "data.mnist", "data.workers", "trainer.device", "trainer.logger"}  # may differ by machine
 SEARCH, PROCESS = "search", "process"  # attributes of a study, and of a trial
 FIRST = 5  # trials that are trained to their end, whatever they are like
@@ -63,15 +63,13 @@ def search(options: SearchOptions) -> int:
     space = read_space(options.space, base)
     writable_folder(out)
     place = options.storage or str(out / JOURNAL)
-    _check_folder(out, place, options.study)
+    _check_folder(out, options)
     study = _study(optuna, options, base, space, place)
-    (out / OF).write_text(json.dumps([place, options.study]), encoding="utf-8")
+    (out / OF).write_text(json.dumps([options.storage, options.study]), encoding="utf-8")
     use_threads(options.threads or fastest_threads(base.trainer.device))
     _begin_again(optuna, study)
     end = math.inf if options.minutes is None else time.monotonic() + 60 * options.minutes
-    print(
-        f"{_done(study)} of {options.trials} trials are there; storage {options.storage or out / JOURNAL}", flush=True
-    )
+    print(f"{_done(study)} of {options.trials} trials are there; storage {place}", flush=True)
     states = optuna.trial.TrialState
     try:
         while _begun(study) < options.trials and time.monotonic() < end:
@@ -97,7 +95,7 @@ def _optuna() -> Any:
     return optuna
 
 
-def _check_folder(out: Path, place: str, name: str) -> None:
+def _check_folder(out: Path, options: SearchOptions) -> None:
     """Sees that a folder does not hold the trials of another search.
 
     Raises:
@@ -109,7 +107,7 @@ def _check_folder(out: Path, place: str, name: str) -> None:
         known = read_json(out / OF)
     except (OSError, ValueError):
         known = None
-    if known != [place, name]:
+    if known != [options.storage, options.study]:
         raise InputError(
             f"folder {str(out)!r} holds the trials of another search: {shown(known)}. Give another --out, or "
             "that one's --storage and --study."
