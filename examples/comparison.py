@@ -272,7 +272,10 @@ class Comparison:
                     samples = found["samples"]
                     ratio = samples["diversity"]["mean"] / samples["mse"]["mean"]
                     ax.scatter(ratio, samples["crps"]["mean"], edgecolors=colour, facecolors=face)
-            ax.annotate(self.methods[name].label, (ratio, samples["crps"]["mean"]), (5, 4), textcoords="offset points")
+            beside = {"xytext": (-7, -3), "ha": "right"} if ratio > 0.5 else {"xytext": (7, -3)}
+            ax.annotate(
+                self.methods[name].label, (ratio, samples["crps"]["mean"]), textcoords="offset points", **beside
+            )
         ax.axvline(1, color="0.7", lw=1, ls=":")
         ax.set_xlim(-0.05, 1.25)
         ax.set_xlabel("diversity / error: 1 is right")
