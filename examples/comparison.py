@@ -176,8 +176,9 @@ class Comparison:
         print(f"\n$ {shlex.join(['stochvid', *words, *threads])}", flush=True)
         process = subprocess.Popen([sys.executable, "-m", "stochvid", *words, *threads])
         _, status, used = os.wait4(process.pid, 0)
-        if code := os.waitstatus_to_exitcode(status):
-            raise SystemExit(code)
+        process.returncode = os.waitstatus_to_exitcode(status)  # Popen did not wait itself
+        if process.returncode:
+            raise SystemExit(process.returncode)
         return used.ru_maxrss / 1024
 
     @staticmethod
