@@ -20,11 +20,11 @@ from stochvid.model_configs import FIRST_FAMILY, KL, ModelConfig, SVGConfig, fam
 
 RUN_CONFIG = "config.yaml"  # of a run, in its folder
 TRAINING = "training.yaml"  # beside a model's weights: the config of the run that trained it
+CLIPS = "clips.json"  # likewise: rate, stride and crop of the store that it was trained on
+HEALTH = "health.json"  # likewise: what its futures of held-out clips are worth
 MOVING_MNIST = "moving-mnist"  # what people call clips that are made as they are read
 ERRORS = ("mse", "l1", "bce", "gradient_difference", "fourier_amplitude", "fourier_correlation")  # that a loss may add
 LEAST_FRAMES = 3  # of a clip that a discriminator reads: its kernel
-CLIPS = "clips.json"  # likewise: rate, stride and crop of the store that it was trained on
-HEALTH = "health.json"  # likewise: what its futures of held-out clips are worth
 
 
 @dataclass
@@ -208,7 +208,7 @@ class AdversarialConfig:
     """A discriminator, which learns to tell futures under the prior from true ones, and which the model is to deceive.
 
     It is a 3-D convolutional network with spectral normalisation, which reads whole clips, given frames and all. Each
-    step draws a future of every clip for it, one frame after another, which makes a step two to four times as long.
+    step draws a future of every clip for it, one frame after another, which makes a step about three times as long.
 
     Args:
         weight: of what it says of such futures (null: there is no discriminator).

@@ -21,7 +21,7 @@ from stochvid.core.errors import InputError
 from stochvid.core.memory import rollout_bytes
 from stochvid.core.shapes import Float, Frames
 from stochvid.model_configs import KL, ModelConfig
-from stochvid.models.errors import changes, errors
+from stochvid.models.errors import change_weights, errors
 from stochvid.models.noise import Branch, check_temperature, content_ids, rollout_noise
 from stochvid.models.pretrained import Pretrained
 from stochvid.models.state import Fit, Imagination, Observation, Prediction, StateT
@@ -170,9 +170,8 @@ class VideoModel(Pretrained, Generic[StateT], ABC):
         """
         frames = self.as_input(Clips.of(clips).frames)
         fit = self.fit(clips, noise, feed_back=True) if feed_back else self.fit(clips, noise)
-        made, weight = fit.frames.shape[1], None
-        if change_weight is not None:
-            weight = 1 + change_weight * changes(frames[:, -made - 1 :])
+        made = fit.frames.shape[1]
+        weight = change_weights(frames, made, change_weight)
         terms = errors((self.config.error, *also), fit.frames, frames[:, -made:], fit.logits, weight)
         if KL in self.config.term_weights:
             terms[KL] = frames.new_zeros(()) if fit.kl is None else fit.kl

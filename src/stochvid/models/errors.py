@@ -51,6 +51,19 @@ def changes(frames: Float[Tensor, "B T C H W"]) -> Float[Tensor, "B steps 1 H W"
     return (differences > (CHANGE - 0.5) / 255).to(frames.dtype)
 
 
+def change_weights(
+    frames: Float[Tensor, "B T C H W"], made: int, weight: Tensor | None
+) -> Float[Tensor, "B {made} 1 H W"] | None:
+    """What each pixel of a clip's last frames counts: those that changed `1 + weight`, the others 1.
+
+    Args:
+        frames: of the clip, more than `made`.
+        made: how many of the last frames.
+        weight: a scalar; None: all count the same, which is None, too.
+    """
+    return None if weight is None else 1 + weight * changes(frames[:, -made - 1 :])
+
+
 def cross_entropy(made: Float[Tensor, "B T C H W"], true: Float[Tensor, "B T C H W"]) -> Float[Tensor, "B T C H W"]:
     """−y log x − (1 − y) log(1 − x) of each pixel, in nats."""
     made = made.clamp(NEARLY, 1 - NEARLY)

@@ -13,7 +13,7 @@ from stochvid.core.clips import Clips, tracks_between
 from stochvid.model_configs import KL
 from stochvid.models.base import VideoModel
 from stochvid.models.discriminator import VideoDiscriminator
-from stochvid.models.errors import changes, errors
+from stochvid.models.errors import change_weights, errors
 from stochvid.training.objectives import LOSS, Diverged, WeightedTerms, average_gradients
 
 ADVERSARIAL, DISCRIMINATOR = "adversarial", "discriminator"
@@ -68,10 +68,9 @@ class Adversarial(WeightedTerms):
         made = rollout(model, clips, noise) if self.active or self.adversarial.alone else None
         if self.adversarial.alone:
             assert made is not None
-            known, weight = model.config.context, None
-            if self.change is not None:
-                weight = 1 + self.change * changes(frames[:, known - 1 :])
-            terms = self.weighed(errors(tuple(self.weights), made, frames[:, known:], weight=weight), steps)
+            weight = change_weights(frames, made.shape[1], self.change)
+            future = frames[:, model.config.context :]
+            terms = self.weighed(errors(tuple(self.weights), made, future, weight=weight), steps)
         else:
             terms = super().forward(model, clips, noise)
         said = found = frames.new_zeros(())
