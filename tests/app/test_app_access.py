@@ -96,13 +96,20 @@ def test_nothing_jumps_while_it_loads(opened, width):
     assert sum(page.page.evaluate("window.shifted")) <= 0.05
 
 
-def test_nothing_is_shown_before_the_heading_above_it(opened):
+@pytest.mark.parametrize("part", [".sv-head", ".sv-go", ".sv-controls [type=range]"])
+def test_nothing_is_shown_before_all_is_there(opened, part):
     page = opened().page
     tabs = page.locator(".sv-tabs")
     assert tabs.is_visible()
-    page.evaluate("window.head = document.querySelector('.sv-head'), head.replaceWith(window.gap = new Comment())")
+    page.evaluate(f"""() => {{
+      window.away = [...document.querySelectorAll('{part}')].map((node) => [node, new Comment()]);
+      away.forEach(([node, gap]) => node.replaceWith(gap));
+      document.documentElement.classList.remove('sv-ready');
+    }}""")
+    page.wait_for_timeout(100)
     assert not tabs.is_visible()
-    page.evaluate("gap.replaceWith(head)")
+    page.evaluate("away.forEach(([node, gap]) => gap.replaceWith(node))")
+    page.wait_for_timeout(100)
     assert tabs.is_visible()
 
 

@@ -59,7 +59,7 @@ def test_it_opens_with_an_example_and_nothing_jumps(page):
     page.press("Draw futures")
     page.wait_for("5 futures of")
     page.page.wait_for_timeout(800)
-    assert sum(page.page.evaluate("window.shifted")) <= 0.05  # with what moved while it loaded
+    assert sum(page.page.evaluate("window.shifted")) <= 0.01  # with what moved while it loaded
     assert page.page.locator(".sv-tile").count() == 6
 
 
@@ -203,8 +203,9 @@ def test_two_people_at_once(page, browser, server):
     other.context.close()
 
 
-def test_who_waits_can_stop_waiting_and_is_not_in_the_way(page, browser, server):
-    other = Page(browser, server.url)
+def test_who_waits_can_stop_waiting_and_is_not_in_the_way(browser, tmp_path):
+    server = Served(save_model(tmp_path / "wide", base_channels=128), folder=tmp_path)  # at work for seconds
+    page, other = Page(browser, server.url), Page(browser, server.url)
     page.number("Futures", 16)
     page.number("Predicted frames", 100)
     page.press("Draw futures")
@@ -217,7 +218,10 @@ def test_who_waits_can_stop_waiting_and_is_not_in_the_way(page, browser, server)
     assert other.said() == "Stopped."
     other.press("Draw futures")
     other.wait_for("8 futures of 4 frames")
-    other.context.close()
+    for opened in (page, other):
+        opened.context.close()
+        assert opened.errors == []
+    assert server.stop() == 130
 
 
 def test_surprise_along_a_video(page):

@@ -13,7 +13,7 @@ FRAME = """<style>
     outline: 2px solid #1d5fc2 !important; outline-offset: 2px !important;
   }
   .dark .gradio-container.gradio-container.gradio-container *:focus-visible { outline-color: #7db1ff !important; }
-  @media (min-width: 1100px) { .sv-tabs:first-child { margin-top: 66px; } } /* the heading comes later */
+  html:not(.sv-ready) .gradio-container .main { visibility: hidden; } /* static/work.js says when */
   footer { display: none !important; }
 </style>"""
 

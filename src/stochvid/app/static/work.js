@@ -6,6 +6,7 @@ window.stochvid = (() => {
   const MANY = "That did not work: too many people are waiting. Please try again in a while.";
   const SILENT = 60_000; // ms without a sign of life (there is one every 15 seconds)
   const ALONE = 5_000; // ms that a run may be without anything to hear of it
+  const PARTS = [".sv-head", ".sv-kinds input", ".sv-clip input", ".sv-go", ".sv-say", ".sv-controls [type=range]", ".sv-tile"];
   const panels = []; // one for each tab: { box, value, run, show }
   const runs = new Map(); // by the server's number for them
   const ended = new Map(); // what was told of runs before their numbers were known here
@@ -188,9 +189,11 @@ window.stochvid = (() => {
     setTimeout(() => field.closest(".sv-controls").querySelector("button.sv-go").click());
   });
 
-  // gradio calls all buttons that reset a slider the same
+  // gradio fetches the code of each kind of part by itself, and calls all buttons that reset a slider the same
   const tidy = () => {
-    panels.forEach(update); // gradio has laid out something
+    const whole = PARTS.every((part) => document.querySelector(part));
+    if (whole) document.documentElement.classList.add("sv-ready"); // nothing is shown before, and so nothing jumps
+    panels.forEach(update);
     for (const button of document.querySelectorAll(".sv-controls .block button.reset-button")) {
       const title = button.closest(".block").querySelector('[data-testid="block-info"]');
       const name = title && `Reset ${title.textContent.trim().toLowerCase()}`;
