@@ -251,14 +251,15 @@ class OracleSVG(nn.Module):
         self.decoder = DCGANDecoder(c) if dcgan else VGGDecoder(c)
         z_dim = 0 if c.prior == "none" else c.z_dim
         predictor, gaussian, size, latent = PredictorCells, GaussianCells, (), ()
+        known = c.g_dim + c.action_dim + (2 if prime(c) and c.action_dim else 0)
         if prime(c):
             predictor, gaussian, size = ConvPredictorCells, ConvGaussianCells, (c.map_size,)
             latent = (c.map_size, c.latent_size or c.map_size)
-        self.predictor = predictor(c.g_dim + z_dim, c.g_dim, c.rnn_size, c.predictor_layers, *size)
+        self.predictor = predictor(known + z_dim, c.g_dim, c.rnn_size, c.predictor_layers, *size)
         if c.prior != "none":
-            self.posterior = gaussian(c.g_dim, c.z_dim, c.rnn_size, c.posterior_layers, *latent)
+            self.posterior = gaussian(known, c.z_dim, c.rnn_size, c.posterior_layers, *latent)
         if c.prior == "learned":
-            self.prior = gaussian(c.g_dim, c.z_dim, c.rnn_size, c.prior_layers, *latent)
+            self.prior = gaussian(known, c.z_dim, c.rnn_size, c.prior_layers, *latent)
 
     def _start(self, rows):
         c = self.config
@@ -277,6 +278,18 @@ class OracleSVG(nn.Module):
             return history[-1]
         frozen = context if rule == "last" else context - 1
         return history[min(len(history), frozen) - 1]
+
+    def _driven(self, h, action):
+        """[h, a], a = (action − 20) / 3; of maps every cell has a, and its row and its column from −1 to 1."""
+        if action is None:
+            return h
+        a = (action - 20) / 3
+        if prime(self.config):
+            n = h.shape[-1]
+            places = [[[2 * i / (n - 1) - 1, 2 * j / (n - 1) - 1] for j in range(n)] for i in range(n)]
+            places = torch.tensor(places, dtype=h.dtype).permute(2, 0, 1)
+            a = torch.cat([a[..., None, None].repeat(1, 1, n, n), places.repeat(len(h), 1, 1, 1)], 1)
+        return torch.cat([h, a], 1)
 
     def _joined(self, h, z):
         """[h, z]; latents of fewer cells are repeated over the cells that they cover."""
@@ -309,11 +322,11 @@ class OracleSVG(nn.Module):
         below = (1 - right) * frame[:, top + 1, left] + right * frame[:, top + 1, left + 1]
         return (1 - down) * above + down * below
 
-    def loss(self, x, noise, feed_back=False, change_weight=0.0):
+    def loss(self, x, noise, feed_back=False, change_weight=0.0, actions=None):
         """x (B, T, C, H, W), noise (B, T − 1, Z…): Σ error + β Σ KL; after the context, its own frames are read."""
         error = F.l1_loss if prime(self.config) and self.config.reconstruction == "l1" else F.mse_loss
         total = 0.0
-        for t, (frame, kl) in enumerate(self._observed(x, noise, feed_back), 1):
+        for t, (frame, kl) in enumerate(self._observed(x, noise, feed_back, actions), 1):
             total = total + error(frame, x[:, t]) + self.config.beta * kl
             if not change_weight:
                 continue
@@ -329,17 +342,19 @@ class OracleSVG(nn.Module):
         """The frames that these are taken for, (B, T − 1, C, H, W)."""
         return torch.stack([frame for frame, _ in self._observed(x, noise)], 1)
 
-    def _observed(self, x, noise, feed_back=False):
-        """Frame and KL of each step."""
+    def _observed(self, x, noise, feed_back=False, actions=None):
+        """Frame and KL of each step; actions (B, T, A), what led to each frame."""
         c = self.config
         s, history, made = self._start(x.shape[0]), [], None
         for t in range(2, x.shape[1] + 1):
             own = feed_back and t - 1 > c.context
             h, skip = self.encoder(made if own else x[:, t - 2])
             history.append(skip)
+            action = None if actions is None else actions[:, t - 1]
+            h = self._driven(h, action)
             z, kl = noise[:, t - 2, :0], 0.0
             if c.prior != "none":
-                h_target, _ = self.encoder(x[:, t - 1])
+                h_target = self._driven(self.encoder(x[:, t - 1])[0], action)
                 mu, log_var, s["posterior"] = self.posterior(h_target, s["posterior"])
                 z = mu + torch.exp(0.5 * log_var) * noise[:, t - 2]
                 if c.prior == "learned":
@@ -354,12 +369,16 @@ class OracleSVG(nn.Module):
             made = self._frame(g, self._skips(history, c.context), before, x[:, min(t - 1, c.context) - 1])
             yield made, kl
 
-    def rollout(self, x, horizon, noise):
-        """x (B, K, C, H, W), noise (B, S, K − 1 + horizon, Z…) → frames (B, S, horizon, C, H, W) and the priors."""
-        futures = [self._one_future(x, horizon, noise[:, i]) for i in range(noise.shape[1])]
+    def rollout(self, x, horizon, noise, actions=None):
+        """x (B, K, C, H, W), noise (B, S, K − 1 + horizon, Z…) → frames (B, S, horizon, C, H, W) and the priors.
+
+        actions (B, S, K + horizon, A): what leads to each frame of each sample, the given ones first.
+        """
+        own = [None if actions is None else actions[:, i] for i in range(noise.shape[1])]
+        futures = [self._one_future(x, horizon, noise[:, i], own[i]) for i in range(noise.shape[1])]
         return tuple(torch.stack(parts, 1) for parts in zip(*futures, strict=True))
 
-    def _one_future(self, x, horizon, noise):
+    def _one_future(self, x, horizon, noise, actions):
         c, context = self.config, x.shape[1]
         s = self._start(x.shape[0])
         frames, means, stds, history = [], [], [], []
@@ -367,6 +386,8 @@ class OracleSVG(nn.Module):
         for t in range(2, context + horizon + 1):
             h, skip = self.encoder(x_in)
             history.append(skip)
+            action = None if actions is None else actions[:, t - 1]
+            h = self._driven(h, action)
             eps = noise[:, t - 2]
             z, mu_p, sigma_p = eps, torch.zeros_like(eps), torch.ones_like(eps)
             if c.prior == "learned":
@@ -374,7 +395,7 @@ class OracleSVG(nn.Module):
                 sigma_p = torch.exp(0.5 * log_var_p)
                 z = mu_p + sigma_p * eps
             if t <= context and c.prior != "none":
-                h_target, _ = self.encoder(x[:, t - 1])
+                h_target = self._driven(self.encoder(x[:, t - 1])[0], action)
                 mu, log_var, s["posterior"] = self.posterior(h_target, s["posterior"])
                 z = mu if c.context_latent == "mean" else mu + torch.exp(0.5 * log_var) * eps
             g, s["predictor"] = self.predictor(self._joined(h, z), s["predictor"])

@@ -44,11 +44,11 @@ class DrivenConfig(ModelConfig, home="toy_driven:Driven"):
 
 @dataclass
 class DrivenState(State):
-    action: Tensor  # of the last frame, (rows, A)
+    seen: Tensor  # how many frames, (rows,)
 
 
 class Driven(VideoModel):
-    """x̂_t = sigmoid(W a_{t−1} + z_t); posterior and prior are N(0, σ²) of learned σ."""
+    """x̂_t = sigmoid(W a_t + z_t), a_t what led to frame t; posterior and prior are N(0, σ²) of learned σ."""
 
     def __init__(self, config: DrivenConfig):
         super().__init__(config)
@@ -57,21 +57,19 @@ class Driven(VideoModel):
 
     def observe(self, clips, noise=None, state=None, context=None, decode=True) -> Observation:
         actions = clips.tracks["actions"].to(self.dtype)
-        if state is not None:
-            actions = torch.cat([state.action[:, None], actions], 1)
-        before = actions[:, :-1]
+        before = actions if state is not None else actions[:, 1:]
         zeros = before.new_zeros(*before.shape[:2], 1)
         posterior, prior = (Gaussian(zeros, zeros + log_var) for log_var in self.log_var)
         z = zeros[:, None] if noise is None else posterior.std[:, None] * noise.to(zeros)
-        return Observation(self._frames(before[:, None], z), posterior, prior, DrivenState(actions[:, -1]))
+        seen = torch.full((len(actions),), float(actions.shape[1])) + (0 if state is None else state.seen)
+        return Observation(self._frames(before[:, None], z), posterior, prior, DrivenState(seen))
 
     def imagine(self, state, horizon, noise=None, tracks=None, go_on=True) -> Imagination:
         batch, samples = noise.shape[:2]
-        known, future = (repeat_rows(x, batch * samples) for x in (state.action[:, None], tracks["actions"]))
-        actions = torch.cat([known, future.to(known)], 1)
+        actions = repeat_rows(tracks["actions"], batch * samples).to(noise)
         prior = Gaussian(torch.zeros_like(noise), torch.zeros_like(noise) + self.log_var[1])
-        frames = self._frames(actions[:, :-1].unflatten(0, (batch, samples)), prior.sample(noise))
-        return Imagination(frames, prior, DrivenState(actions[:, -1]))
+        frames = self._frames(actions.unflatten(0, (batch, samples)), prior.sample(noise))
+        return Imagination(frames, prior, DrivenState(repeat_rows(state.seen, batch * samples) + horizon))
 
     def fit(self, clips, noise) -> Fit:
         seen = self.observe(clips, noise)

@@ -144,7 +144,7 @@ def test_predict_takes_tracks_that_go_on_into_the_future(run, store):
     assert (model.predict(other, 10, 3).frames - drawn).abs().max() > 0.3
     with pytest.raises(InputError, match=r"track 'actions' must be \(1, 25 or more"):
         model.predict(given, 22)
-    with pytest.raises(InputError, match="no track 'actions', which models of the family 'driven' need"):
+    with pytest.raises(InputError, match=r"no track 'actions', which the model .driven. needs"):
         model.predict(given.frames, 2)
     with pytest.raises(InputError, match=r"values of shape \(3,\), the model takes \(2,\)"):
         model.predict(given._replace(tracks={"actions": torch.zeros(1, 24, 3)}), 2)
@@ -192,26 +192,35 @@ def test_tracks_follow_their_frames_at_any_stride(store):
     for stride in (1, 2, 3):
         batch = StoredClips(store, "train", 5, seed=1, stride=stride).__getitems__(range(40))
         whole = [store.clip("train", n) for n in range(6)]
+        done = np.load(store.path / "train.actions.npy").reshape(6, LENGTH, 2)  # at each frame, after it
         for row in range(40):
             place = [
-                (clip, first)
-                for clip in whole
+                (n, first)
+                for n, clip in enumerate(whole)
                 for first in range(LENGTH - 4 * stride)
-                if np.array_equal(clip["actions"][first::stride][:5], batch["actions"][row])
+                if np.array_equal(clip["frames"][first::stride][:5], batch["frames"][row])
             ]
-            (clip, first), = place  # fmt: skip
-            assert np.array_equal(clip["frames"][first::stride][:5], batch["frames"][row])
+            (n, first), = place  # fmt: skip
+            clip = whole[n]
+            assert batch["actions"].shape == (40, 5, 2 * stride)
             for t in range(5):
+                between = [done[n, max(0, first + t * stride - back)] for back in range(stride, 0, -1)]
+                assert np.array_equal(batch["actions"][row, t], np.concatenate(between))
+                shown = brightness(batch["actions"][row, t : t + 1, -2:])[0]  # what the last of them says
+                assert t + first == 0 or batch["frames"][row, t].max() == shown
                 passed = clip["contacts"][max(0, first + t * stride - stride + 1) : first + t * stride + 1]
                 assert batch["contacts"][row, t] == passed.any()
         windows = StoredWindows(store, "test", 4, stride).read([0])
-        assert np.array_equal(windows["actions"][0], store.clip("test", 0)["actions"][: 4 * stride : stride])
+        last = windows["actions"][0, :, -2:]
+        assert np.array_equal(last, store.clip("test", 0)["actions"][: 4 * stride : stride])
 
 
 def test_a_stride_over_a_source_takes_its_tracks_along(store):
     every = stored_source(store, 0, 1, None, 1).every(3)
     clip = store.clip("test", 0)
-    assert np.array_equal(every.tracks["actions"], clip["actions"][::3])
+    expected = store.tracks_at("test", 0, 0, 8, 3)["actions"]
+    assert np.array_equal(every.tracks["actions"][1:], expected[1:])  # nothing led to the first frame
+    assert np.array_equal(every.tracks["actions"][1:, -2:], clip["actions"][3::3])
     assert np.array_equal(every.tracks["contacts"], at_frames(clip["contacts"], 0, 8, 3))
 
 

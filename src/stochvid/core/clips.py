@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 CHANGE = 13  # of 255: pixels that differ by less from those before show the noise of a camera or of compression
 FRAMES, INDEX = "frames", "index"  # in a batch as a data set gives it; everything else there is a track
+ACTIONS = "actions"  # the track of what was done: of a store at each frame, of clips what led to it
 DRAWN = (  # of futures.npz
     "context", "truth", "futures", "futures_std", "prior_mean", "prior_std", "std_map", "latents", "seed",
     "temperature",
@@ -26,8 +27,9 @@ class Clips(NamedTuple):
 
     Attributes:
         frames: (B, T, C, H, W), float in [0, 1] or uint8.
-        tracks: by name, what is known of every frame, (B, T, …): such as `bounces` (bool), `actions` (float). Of clips
-            whose future is to be predicted, they may go on after the last frame: (B, ≥ T, …).
+        tracks: by name, what is known of every frame, (B, T, …): such as `bounces` (bool), or `actions` (float), what
+            was done between the frame before and this one. Of clips whose future is to be predicted, they may go on
+            after the last frame: (B, ≥ T, …).
     """
 
     frames: "Tensor"

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Literal
 
 from stochvid.config import DataConfig
+from stochvid.core.clips import ACTIONS
 from stochvid.core.errors import InputError
 from stochvid.data.moving_mnist import MovingMNIST, digit_tracks
 from stochvid.data.store import INDEX, Store, prepare_command
 from stochvid.data.stored_clips import StoredClips
-from stochvid.data.tracks import Track
+from stochvid.data.tracks import Track, led_to_shape
 from stochvid.model_configs import ModelConfig
 
 VAL_SEED = 1 << 32  # validation clips are the same in every run, whatever its seed
@@ -52,16 +53,16 @@ def open_clips(
             )
     split = "train" if part == "train" else store.held_out
     flip = data.flip and part == "train"
-    model.check_tracks(shapes_of(store.tracks), f"store {data.store!r}")
+    model.check_tracks(shapes_of(store.tracks, data.stride), f"store {data.store!r}")
     clips = StoredClips(store, split, length, seed=seed, stride=data.stride, flip=flip)
     if lost := set(model.tracks) - set(clips.tracks):
         raise InputError(
-            f"data.flip mirrors frames, but nobody knows what becomes of the track {min(lost)!r}, which models of the "
-            f"family {model.family!r} need. Leave out --data.flip."
+            f"data.flip mirrors frames, but nobody knows what becomes of the track {min(lost)!r}, which the model "
+            "needs. Leave out --data.flip."
         )
     return clips
 
 
-def shapes_of(tracks: Mapping[str, Track]) -> dict[str, tuple[int, ...]]:
-    """Shape of a frame's value in each track."""
-    return {name: track.shape for name, track in tracks.items()}
+def shapes_of(tracks: Mapping[str, Track], stride: int = 1) -> dict[str, tuple[int, ...]]:
+    """Shape of a frame's value in each track, as clips of a stride have them."""
+    return {name: led_to_shape(t.shape, stride) if name == ACTIONS else t.shape for name, t in tracks.items()}

@@ -115,14 +115,17 @@ class Store:
         return {FRAMES: np.array(self.array(split)[start : start + length])} | self.tracks_at(split, number, 0, length)
 
     def tracks_at(self, split: str, number: int, first: int, length: int, stride: int = 1) -> dict[str, np.ndarray]:
-        """Every track of a clip at the frames first, first + stride …, counted from the clip's first: (length, …)."""
+        """Every track of a clip at the frames first, first + stride …, counted from the clip's first: (length, …).
+
+        Actions are those that led to these frames (`tracks.at_frames`).
+        """
         index = self.splits[split]
         begin, end = index.offsets[number], index.offsets[number] + index.lengths[number]
         if self._bounces:
             whole = {name: marked(self._bounces[split][number], end - begin) for name in self.tracks}
         else:
             whole = {name: values[begin:end] for name, values in self._values[split].items()}
-        return {name: at_frames(values, first, length, stride) for name, values in whole.items()}
+        return {name: at_frames(values, first, length, stride, name) for name, values in whole.items()}
 
     def first(self, split: str, frames: int) -> int:
         """Number of the first clip with so many frames, or else of the longest."""

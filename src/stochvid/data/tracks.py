@@ -1,6 +1,8 @@
 """Tracks of a store: what is known of every frame of its clips, in arrays beside those of the frames.
 
-A track has a name, such as `actions`, and a value for each frame, of one dtype and shape throughout the store.
+A track has a name, such as `actions`, and a value for each frame, of one dtype and shape throughout the store. In a
+store, as in the data sets of robots, an action stands at the frame *after* which it was done (frame t, action t, frame
+t + 1). Whoever reads clips gets, at each frame, the action that *led to* it; `at_frames` is the one place that knows.
 """
 
 import math
@@ -10,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from stochvid.core.clips import is_track_name
+from stochvid.core.clips import ACTIONS, is_track_name
 from stochvid.core.errors import InputError
 from stochvid.core.untrusted import shown
 
@@ -125,21 +127,31 @@ def check_tracks(tracks: Mapping[Any, Track]) -> None:
         track.check(name)
 
 
-def at_frames(track: np.ndarray, first: int, length: int, stride: int) -> np.ndarray:
+def led_to_shape(shape: tuple[int, ...], stride: int) -> tuple[int, ...]:
+    """Shape of the actions that led to a frame, given that of one action."""
+    return (stride * math.prod(shape),)
+
+
+def at_frames(track: np.ndarray, first: int, length: int, stride: int, name: str = "") -> np.ndarray:
     """A clip's track at the frames first, first + stride …, as they are taken.
 
-    An event in a frame that is passed over counts at the next one that is taken, the first that shows it.
+    An event in a frame that is passed over counts at the next one that is taken, the first that shows it. Actions are
+    those that led from one taken frame to the next: of a stride of s the s actions between, joined.
 
     Args:
         track: of the whole clip, (T, …).
         first: frame, from 0.
         length: frames to take.
         stride: from one to the next.
+        name: of the track.
 
     Returns:
-        (length, …).
+        (length, …); of actions (length, stride · A), those before the clip's beginning as its first.
     """
     last = first + (length - 1) * stride
+    if name == ACTIONS:
+        done = first + stride * np.arange(length)[:, None] + np.arange(-stride, 0)
+        return track[np.maximum(done, 0)].reshape(length, *led_to_shape(track.shape[1:], stride))
     if stride == 1 or track.dtype != bool or track.ndim > 1:
         return np.array(track[first : last + 1 : stride])
     before = max(0, first - stride + 1)

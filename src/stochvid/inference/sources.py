@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from stochvid.config import TRAINING, DataConfig, load_config
-from stochvid.core.clips import FRAMES, INDEX
+from stochvid.core.clips import ACTIONS, FRAMES, INDEX
 from stochvid.core.errors import InputError
 from stochvid.data.clip_names import ClipName
 from stochvid.data.moving_mnist import MovingMNIST
@@ -50,7 +50,10 @@ class ClipSource:
 
     def every(self, stride: int) -> "ClipSource":
         """One frame in `stride` of it, from the first."""
-        tracks = {name: at_frames(track, 0, -(-len(track) // stride), stride) for name, track in self.tracks.items()}
+        tracks = {}
+        for name, track in self.tracks.items():
+            done = np.concatenate([track[1:], track[-1:]]) if name == ACTIONS else track  # as a store has them
+            tracks[name] = at_frames(done, 0, -(-len(track) // stride), stride, name)
         return ClipSource(self.name, self.frames.every(stride), self.fps and self.fps / stride, tracks)
 
     def start_at(self, start: int) -> "ClipSource":

@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import ClassVar, Literal
 
 from stochvid.config_checks import bounded, check_fields, require
+from stochvid.core.clips import ACTIONS
 from stochvid.core.errors import InputError
 
 IMAGE_SIZES = (32, 64, 128, 256)
@@ -129,13 +130,14 @@ class ModelConfig(ABC):
             if name not in shapes:
                 has = f"only {', '.join(shapes)}" if shapes else "no tracks at all"
                 raise InputError(
-                    f"{what} has no track {name!r}, which models of the family {self.family!r} need of every frame: it "
-                    f"has {has}. Take clips of a store that has it."
+                    f"{what} has no track {name!r}, which the model ({self.kind}) needs of every frame: it has {has}. "
+                    "Take clips of a store that has it."
                 )
             if tuple(shapes[name]) != tuple(shape):
+                fix = f"--model.action_dim {shapes[name][0]}" if name == ACTIONS else "--model.* that fit it"
                 raise InputError(
                     f"track {name!r} of {what} has values of shape {tuple(shapes[name])}, the model takes "
-                    f"{tuple(shape)}. Give --model.* that fit it, or other clips."
+                    f"{tuple(shape)}. Give {fix}, or other clips."
                 )
 
     @property

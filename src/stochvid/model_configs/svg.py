@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stochvid.config_checks import bounded, require
+from stochvid.core.clips import ACTIONS
 from stochvid.model_configs.base import LAYERS, WIDTH, ModelConfig
 
 PAPER = "https://arxiv.org/abs/1802.07687"
+ACTION_DIM = {"least": 0, "most": 4096}
 PRIME_PAPER = "https://arxiv.org/abs/1911.01655"
 
 
@@ -21,7 +23,13 @@ class LatentConfig(ModelConfig):
     prior: Literal["learned", "fixed", "none"]
     future_skip: str
     context_latent: Literal["sample", "mean"]
+    action_dim: int
     beta: float
+
+    @property
+    def tracks(self) -> dict[str, tuple[int, ...]]:
+        """Actions, where it is driven by them."""
+        return {ACTIONS: (self.action_dim,)} if self.action_dim else {}
 
     @property
     def least_context(self) -> int:
@@ -83,6 +91,7 @@ class SVGConfig(LatentConfig, home="stochvid.models.svg:SVG"):
         context_latent: latents during the context come from the posterior: a sample (LP) or its mean (FP).
         batch_statistics: whether the code that these weights come from draws futures with the batch-norm statistics of
             the batch (SVG-LP of 2018, imported); --batch-statistics does likewise.
+        action_dim: components of the action that led to each frame, which posterior, prior and predictor read; 0: none.
         beta: weight β of the KL term.
     """
 
@@ -99,6 +108,7 @@ class SVGConfig(LatentConfig, home="stochvid.models.svg:SVG"):
     future_skip: Literal["last", "second_last", "previous"] = "last"
     context_latent: Literal["sample", "mean"] = "sample"
     batch_statistics: bool = False
+    action_dim: int = bounded(0, **ACTION_DIM)
     beta: float = bounded(1e-4, least=0)
 
     @property
@@ -153,6 +163,8 @@ class SVGPrimeConfig(LatentConfig, home="stochvid.models.svg_prime:SVGPrime"):
         output: what a frame is: decoded (the paper), or composed, by a softmax of masks, of the decoded image, the
             frame before with its pixels moved by a flow, and the last given frame, so that only what appears is drawn.
         reconstruction: error of the frames: mse, or l1 (the paper).
+        action_dim: components of the action that led to each frame, which posterior, prior and predictor read in every
+            cell, with where the cell lies; 0: none.
         beta: weight β of the KL term.
     """
 
@@ -173,6 +185,7 @@ class SVGPrimeConfig(LatentConfig, home="stochvid.models.svg_prime:SVGPrime"):
     context_latent: Literal["sample", "mean"] = "sample"
     output: Literal["decoded", "composed"] = "decoded"
     reconstruction: Literal["mse", "l1"] = "l1"
+    action_dim: int = bounded(0, **ACTION_DIM)
     beta: float = bounded(1e-4, least=0)
 
     def __post_init__(self) -> None:

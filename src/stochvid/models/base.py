@@ -16,11 +16,13 @@ from typing import Generic, Self
 import torch
 from torch import Tensor, nn
 
-from stochvid.core.clips import Clips, tracks_between
+from stochvid.core.clips import ACTIONS, Clips, tracks_between
 from stochvid.core.errors import InputError
 from stochvid.core.memory import rollout_bytes
 from stochvid.core.shapes import Float, Frames
+from stochvid.data.tracks import Track
 from stochvid.model_configs import KL, ModelConfig
+from stochvid.models.action_input import some_of, with_actions
 from stochvid.models.errors import change_weights, errors
 from stochvid.models.noise import Branch, check_temperature, content_ids, rollout_noise
 from stochvid.models.pretrained import Pretrained
@@ -87,7 +89,8 @@ class VideoModel(Pretrained, Generic[StateT], ABC):
             horizon: frames to generate, at least 1.
             noise: (B, S, horizon, *latent_shape) for z = μ_ψ + σ_ψ · noise, S a multiple of the state's; None only
                 without latents (then S = 1).
-            tracks: what is known of the future's frames, (B, horizon, …) each; a family takes those that it knows.
+            tracks: what is known of the future's frames, (rows, horizon, …) each, rows B or B · S; a family takes those
+                that it knows.
             go_on: whether to compute the state after the last frame, too.
 
         Returns:
@@ -123,6 +126,9 @@ class VideoModel(Pretrained, Generic[StateT], ABC):
     def dtype(self) -> torch.dtype:
         """Of the state and the latents, to which frames are converted as they come in."""
         return next(self.parameters()).dtype
+
+    def learn(self, tracks: Mapping[str, Track]) -> None:
+        """Takes over, before training, what it has to know of the tracks that it is driven by: their statistics."""
 
     def recompute(self, on: bool) -> None:
         """Keeps fewer activations for the gradients, and computes them again.
@@ -254,6 +260,7 @@ class VideoModel(Pretrained, Generic[StateT], ABC):
         chunk: int | None = None,
         temperature: float = 1.0,
         branch: Branch | None = None,
+        actions: Float[Tensor, "B _ horizon A"] | None = None,
     ) -> Prediction:
         """Draws `samples` futures of every clip. Batch-norm uses its running statistics.
 
@@ -272,6 +279,8 @@ class VideoModel(Pretrained, Generic[StateT], ABC):
             chunk: samples per clip to roll at once; None: as many as memory is good for.
             temperature: z = μ_ψ + temperature · σ_ψ · noise in the future: 0 takes the prior's mean, 1 is the model.
             branch: a future of this clip to follow for its first frames: its latents first, fresh ones after.
+            actions: of a model that is driven by them: what leads to each frame of the future, (B, S, horizon, A), or
+                (B, 1, horizon, A) for all samples, in the units of the training data; None: the track of the clips.
 
         Returns:
             Frames, the prior's mean and standard deviation, and the latents drawn from it, on the context's device.
@@ -282,6 +291,9 @@ class VideoModel(Pretrained, Generic[StateT], ABC):
         """
         clips = Clips.of(context)
         context = clips.frames
+        if actions is not None:
+            self._check_actions(actions, len(context), samples, horizon)
+            clips = clips._replace(tracks=with_actions(clips.tracks, actions[:, 0], context))
         self._check_clips(context)
         check_temperature(temperature)
         for name, value in (("horizon", horizon), ("samples", samples), ("chunk", chunk or 1)):
@@ -299,9 +311,9 @@ class VideoModel(Pretrained, Generic[StateT], ABC):
             noise = rollout_noise(
                 seed, clip_ids, count, known, horizon, self.latent_shape, first_sample + first, temperature, branch
             )
-            return model._roll(clips, horizon, noise.to(context.device), followed)
+            return model._roll(clips, horizon, noise.to(context.device), followed, some_of(actions, first, count))
 
-        return self._in_chunks(samples, chunk, draw)
+        return self._in_chunks(samples, chunk, draw, actions)
 
     @torch.inference_mode()
     def predict_from(
@@ -314,6 +326,7 @@ class VideoModel(Pretrained, Generic[StateT], ABC):
         clip_id: int = 0,
         chunk: int | None = None,
         temperature: float = 1.0,
+        actions: Float[Tensor, "1 _ horizon A"] | None = None,
     ) -> Prediction:
         """As `predict`, of a clip whose frames were observed already.
 
@@ -325,6 +338,7 @@ class VideoModel(Pretrained, Generic[StateT], ABC):
             clip_id: an integer that identifies the clip, and where in it this is, to the noise.
             chunk: as in `predict`.
             temperature: likewise.
+            actions: likewise, (1, S, horizon, A) or (1, 1, horizon, A).
 
         Raises:
             InputError: a horizon or sample count below 1, or a negative (or infinite) temperature.
@@ -333,29 +347,39 @@ class VideoModel(Pretrained, Generic[StateT], ABC):
         for name, value in (("horizon", horizon), ("samples", samples), ("chunk", chunk or 1)):
             if value < 1:
                 raise InputError(f"{name} must be at least 1, got {value}.")
+        if actions is not None:
+            self._check_actions(actions, 1, samples, horizon)
         model, device = self if self.frozen else self.for_inference(), next(self.parameters()).device
 
         def draw(first: int, count: int) -> tuple[Tensor, ...]:
             noise = rollout_noise(seed, [clip_id], count, 0, horizon, self.latent_shape, first, temperature)
-            return model._go_on(state, horizon, noise.to(device), {})
+            return model._go_on(state, horizon, noise.to(device), {}, actions=some_of(actions, first, count))
 
-        return self._in_chunks(samples, chunk or self._samples_at_once(1, horizon, device), draw)
+        return self._in_chunks(samples, chunk or self._samples_at_once(1, horizon, device), draw, actions)
 
     # -------------------------------------------------------------------------------------------------------- private
 
-    def _in_chunks(self, samples: int, chunk: int, draw: Callable[[int, int], tuple[Tensor, ...]]) -> Prediction:
+    def _in_chunks(
+        self, samples: int, chunk: int, draw: Callable[[int, int], tuple[Tensor, ...]], actions: Tensor | None
+    ) -> Prediction:
         """All samples, at most so many at once; `draw` makes some, from the number of the first and how many."""
-        drawn = samples if self.stochastic else 1  # without latents all futures are one
+        differ = self.stochastic or (actions is not None and actions.shape[1] > 1)
+        drawn = samples if differ else 1  # without latents all futures are one
         parts = [draw(first, min(chunk, drawn - first)) for first in range(0, drawn, chunk)]
         joined = (torch.cat(tensors, dim=1) for tensors in zip(*parts, strict=True))
         return Prediction(*(x if drawn == samples else x.expand(-1, samples, *x.shape[2:]) for x in joined))
 
     def _roll(
-        self, clips: Clips, horizon: int, noise: Float[Tensor, "B S _ *latent"], followed: int | None
+        self,
+        clips: Clips,
+        horizon: int,
+        noise: Float[Tensor, "B S _ *latent"],
+        followed: int | None,
+        actions: Float[Tensor, "B _ horizon A"] | None,
     ) -> tuple[Tensor, ...]:
         """What a prediction holds, of the samples whose noise this is (B, S, K − 1 + horizon, *latent_shape).
 
-        Samples that follow one future have its frames in common: these are drawn once, and repeated.
+        Samples that follow one future, and do the same, have its frames in common: these are drawn once, and repeated.
         """
         frames = clips.frames.shape[1]
         known, context = frames - 1, clips.between(0, frames)
@@ -365,7 +389,7 @@ class VideoModel(Pretrained, Generic[StateT], ABC):
             sampled = sampled[:, :1]
         state = self.observe(context, sampled, decode=False).state
         told = tracks_between(tracks, frames, frames + horizon)
-        return self._go_on(state, horizon, noise[:, :, known:], told, followed)
+        return self._go_on(state, horizon, noise[:, :, known:], told, followed, actions)
 
     def _go_on(
         self,
@@ -374,9 +398,13 @@ class VideoModel(Pretrained, Generic[StateT], ABC):
         future: Float[Tensor, "B S {horizon} *latent"],
         tracks: Mapping[str, Tensor],
         followed: int | None = None,
+        actions: Float[Tensor, "B _ horizon A"] | None = None,
     ) -> tuple[Tensor, ...]:
         """What a prediction holds, from a state on."""
         samples, parts = future.shape[1], []
+        if actions is not None:
+            tracks = {**tracks, ACTIONS: actions.flatten(0, 1).to(future.device)}
+            followed = followed if actions.shape[1] == 1 else None
         for first, last, rows in ((0, followed or 0, 1), (followed or 0, horizon, samples)):
             if first < last:
                 assert state is not None
@@ -396,6 +424,24 @@ class VideoModel(Pretrained, Generic[StateT], ABC):
         frames = 2 * 4 * horizon * self.config.channels * self.config.image_size**2
         samples = rollout_bytes(device) // (clips * (self.row_bytes + frames))
         return 1 << max(0, samples.bit_length() - 1)  # a power of two, so that few sizes are ever compiled
+
+    def _check_actions(self, actions: Tensor, clips: int, samples: int, horizon: int) -> None:
+        wanted = self.config.tracks.get(ACTIONS)
+        if wanted is None:
+            raise InputError(
+                f"the model ({self.config.kind}) is not driven by actions. Leave them out, or take one that was "
+                "trained with --model.action_dim."
+            )
+        if not isinstance(actions, Tensor) or actions.ndim != 4 or actions.shape[1] not in (1, samples) or (
+            (actions.shape[0], *actions.shape[2:]) != (clips, horizon, *wanted)
+        ):  # fmt: skip
+            got = tuple(actions.shape) if isinstance(actions, Tensor) else type(actions).__name__
+            raise InputError(
+                f"actions must be a tensor ({clips}, {samples} or 1, {horizon}, {wanted[0]}): clips, samples, frames "
+                f"to predict, components; got {got}."
+            )
+        if not actions.isfinite().all():
+            raise InputError("actions must be finite numbers, and hold NaN or infinity.")
 
     def _check_tracks(self, clips: Clips, horizon: int) -> None:
         known, shapes = clips.frames.shape[1], {name: track.shape[2:] for name, track in clips.tracks.items()}

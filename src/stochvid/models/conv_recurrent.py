@@ -139,15 +139,15 @@ class ConvFramePredictor(ConvRecurrent):
 
     head_name = "head"
 
-    def __init__(self, g_dim: int, z_dim: int, hidden: int, layers: int):
-        super().__init__(g_dim, hidden, layers)
+    def __init__(self, in_channels: int, g_dim: int, z_dim: int, hidden: int, layers: int):
+        super().__init__(in_channels, hidden, layers)
         self.embed_latent = _conv3(z_dim, hidden, bias=False) if z_dim else None
         self.head = _conv3(hidden, g_dim)
 
     def forward(
-        self, h: Float[Tensor, "T B G h w"], z: Float[Tensor, "T B S Z q q"] | None, state: LSTMState | None = None
+        self, h: Float[Tensor, "T B _ h w"], z: Float[Tensor, "T B S Z q q"] | None, state: LSTMState | None = None
     ) -> tuple[Float[Tensor, "T B S G h w"], LSTMState]:
-        """h_{t-1}, and z_t of a model with latents → g_t (T, B, S, G, h, w) and the new state."""
+        """h_{t-1} and what is joined to it, and z_t, if any → g_t (T, B, S, G, h, w) and the new state."""
         x = over_steps(self.embed, h)[:, :, None]
         if z is not None:
             assert self.embed_latent is not None
@@ -163,7 +163,7 @@ class GaussianConvLSTM(ConvRecurrent):
     """Reads features, and gives a Gaussian over z_t: posterior and learned prior.
 
     Args:
-        g_dim: channels of the features.
+        in_channels: of the features, and what is joined to them.
         z_dim: channels of the latents.
         hidden: as `ConvRecurrent`.
         layers: likewise.
@@ -172,8 +172,8 @@ class GaussianConvLSTM(ConvRecurrent):
 
     head_name = "mean"
 
-    def __init__(self, g_dim: int, z_dim: int, hidden: int, layers: int, pool: int = 1):
-        super().__init__(g_dim, hidden, layers)
+    def __init__(self, in_channels: int, z_dim: int, hidden: int, layers: int, pool: int = 1):
+        super().__init__(in_channels, hidden, layers)
         self.pool = pool
         self.mean, self.log_var = _conv3(hidden, z_dim), _conv3(hidden, z_dim)
 
@@ -184,8 +184,8 @@ class GaussianConvLSTM(ConvRecurrent):
             self.mean.weight.mul_(SURE_MEAN)
             self.log_var.bias.fill_(SURE_LOG_VAR)
 
-    def forward(self, h: Float[Tensor, "T N G h w"], state: LSTMState | None = None) -> tuple[Gaussian, LSTMState]:
-        """h (T, N, G, h, w) → Gaussian over (T, N, Z, q, q), at least float32 under autocast, and the new state."""
+    def forward(self, h: Float[Tensor, "T N _ h w"], state: LSTMState | None = None) -> tuple[Gaussian, LSTMState]:
+        """h (T, N, …, h, w) → Gaussian over (T, N, Z, q, q), at least float32 under autocast, and the new state."""
         y, state = self.lstm(over_steps(self.embed, h), state, self.dtype)
         if self.pool > 1:
             y = F.avg_pool2d(y.flatten(0, 1), self.pool).unflatten(0, y.shape[:2])

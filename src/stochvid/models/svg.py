@@ -8,6 +8,7 @@ from torch import Tensor
 
 from stochvid.core.shapes import Float
 from stochvid.model_configs import SVGConfig
+from stochvid.models.action_input import ActionInput
 from stochvid.models.backbones import init_weights, vector_backbone
 from stochvid.models.layers import in_format
 from stochvid.models.recurrent import FramePredictor, GaussianLSTM
@@ -27,12 +28,14 @@ class SVG(SVGBase):
         super().__init__(config)
         c = config
         self.encoder, self.decoder = vector_backbone(c.backbone, c.image_size, c.channels, c.base_channels, c.g_dim)
-        self.predictor = FramePredictor(c.g_dim + self.z_dim, c.g_dim, c.rnn_size, c.predictor_layers)
+        self.actions = ActionInput(c.action_dim) if c.action_dim else None
+        known = c.g_dim + (self.actions.channels if self.actions else 0)
+        self.predictor = FramePredictor(known + self.z_dim, c.g_dim, c.rnn_size, c.predictor_layers)
         self.posterior = self.prior = None
         if c.prior != "none":
-            self.posterior = GaussianLSTM(c.g_dim, c.z_dim, c.rnn_size, c.posterior_layers)
+            self.posterior = GaussianLSTM(known, c.z_dim, c.rnn_size, c.posterior_layers)
         if c.prior == "learned":
-            self.prior = GaussianLSTM(c.g_dim, c.z_dim, c.rnn_size, c.prior_layers)
+            self.prior = GaussianLSTM(known, c.z_dim, c.rnn_size, c.prior_layers)
         self.apply(init_weights)
         in_format(self, torch.channels_last)  # how convolutions are fastest, on CPUs as on GPUs
 

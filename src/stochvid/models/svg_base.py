@@ -9,10 +9,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stochvid.core.clips import Clips
+from stochvid.core.clips import ACTIONS, Clips
 from stochvid.core.errors import InputError
 from stochvid.core.shapes import Float, Frames
+from stochvid.data.tracks import Track
 from stochvid.model_configs import LatentConfig
+from stochvid.models.action_input import ActionInput
 from stochvid.models.backbones import Decoder, Encoder
 from stochvid.models.base import VideoModel
 from stochvid.models.compiling import compiled
@@ -63,6 +65,7 @@ class SVGBase(VideoModel[SVGState]):
     predictor: FramePredictor | ConvFramePredictor
     posterior: GaussianLSTM | GaussianConvLSTM | None
     prior: GaussianLSTM | GaussianConvLSTM | None
+    actions: ActionInput | None
 
     @property
     def has_places(self) -> bool:
@@ -89,6 +92,11 @@ class SVGBase(VideoModel[SVGState]):
             self._step = compiled(self._step)  # type: ignore[method-assign]  # on this copy alone
             self._features = compiled(self._features)  # type: ignore[method-assign]  # likewise
 
+    def learn(self, tracks: Mapping[str, Track]) -> None:
+        """As `VideoModel.learn`."""
+        if self.actions is not None and (statistics := tracks[ACTIONS].statistics) is not None:
+            self.actions.learn(statistics)
+
     def recompute(self, on: bool) -> None:
         """As `VideoModel.recompute`, in encoder and decoder."""
         self.encoder.recompute = self.decoder.recompute = on
@@ -104,7 +112,8 @@ class SVGBase(VideoModel[SVGState]):
         decode: bool = True,
     ) -> Observation[SVGState]:
         """As `VideoModel.observe`; `context` decides which skips the steps after it share."""
-        frames = self.as_input(Clips.of(clips).frames)
+        clips = Clips.of(clips)
+        frames = self.as_input(clips.frames)
         batch = frames.shape[0]
         # rows are (T, B) inside: the frames of a step, and all frames up to one, are slices then, and never copied
         steps = frames.shape[1] - (state is None)
@@ -116,7 +125,8 @@ class SVGBase(VideoModel[SVGState]):
             skips = [torch.cat(pair) for pair in zip(state.skips, skips, strict=True)]
             used = [skip[:own] for skip in skips]
         features = flat.unflatten(0, (-1, batch))
-        before, after = features[:-1], features[1:]
+        actions = self._actions(clips.tracks, steps)
+        before, after = self._joined(features[:-1], actions), self._joined(features[1:], actions)
 
         posterior, posterior_state, prior, prior_state = self._latents(before, after, state)
         latent, samples = None, 1
@@ -173,6 +183,8 @@ class SVGBase(VideoModel[SVGState]):
             (state.features, state.prior, state.predictor, state.frame, state.given), rows
         )
 
+        actions = self._actions(tracks, horizon)
+        actions = None if actions is None else repeat_rows(actions.transpose(0, 1), rows).transpose(0, 1)
         hoisted = self.decoder.hoist(used)
         images: list[Tensor] = []
         priors: list[Gaussian] = []
@@ -183,8 +195,9 @@ class SVGBase(VideoModel[SVGState]):
                 hoisted = self.decoder.hoist(used)
             elif t:
                 features = self._features(images[-1])
+            action = None if actions is None else actions[t]
             image, p, prior_state, predictor_state = self._step(
-                features, noise[:, t], hoisted, prior_state, predictor_state, frame, given
+                features, noise[:, t], hoisted, prior_state, predictor_state, frame, given, action
             )
             images.append(image)
             priors.append(p)
@@ -211,18 +224,21 @@ class SVGBase(VideoModel[SVGState]):
         predictor_state: LSTMState,
         frame: Float[Tensor, "N C H W"] | None = None,
         given: Float[Tensor, "N C H W"] | None = None,
+        action: Float[Tensor, "N A"] | None = None,
     ) -> tuple[Float[Tensor, "N C H W"], Gaussian, LSTMState | None, LSTMState]:
         """One step of the future: h and noise of N rows → frames (N, C, H, W), prior (N, *latent), new LSTM states.
 
-        `frame` and `given` are the frame before and the last given one, where frames are composed.
+        `frame` and `given` are the frame before and the last given one, where frames are composed; `action` is what led
+        to the new frame, standardised.
         """
+        before = self._joined(features[None], None if action is None else action[None])
         if self.prior is None:  # the fixed prior, N(0, I)
             p = Gaussian(torch.zeros_like(noise), torch.zeros_like(noise))
         else:
-            p, prior_state = self.prior(features[None], prior_state)
+            p, prior_state = self.prior(before, prior_state)
             p = Gaussian(p.mean[0], p.log_var[0])
         z = p.sample(noise).to(features.dtype)[None, :, None] if self.stochastic else None
-        g, predictor_state = self.predictor(features[None], z, predictor_state)
+        g, predictor_state = self.predictor(before, z, predictor_state)
         clips = hoisted[0].shape[0]  # rows that share a skip
         maps = self._decode(g[:, :, 0].unflatten(1, (clips, -1)), hoisted)[0].flatten(0, 1)
         image = self._drawn(maps, frame, given)
@@ -237,11 +253,12 @@ class SVGBase(VideoModel[SVGState]):
         feed_back: bool = False,
     ) -> Fit:
         """As `VideoModel.fit`, for the β-ELBO (SVG paper, eq. 3): teacher-forced unless frames are fed back."""
-        frames, context = self.as_input(Clips.of(clips).frames), self.config.context
-        if feed_back and frames.shape[1] > context:
-            images, posterior, prior = self._fed_back(frames, noise, context)
+        clips, context = Clips.of(clips), self.config.context
+        clips = clips._replace(frames=self.as_input(clips.frames))
+        if feed_back and clips.frames.shape[1] > context:
+            images, posterior, prior = self._fed_back(clips, noise, context)
         else:
-            seen = self.observe(frames, noise, context=context)
+            seen = self.observe(clips, noise, context=context)
             assert seen.frames is not None
             images, posterior, prior = seen.frames[:, 0], seen.posterior, seen.prior
         if posterior is None or prior is None:
@@ -249,19 +266,22 @@ class SVGBase(VideoModel[SVGState]):
         return Fit(images, posterior.kl(prior, len(self.latent_shape)).mean())
 
     def _fed_back(
-        self, frames: Float[Tensor, "B T C H W"], noise: Float[Tensor, "B 1 steps *latent"], context: int
+        self, clips: Clips, noise: Float[Tensor, "B 1 steps *latent"], context: int
     ) -> tuple[Float[Tensor, "B steps C H W"], Gaussian | None, Gaussian | None]:
         """Frames 2 … T, posterior and prior (B, T − 1, *latent): after the context, of frames that it made itself.
 
         The posterior reads true frames, all at once; prior and predictor read the model's own.
         """
-        given = self.observe(frames[:, :context], noise[:, :, : context - 1], context=context)
+        frames = clips.frames
+        given = self.observe(clips.between(0, context), noise[:, :, : context - 1], context=context)
+        actions = self._actions(clips.tracks, frames.shape[1] - context)
         assert given.frames is not None
         state, noise = given.state, noise[:, 0, context - 1 :]
         posterior, latents = None, None
         if self.posterior is not None:
             after = self._encode(frames[:, context:].transpose(0, 1).flatten(0, 1))[0]
-            posterior, _ = self.posterior(after.unflatten(0, (-1, len(frames))), state.posterior)
+            after = self._joined(after.unflatten(0, (-1, len(frames))), actions)
+            posterior, _ = self.posterior(after, state.posterior)
             latents = posterior.sample(noise.transpose(0, 1).to(posterior.mean))
         features, skips, used, seen = state.features, state.skips, state.future_skips, state.seen
         prior_state, predictor_state, hoisted = state.prior, state.predictor, self.decoder.hoist(state.future_skips)
@@ -273,11 +293,12 @@ class SVGBase(VideoModel[SVGState]):
                 if self.config.new_skips:
                     used, seen = self._updated(used, skips, seen)
                     hoisted = self.decoder.hoist(used)
+            before = self._joined(features[None], None if actions is None else actions[t : t + 1])
             if self.prior is not None:
-                p, prior_state = self.prior(features[None], prior_state)
+                p, prior_state = self.prior(before, prior_state)
                 priors.append(p)
             z = None if latents is None else latents[t][None, :, None].to(features.dtype)
-            g, predictor_state = self.predictor(features[None], z, predictor_state)
+            g, predictor_state = self.predictor(before, z, predictor_state)
             frame = self._drawn(self._decode(g, hoisted)[0, :, 0], frame, state.given)
             images.append(frame)
         if posterior is None or given.posterior is None:
@@ -293,6 +314,18 @@ class SVGBase(VideoModel[SVGState]):
         return torch.stack(images, 1), joined(given.posterior, posterior), joined(given.prior, prior)
 
     # -------------------------------------------------------------------------------------------------------- private
+
+    def _actions(self, tracks: Mapping[str, Tensor] | None, steps: int) -> Float[Tensor, "{steps} N A"] | None:
+        """What led to the last frames, standardised; None of a model that is not driven by actions."""
+        return None if self.actions is None else self.actions.given(tracks, steps).transpose(0, 1)
+
+    def _joined(
+        self, features: Float[Tensor, "T N G *cells"], actions: Float[Tensor, "T N A"] | None
+    ) -> Float[Tensor, "T N _ *cells"]:
+        """What the recurrent parts read of frames: their features, and what was done."""
+        if self.actions is None or actions is None:
+            return features
+        return self.actions(features, actions)
 
     def _encode(
         self, frames: Float[Tensor, "N C H W"], first: int | None = None

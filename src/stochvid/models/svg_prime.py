@@ -7,6 +7,7 @@ import torch
 
 from stochvid.core.errors import InputError
 from stochvid.model_configs import SVGPrimeConfig
+from stochvid.models.action_input import ActionInput
 from stochvid.models.backbones import NORMS, init_weights, map_backbone
 from stochvid.models.composing import MORE
 from stochvid.models.conv_recurrent import ConvFramePredictor, ConvRecurrent, GaussianConvLSTM
@@ -31,13 +32,15 @@ class SVGPrime(SVGBase):
             c.backbone, c.image_size, c.channels, c.base_channels, c.g_dim, c.map_size, NORMS[c.norm], more
         )
         z_dim = c.latent_shape[0] if c.latent_shape else 0
-        self.predictor = ConvFramePredictor(c.g_dim, z_dim, c.rnn_size, c.predictor_layers)
+        self.actions = ActionInput(c.action_dim, c.map_size) if c.action_dim else None
+        known = c.g_dim + (self.actions.channels if self.actions else 0)
+        self.predictor = ConvFramePredictor(known, c.g_dim, z_dim, c.rnn_size, c.predictor_layers)
         self.posterior = self.prior = None
         pool = c.map_size // c.latent_cells
         if c.prior != "none":
-            self.posterior = GaussianConvLSTM(c.g_dim, c.z_dim, c.rnn_size, c.posterior_layers, pool)
+            self.posterior = GaussianConvLSTM(known, c.z_dim, c.rnn_size, c.posterior_layers, pool)
         if c.prior == "learned":
-            self.prior = GaussianConvLSTM(c.g_dim, c.z_dim, c.rnn_size, c.prior_layers, pool)
+            self.prior = GaussianConvLSTM(known, c.z_dim, c.rnn_size, c.prior_layers, pool)
         for part in (self.encoder, self.decoder):
             part.apply(init_weights)  # narrow ConvLSTMs hand nothing on from N(0, 0.02): they keep torch's own start
         if c.composes and self.posterior is not None:

@@ -16,6 +16,7 @@ from stochvid.core.clips import INDEX, Clips
 from stochvid.data.motion import look_at
 from stochvid.data.opening import VAL_SEED, open_clips
 from stochvid.data.stored_clips import StoredClips
+from stochvid.data.tracks import Track
 from stochvid.models.noise import latent_noise
 
 
@@ -58,6 +59,11 @@ class ClipData(LightningDataModule):
     def describe(self) -> str:
         """What is trained on, in a line."""
         return "; ".join(str(clips) for clips in (self.train_clips, self.val_clips))
+
+    @property
+    def tracks(self) -> dict[str, Track]:
+        """What is known of every frame of the training clips."""
+        return self.train_clips.tracks
 
     def changing(self) -> float:
         """Share of the pixels that change from frame to frame, in the first training clips."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from stochvid.config import OptimConfig, TrainConfig, as_steps
 from stochvid.core.errors import InputError
+from stochvid.data.tracks import Track
 from stochvid.models.base import VideoModel
 from stochvid.training.adversarial import Adversarial
 from stochvid.training.checkpoint import AtomicCheckpointIO, check_log
@@ -31,14 +33,23 @@ class Training(LightningModule):
         config: of the run.
         init: a trained model whose weights to start from.
         objective: what to minimise; None: as the config says.
+        tracks: of the training clips, with their statistics; a model that is started from weights keeps its own.
     """
 
-    def __init__(self, config: TrainConfig, init: str | Path | None = None, objective: Objective | None = None):
+    def __init__(
+        self,
+        config: TrainConfig,
+        init: str | Path | None = None,
+        objective: Objective | None = None,
+        tracks: Mapping[str, Track] | None = None,
+    ):
         super().__init__()
         self.config = config
         self.model: VideoModel = config.model.model_class()(config.model)
         if init is not None:
             self._start_from(init)
+        elif tracks is not None:
+            self.model.learn(tracks)
         self.average = None
         if config.optim.ema is not None:
             average = partial(moving_average, decay=config.optim.ema)

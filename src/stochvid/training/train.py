@@ -77,7 +77,7 @@ def train(
         data, rollouts = ClipData(config), Rollouts(config)
         log = RunLog(config, run, rollouts)
         changing = data.changing() if config.loss.change_weight == "auto" else None
-        module = Training(config, init, objective or make_objective(config, changing))
+        module = Training(config, init, objective or make_objective(config, changing), data.tracks)
         own = [rollouts, log, Samples(config, run, log), Checkpoints(config, run, log, signals)]
         trainer = make_trainer(config, run, [*own, *callbacks])
         config.data = remembered(config.data)  # for what is written; messages so far name what was given
