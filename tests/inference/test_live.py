@@ -106,7 +106,7 @@ def test_what_is_no_frame_is_said_and_nothing_forgotten(frame, message):
 def test_futures_need_the_context():
     live = Live(load("one-digit"))
     live.see(np.zeros((32, 32)))
-    with pytest.raises(InputError, match="futures need 5 frames, as trained, and 1 came so far"):
+    with pytest.raises(InputError, match="futures need 5 frames, and 1 came so far"):
         live.futures()
 
 

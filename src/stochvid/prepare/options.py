@@ -8,11 +8,13 @@ from typing import Any, ClassVar, Literal
 from stochvid.command_options import Options, ValueOptions, argument, option, option_name
 from stochvid.config import MOVING_MNIST
 from stochvid.core.errors import InputError, nearest
+from stochvid.core.untrusted import parse_yaml
 from stochvid.model_configs import IMAGE_SIZES
 
 SPLITS = ("train", "test")  # of Moving MNIST's digits
 SIZES = f"{', '.join(map(str, IMAGE_SIZES[:-1]))} or {IMAGE_SIZES[-1]}"
 
+GYM = "gym:"  # before the name of an environment
 FORMATS = ("videos", "arrays", "kth", "bair", "lerobot")
 
 
@@ -84,6 +86,56 @@ class MovingMNISTOptions(StoreOptions):
 
 
 @dataclass
+class EnvironmentOptions(StoreOptions):
+    """What `stochvid prepare gym:ENV` takes."""
+
+    source: str | Path = argument(f"{GYM}ENV: an environment of Gymnasium, by its ID")
+    out: str | Path = argument("folder of the store")
+    _: KW_ONLY
+    episodes: int = option(100, "episodes to record", least=1, most=1_000_000)
+    steps: int | None = option(
+        None, "frames of an episode, at most (default: as the environment ends it)", least=2, most=1_000_000
+    )
+    policy: str = option(
+        "random", "what is done: random, or a Python file with policy() → act(observation, env, random)",
+        metavar="random|FILE",
+    )  # fmt: skip
+    hold: int = option(1, "steps that each action lasts", least=1)
+    make: str | None = option(
+        None, "arguments of the environment, as obs_type=pixels,observation_width=64", metavar="NAME=VALUE,…"
+    )
+    key: str | None = option(None, "which picture, where it observes several")
+    seed: int = option(0, "of the first episode; each has the next one", least=0, most=(1 << 31) - 1)
+    workers: int | None = option(
+        None, "processes that play; 0: this one (default: one for each core)", least=0, most=1000,
+        said="from 0 to 1000",
+    )  # fmt: skip
+
+    def check(self) -> None:
+        """Checks the policy, the arguments and the channels."""
+        if self.channels not in (None, 1, 3):
+            raise InputError(f"--channels must be 1 (grey) or 3 (RGB), got {self.channels}.")
+        if self.length is not None:
+            raise InputError("--length is for Moving MNIST and KTH. Say how long episodes are with --steps.")
+        if self.policy != "random" and not Path(self.policy).is_file():
+            raise InputError(f"--policy must be random, or a Python file; there is no file {self.policy!r}.")
+        _ = self.arguments
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What the environment is made with."""
+        found: dict[str, Any] = {}
+        for part in (self.make or "").split(",") if self.make else ():
+            name, equals, value = part.partition("=")
+            if not equals or not name.strip().isidentifier():
+                raise InputError(
+                    f"--make must be NAME=VALUE,…, as in obs_type=pixels,observation_width=64, got {part!r}."
+                )
+            found[name.strip()] = parse_yaml(value)
+        return found
+
+
+@dataclass
 class PrepareOptions(StoreOptions, ValueOptions):
     """What `stochvid prepare` takes, for a source on disk."""
 
@@ -92,9 +144,13 @@ class PrepareOptions(StoreOptions, ValueOptions):
         "prepare takes one source and one folder for the store, got more. Give the folder that holds the clips, and "
         "choose among them with --split patterns."
     )
-    others: ClassVar = {MOVING_MNIST: MovingMNISTOptions, "instead of all this": VerifyOptions}
+    others: ClassVar = {
+        MOVING_MNIST: MovingMNISTOptions,
+        f"{GYM}ENV": EnvironmentOptions,
+        "instead of all this": VerifyOptions,
+    }
 
-    source: str | Path = argument(f"a folder or file of clips, or {MOVING_MNIST}")
+    source: str | Path = argument(f"a folder or file of clips, {MOVING_MNIST}, or {GYM}ENV (an environment)")
     out: str | Path = argument("folder of the store")
     _: KW_ONLY
     format: str | None = option(
@@ -135,12 +191,16 @@ class PrepareOptions(StoreOptions, ValueOptions):
             if more := [name for name in values if name != "verify"]:
                 raise InputError(f"--verify takes a store and nothing else, got {', '.join(more)}, too.")
             return VerifyOptions(**values)
-        made = values["source"] == MOVING_MNIST
-        kind = MovingMNISTOptions if made else cls
-        known = {spec.name: spec for k in (cls, MovingMNISTOptions) for spec in dataclasses.fields(k)}
-        taken = {spec.name for spec in dataclasses.fields(kind)}
-        values = {name: value for name, value in values.items() if not (made and name == "source")}
-        if stray := next((name for name in values if name not in taken), None):
-            what = f"a source on disk, not for {MOVING_MNIST}" if made else f"the source {MOVING_MNIST}"
-            raise InputError(f"{option_name(known[stray])} is for {what}.")
+        digits, played = values["source"] == MOVING_MNIST, str(values["source"]).startswith(GYM)
+        kinds: dict[str, type[Options]] = {
+            "a source on disk": cls, MOVING_MNIST: MovingMNISTOptions, f"{GYM}ENV": EnvironmentOptions
+        }  # fmt: skip
+        kind = MovingMNISTOptions if digits else EnvironmentOptions if played else cls
+        values = {name: value for name, value in values.items() if not (digits and name == "source")}
+        for name in values:
+            takers = {what: spec for what, k in kinds.items() for spec in dataclasses.fields(k) if spec.name == name}
+            own = next(what for what, k in kinds.items() if k is kind)
+            if own not in takers:
+                spec = next(iter(takers.values()))
+                raise InputError(f"{option_name(spec)} is for {' and '.join(takers)}, not for {own}.")
         return kind(**values)

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from stochvid.command_options import takes
 from stochvid.config import MOVING_MNIST
@@ -28,7 +28,7 @@ from stochvid.prepare.arrays import Arrays
 from stochvid.prepare.bair import BAIR
 from stochvid.prepare.kth import ACTIONS, KTH, SRVP_TEST
 from stochvid.prepare.lerobot import LeRobot
-from stochvid.prepare.options import PrepareOptions
+from stochvid.prepare.options import PrepareOptions, StoreOptions
 from stochvid.prepare.source import Item, Options, Source, SourceFile, Walk, walk
 from stochvid.prepare.videos import Videos
 from stochvid.prepare.work import WORK, Work
@@ -52,16 +52,42 @@ def prepare(options: PrepareOptions) -> Store:
     Raises:
         InputError: an option, the source, a file in it, or the disk does not work out.
     """
-    o, out = options, Path(options.out)
+    o = options
     published = o.split if o.split == SRVP_TEST else None
     rule = SplitRule(None if published else o.split)
-    workers = os.cpu_count() or 1 if o.workers is None else o.workers
     root, key = _with_key(Path(o.source), o.key)
     asked = Options(o.fps, o.axes, o.camera, o.limits, key, o.length, published)
     tree = _look(root)
     kind = _pick_source(root, tree, o.format)
     _check_options(kind, asked)
-    reader = kind(root, tree, asked)
+    return make_store(kind(root, tree, asked), Path(o.out), o, rule, o.workers, o.crop, o.skip_bad)
+
+
+def make_store(
+    reader: Source,
+    out: Path,
+    options: StoreOptions,
+    rule: SplitRule,
+    workers: int | None,
+    crop: Literal["centre", "none"] = "none",
+    skip_bad: bool = False,
+) -> Store:
+    """Decodes the clips of a source into a store, or finds that it is there already.
+
+    Args:
+        reader: of the clips.
+        out: folder of the store.
+        options: in which size and channels, and whether over another store.
+        rule: which clip goes to which split.
+        workers: processes; None: one for each core.
+        crop: as of `FrameFormat`.
+        skip_bad: leave out what cannot be read.
+
+    Raises:
+        InputError: the source, a clip of it, or the disk does not work out.
+    """
+    o, kind, tree = options, type(reader), reader.tree
+    root, workers = reader.root, os.cpu_count() or 1 if workers is None else workers
     paths = reader.find()
     if not paths:
         raise InputError(f"there is nothing to prepare in {str(root)!r}: no clip of the format {kind.format}.")
@@ -77,15 +103,15 @@ def prepare(options: PrepareOptions) -> Store:
         if not tasks:
             raise InputError(f"nothing in {str(root)!r} can be read. The first of {len(wrong)} faults: {wrong[0]}")
         had = min(max(task.channels for task in tasks), 3)
-        frame_format = FrameFormat(o.size or kind.size, o.channels or kind.channels or had, o.crop)
+        frame_format = FrameFormat(o.size or kind.size, o.channels or reader.channels or had, crop)
         job = Preparation(reader, tasks, frame_format, rule, out, wrong)
         if job.is_done(o.overwrite):
             return Store(out)
-        if wrong and not o.skip_bad:
+        if wrong and not skip_bad:
             others = [repr(path) for path in unread if repr(path) not in wrong[0]]
             more = f" Nor can {', '.join(others[:3])}{', …' if len(others) > 3 else ''}." if others else ""
             raise InputError(f"{wrong[0]}{more} To leave out what cannot be read: --skip-bad.")
-        job.run(pool, skip_bad=o.skip_bad, overwrite=o.overwrite)
+        job.run(pool, skip_bad=skip_bad, overwrite=o.overwrite)
     return Store(out)
 
 

@@ -117,7 +117,7 @@ class Source(ABC):
 
     format: ClassVar[str]
     size: ClassVar[int] = 64
-    channels: ClassVar[int | None] = None
+    channels: int | None = None
     takes: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, root: Path, tree: "Walk", options: Options):

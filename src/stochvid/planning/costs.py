@@ -1,0 +1,102 @@
+"""What futures cost: how far their frames are from a goal. Any function of frames will do as well.
+
+A cost takes frames (N, S, T, C, H, W) in [0, 1], N plans with S futures of T frames each, and gives (N, S).
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from stochvid.core.errors import InputError
+from stochvid.core.shapes import Float
+from stochvid.media.clip import fit_frame
+from stochvid.models.base import VideoModel
+from stochvid.models.svg_base import SVGBase
+
+Cost = Callable[[Tensor], Tensor]
+REACH = 3.0  # of a Gaussian's kernel, in σ
+
+
+def as_goal(model: VideoModel, image: np.ndarray) -> Float[Tensor, "C H W"]:
+    """A picture of what is wanted, (H, W) or (H, W, C) uint8 of any size, as the model's frames are: in [0, 1]."""
+    config, image = model.config, np.asarray(image)
+    if image.dtype != np.uint8 or image.ndim not in (2, 3):
+        raise InputError(f"a goal must be a picture, (H, W) or (H, W, C) uint8, got {image.dtype} {image.shape}.")
+    fitted = fit_frame(image if image.ndim == 3 else image[..., None], config.image_size, config.channels, "squash")
+    return torch.from_numpy(fitted.copy()).to(next(model.parameters()).device).float() / 255
+
+
+class ImageGoal:
+    """Mean squared difference from a picture, of frames and picture blurred by each of some widths, summed up.
+
+    Unblurred, a small thing that is near its place costs as much as one that is far from it; blurred, the nearer one
+    costs less.
+
+    Args:
+        goal: (C, H, W) in [0, 1], as `as_goal` gives it.
+        blurs: σ of the blurs, in pixels; 0: none.
+        path: what the frames before the last cost, all together, where the last one costs 1.
+    """
+
+    def __init__(self, goal: Float[Tensor, "C H W"], blurs: Sequence[float] = (0, 2, 4, 8), path: float = 0.5):
+        self.blurs, self.path = tuple(blurs), path
+        self.goals = [blurred(goal[None], sigma) for sigma in self.blurs]
+
+    def __call__(self, frames: Float[Tensor, "N S T C H W"]) -> Float[Tensor, "N S"]:
+        """What futures cost."""
+        flat = frames.flatten(0, 2)
+        differences = [
+            # blurred things differ by less: each width counts alike for a thing of its size
+            (blurred(flat, sigma) - goal).square().mean((-1, -2, -3)) * max(sigma, 1.0)
+            for sigma, goal in zip(self.blurs, self.goals, strict=True)
+        ]
+        return along(torch.stack(differences).sum(0).unflatten(0, frames.shape[:3]), self.path)
+
+
+class FeatureGoal:
+    """Mean squared difference from a picture in the model's own features h.
+
+    Args:
+        model: SVG or SVG′.
+        goal: (C, H, W) in [0, 1], as `as_goal` gives it.
+        path: as of `ImageGoal`.
+    """
+
+    def __init__(self, model: VideoModel, goal: Float[Tensor, "C H W"], path: float = 0.5):
+        if not isinstance(model, SVGBase):
+            raise InputError(f"models of the family {model.config.family!r} have no features. Take ImageGoal.")
+        self.model, self.path = model, path
+        with torch.no_grad():
+            self.goal = model._features(model.as_input(goal[None, None])[0])
+
+    @torch.no_grad()
+    def __call__(self, frames: Float[Tensor, "N S T C H W"]) -> Float[Tensor, "N S"]:
+        """What futures cost."""
+        features = self.model._features(frames.flatten(0, 2).to(self.model.dtype))
+        difference = (features - self.goal).square().flatten(1).mean(1)
+        return along(difference.unflatten(0, frames.shape[:3]), self.path)
+
+
+def along(costs: Float[Tensor, "N S T"], path: float) -> Float[Tensor, "N S"]:
+    """The last frame's cost, and a share of the mean of those before."""
+    before = costs[..., :-1].mean(-1) if costs.shape[-1] > 1 else costs.new_zeros(costs.shape[:-1])
+    return costs[..., -1] + path * before
+
+
+def blurred(images: Float[Tensor, "N C H W"], sigma: float) -> Float[Tensor, "N C H W"]:
+    """Images under a Gaussian, as if their edges went on."""
+    if not sigma:
+        return images
+    reach = int(REACH * sigma + 0.5)
+    line = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=images.device) / sigma) ** 2)
+    line = (line / line.sum()).to(images)
+    channels = images.shape[1]
+    for axis in (2, 3):
+        shape = (channels, 1, 1, -1) if axis == 3 else (channels, 1, -1, 1)
+        kernel = line.view(1, 1, 1, -1).expand(channels, 1, 1, -1).reshape(shape)
+        room = (reach, reach, 0, 0) if axis == 3 else (0, 0, reach, reach)
+        images = F.conv2d(F.pad(images, room, mode="replicate"), kernel, groups=channels)
+    return images
