@@ -40,6 +40,12 @@ class PredictOptions(DrawingOptions, ClipOptions):
     context: int | None = option(None, "frames to give (default: as trained)")
     horizon: int | None = option(None, "frames to predict (default: twice as trained)", least=1)
     samples: int = option(5, "futures of each clip", least=1)
+    actions: str | None = option(
+        None,
+        "what is done, of a model with actions: a .csv or .npy file with a row for each frame to predict; "
+        "hold (go on as before) or zero (default: what was done in the clip)",
+        metavar="FILE|hold|zero",
+    )
     seed: int = option(0, "another seed gives other futures")
     temperature: float = option(
         1.0, "scale of the future's σ: 0 the prior's mean, 1 as trained", least=0, said="0 or more"

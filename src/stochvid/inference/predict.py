@@ -1,7 +1,7 @@
 """Prediction for people: clips in, pictures and arrays of their futures out."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,13 @@ import numpy as np
 import torch
 
 from stochvid.command_options import takes
-from stochvid.core.clips import FRAMES, Clips, events
+from stochvid.core.clips import ACTIONS, FRAMES, Clips, events
 from stochvid.core.devices import DTYPES, check_compiler, pick_device, pick_precision
 from stochvid.core.errors import InputError
 from stochvid.core.files import check_free, replacing, replacing_folder, writable_folder
 from stochvid.core.threads import use_threads
 from stochvid.data.clip_names import ClipName
+from stochvid.inference.given_actions import actions_of_clip, read_actions
 from stochvid.inference.options import PredictOptions
 from stochvid.inference.sources import open_source
 from stochvid.inference.trained import Trained
@@ -43,12 +44,14 @@ class Job:
         context: (K, C, H, W) uint8.
         truth: (T', C, H, W) uint8, the frames after the context, perhaps none.
         folder: where its results go.
+        plan: what leads to each frame to come, (S or 1, T, A); None: what the clip's track says.
     """
 
     clip: Clip
     context: np.ndarray
     truth: np.ndarray
     folder: Path
+    plan: np.ndarray | None = None
 
 
 @takes(PredictOptions)
@@ -71,13 +74,16 @@ def predict_clips(options: PredictOptions) -> list[Path]:
     if o.compile:
         check_compiler(place, "--compile")
     names = [ClipName.parse(clip) for clip in o.clips]
+    given = None if o.actions is None else read_actions(o.actions)
     trained = Trained.open(o.model, place)
     network = trained.network.for_inference(DTYPES[pick_precision(o.precision, place)], o.compile, o.batch_statistics)
     context = network.check_context(network.config.context if o.context is None else o.context, "--context")
     horizon = 2 * network.config.horizon if o.horizon is None else o.horizon
     if any(name.kind == "file" for name in names) and trained.knows_digits_alone:
         print(f"note: {o.model} was trained on moving digits alone; its futures of anything else mean nothing")
-    jobs = list(_prepare(trained, names, o, context, horizon))
+    jobs = list(_prepare(trained, names, o, given, context, horizon))
+    if unlike := trained.unlike_actions([job.plan for job in jobs if job.plan is not None]):
+        print(f"note: {unlike}", flush=True)
     for finding in chain(trained.findings, (trained.unlike(contexts_of([job], place), job.clip.name) for job in jobs)):
         if finding is not None:
             print(f"note: {finding}", flush=True)
@@ -96,9 +102,19 @@ def predict_clips(options: PredictOptions) -> list[Path]:
 
 
 def _prepare(
-    trained: Trained, names: Sequence[ClipName], options: PredictOptions, context: int, horizon: int
+    trained: Trained,
+    names: Sequence[ClipName],
+    options: PredictOptions,
+    given: np.ndarray | str | None,
+    context: int,
+    horizon: int,
 ) -> Iterator[Job]:
-    """Reads, checks and converts every clip, and says what was done to it."""
+    """Reads, checks and converts every clip, and says what was done to it; `given` are the actions asked for."""
+    if given is not None and ACTIONS not in trained.config.tracks:
+        raise InputError(
+            f"model {trained.name!r} ({trained.config.kind}) is not driven by actions. Leave out --actions, or take a "
+            "model that was trained with --model.action_dim."
+        )
     config, how, o, taken = trained.config, trained.preprocessing, options, set()
     fit, fps, wanted = o.fit or trained.fit, o.fps or how["fps"], context + horizon
     limit, least = (None, 1) if o.start < 0 else (o.start + wanted, o.start + context)
@@ -125,8 +141,18 @@ def _prepare(
         numbered = (f"{clip.name}-{i}" for i in count(2))
         name = next(name for name in chain([clip.name], numbered) if name not in taken)
         taken.add(name)
-        check_tracks(clip, config, context, horizon, f"clip {called.text!r}")
-        yield Job(clip, frames[:context], frames[context:], Path(o.out, name))
+        folder, what = Path(o.out, name), f"clip {called.text!r}"
+        if given is None:
+            check_tracks(clip, config, context, horizon, what)
+            yield Job(clip, frames[:context], frames[context:], folder)
+            continue
+        size, known = config.tracks[ACTIONS][0], clip.tracks.get(ACTIONS)
+        if known is not None and known.shape[1:] != (size,):
+            config.check_tracks({ACTIONS: known.shape[1:]}, what)
+        past, plan = actions_of_clip(given, known, size, context, horizon, o.samples, what)
+        # what really happened came of other actions
+        alone = replace(clip, frames=clip.frames[:context], tracks={ACTIONS: past})
+        yield Job(alone, frames[:context], frames[context:context], folder, plan)
 
 
 def check_tracks(clip: Clip, config: ModelConfig, context: int, horizon: int, what: str) -> None:
@@ -161,7 +187,11 @@ def _predictions(
     device = next(network.parameters()).device
     for first in range(0, len(jobs), batch_size):
         batch = jobs[first : first + batch_size]
-        drawn = network.predict(contexts_of(batch, device), horizon, samples, seed, temperature=temperature)
+        plans = [job.plan for job in batch if job.plan is not None]
+        actions = torch.from_numpy(np.stack(plans)).to(device) if plans else None
+        drawn = network.predict(
+            contexts_of(batch, device), horizon, samples, seed, temperature=temperature, actions=actions
+        )
         for i, job in enumerate(batch):
             one = slice(i, i + 1)
             yield job, Prediction(*(getattr(drawn, field.name)[one] for field in fields(Prediction)))
@@ -225,6 +255,10 @@ def _write_arrays(path: Path, job: Job, prediction: Prediction, **numbers: float
         arrays["std_map"] = prediction.std_map[0].cpu().numpy().astype(np.float16)
     arrays["futures_std"] = futures_std(arrays["futures"]).astype(np.float16)
     arrays |= job.clip.tracks
+    if job.plan is not None:  # of a single plan (K + T, A), of several (S, K + T, A)
+        known = np.broadcast_to(job.clip.tracks[ACTIONS], (len(job.plan), *job.clip.tracks[ACTIONS].shape))
+        told = np.concatenate([known, job.plan], 1)
+        arrays[ACTIONS] = told[0] if len(told) == 1 else told
     with replacing(path) as temporary:
         np.savez_compressed(temporary, **(arrays | numbers))
     return path

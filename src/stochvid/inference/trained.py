@@ -1,20 +1,23 @@
 """A trained model with all that belongs to it: the one way in which commands and the page load one."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import torch
 
 from stochvid.config import TRAINING, TrainConfig, load_config
-from stochvid.core.clips import Clips
+from stochvid.core.clips import ACTIONS, Clips
 from stochvid.core.devices import pick_device
 from stochvid.evaluation.findings import Finding, findings, unlike
 from stochvid.evaluation.health import Health, given_of
 from stochvid.media.clip import Fit
 from stochvid.model_configs import ModelConfig
+from stochvid.models.action_input import ActionInput
 from stochvid.models.base import VideoModel
 from stochvid.models.pretrained import WEIGHTS, find_model
 from stochvid.training.runs import folder_name, read_preprocessing
@@ -104,6 +107,14 @@ class Trained:
         """
         health = self.health
         return None if health is None else unlike(health, given_of(self.network, given), what)
+
+    def unlike_actions(self, plans: Sequence[np.ndarray]) -> str:
+        """What to say of plans, (…, A) each, whose actions lie far outside of those in training; "" of others."""
+        known = getattr(self.network, ACTIONS, None)
+        if not plans or not isinstance(known, ActionInput):
+            return ""
+        every = np.concatenate([plan.reshape(-1, plan.shape[-1]) for plan in plans])
+        return known.unlike(torch.from_numpy(every).to(self.device))
 
     @property
     def fit(self) -> Fit:

@@ -78,7 +78,7 @@ class Solver(ABC):
             The best plan of all that were drawn.
         """
         std = self.var_scale * std
-        best, least, rounds = mean, float("inf"), []
+        best, least, rounds = mean.clamp(low, high), float("inf"), []
         for _ in range(self.n_steps):
             noise = torch.randn(self.num_samples, *mean.shape, generator=generator, dtype=mean.dtype)
             plans = (mean + std * noise.to(mean.device)).clamp(low, high)
