@@ -120,10 +120,10 @@ def field(number: int, data: bytes) -> bytes:
 
 
 def example(features: dict[str, bytes]) -> bytes:
-    """A tf.train.Example of bytes features; `floats` in the name makes a float list, as BAIR's actions are."""
+    """A tf.train.Example of bytes features; those of `action` and `endeffector_pos` are float lists, as BAIR's are."""
     entries = b""
     for name, value in features.items():
-        kind = 2 if "floats" in name else 1
+        kind = 2 if name.endswith(("action", "endeffector_pos")) else 1
         entries += field(1, field(1, name.encode()) + field(2, field(kind, field(1, value))))
     return field(1, entries)
 
@@ -141,7 +141,8 @@ def bair_example(seed: int, frames: int = 30) -> tuple[bytes, np.ndarray]:
     for t in range(frames):
         features[f"{t}/image_main/encoded"] = b"\1" * 48
         features[f"{t}/image_aux1/encoded"] = video[t].tobytes()
-        features[f"{t}/action/floats"] = struct.pack("<4f", 0.1, 0.2, 0.3, 0.4)
+        features[f"{t}/action"] = struct.pack("<4f", seed, t, 0.3, 0.4)
+        features[f"{t}/endeffector_pos"] = struct.pack("<3f", 0.1 * t, 0.2, seed)
     return example(features), video
 
 

@@ -115,9 +115,9 @@ def put(name, content):
         (put("a.npy", np.zeros(4)), {}, "expected numbers (T, A)"),
         (put("a.npy", np.full((4, 2), np.nan)), {}, "no finite number in row 1"),
         (put("a.npy", np.array([{}], dtype=object)), {}, "is not as it should be"),
-        (put("a.csv", "1,2\n3\n"), {}, "all of one length"),
-        (put("a.csv", ""), {}, "all of one length"),
-        (put("a.csv", "a,b\n1,x\n"), {}, "is not as it should be"),
+        (put("a.csv", "1,2\n3\n"), {}, "should hold numbers alone"),
+        (put("a.csv", ""), {}, "rows of one length, got 0"),
+        (put("a.csv", "a,b\n1,x\n"), {}, "should hold numbers alone"),
         (put("a.csv", "\0"), {}, "a.csv"),
     ],
 )  # fmt: skip

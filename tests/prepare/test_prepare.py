@@ -291,7 +291,7 @@ def test_actions_and_states_of_lerobot_become_tracks(tmp_path, capsys):
         for number, name in enumerate(index.names):
             told[int(name[-6:])] = store.clip(split, number)
     for episode, length in enumerate(lengths):
-        assert told[episode]["actions"][:, :2].tolist() == [[episode, t] for t in range(length)]
+        assert told[episode]["actions"][1:, :2].tolist() == [[episode, t] for t in range(length - 1)]  # what led to it
         assert told[episode]["state"].tolist() == [[100 * episode + t] for t in range(length)]
     np.testing.assert_allclose(
         store.tracks["state"].statistics["max"],
@@ -307,7 +307,7 @@ def test_at_another_rate_the_tracks_of_lerobot_are_those_of_the_frames_that_are_
             for number, name in enumerate(index.names):
                 clip, episode = store.clip(split, number), int(name[-6:])
                 shown = clip["frames"].mean(axis=(1, 2, 3)) - 20 - 40 * episode
-                assert np.abs(shown - clip["actions"][:, 1]).max() < 1.5
+                assert np.abs(shown[:-1] - clip["actions"][1:, 1]).max() < 1.5  # done at the frame before
 
 
 def test_lerobot_without_what_was_recorded_is_prepared_and_says_so(tmp_path, capsys):
@@ -360,7 +360,7 @@ def test_interrupted_work_goes_on_with_its_tracks_too(tmp_path, capsys):
 def test_one_clip_that_is_cut_for_several_splits_is_cut_with_its_tracks(tmp_path):
     store = prepare(write_lerobot(tmp_path / "L", (40,)), tmp_path / "out", split="train=0.75,test=0.25", workers=0)
     assert {name: index.lengths for name, index in store.splits.items()} == {"train": [30], "test": [10]}
-    assert store.clip("test", 0)["actions"][:, 1].tolist() == list(range(30, 40))
+    assert np.load(store.path / "test.actions.npy")[:, 1].tolist() == list(range(30, 40))
 
 
 def test_a_lerobot_store_from_before_there_were_tracks_is_prepared_anew_only_if_asked(tmp_path, capsys):

@@ -1,13 +1,11 @@
 """What people say is done in a future: a file, or a word. Imports no torch."""
 
-import csv
-import io
 from pathlib import Path
 
 import numpy as np
 
 from stochvid.core.errors import InputError
-from stochvid.core.untrusted import read_text
+from stochvid.media.tables import read_table
 
 WORDS = ("hold", "zero")
 MOST_BYTES = 64 << 20
@@ -22,16 +20,16 @@ def read_actions(text: str) -> np.ndarray | str:
     if text in WORDS:
         return text
     path, what = Path(text), f"--actions {text!r}"
+    if not path.is_file():
+        raise InputError(f"{what} is neither {' nor '.join(WORDS)}, nor a file that can be read.")
     try:
         if path.suffix.lower() == ".npy":
             if path.stat().st_size > MOST_BYTES:
                 raise InputError(f"{what} has more than {MOST_BYTES:,} bytes.")
             found = np.load(path, mmap_mode="r", allow_pickle=False)
         else:
-            found = _read_csv(read_text(path, MOST_BYTES), what)
-    except OSError as error:
-        raise InputError(f"{what} is neither {' nor '.join(WORDS)}, nor a file that can be read: {error}.") from None
-    except (ValueError, EOFError) as error:
+            _, found = read_table(path)
+    except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{what} is not as it should be ({error!s:.200}): rows of numbers, .csv or .npy.") from None
     if found.ndim not in (2, 3) or found.dtype.kind not in "iuf" or not found.size:
         raise InputError(
@@ -42,24 +40,6 @@ def read_actions(text: str) -> np.ndarray | str:
         row = int(np.argwhere(~np.isfinite(actions))[0, -2])
         raise InputError(f"{what} has no finite number in row {row + 1}.")
     return actions
-
-
-def _read_csv(text: str, what: str) -> np.ndarray:
-    """Rows of numbers; the first one may be names."""
-    rows = [row for row in csv.reader(io.StringIO(text)) if row]
-    if rows and not all(map(_is_number, rows[0])):
-        rows = rows[1:]
-    if len({len(row) for row in rows}) != 1:
-        raise InputError(f"{what} should have rows of numbers, all of one length, got {len(rows)} row(s) of several.")
-    return np.array([[float(cell) for cell in row] for row in rows], dtype=np.float64)
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
 
 
 def actions_of_clip(

@@ -23,6 +23,7 @@ HDF5_SUFFIXES = {".h5", ".hdf5", ".hdf", ".mat"}
 KEYS = ("frames", "clip", "video", "sequences")  # sequences: the public test sets of Franceschi et al. (2020)
 ONE_CLIP = "(T, H, W), (T, H, W, C), (T, C, H, W) or (C, T, H, W) with 1, 3 or 4 channels"
 KINDS = "uint8, bool, or float in [0, 1]"
+MOST_BESIDE = 256 << 20  # bytes of an array beside the frames: ten hours at 30 a second with 50 numbers
 SAMPLED = 3  # frames that are looked at to say what values there are
 
 
@@ -98,6 +99,36 @@ class ArrayFile:
         limits = joint_limits(found)
         assert limits is not None, self.shape  # it has frames
         return limits
+
+    def beside(self, name: str) -> np.ndarray | None:
+        """Another array of numbers in the file, whole; None: there is none of this name.
+
+        Raises:
+            InputError: it cannot be read, or holds something else than numbers.
+        """
+        try:
+            found = self._read_beside(name)
+        except InputError:
+            raise
+        except Exception as error:  # as above
+            raise self._unreadable(error) from None
+        if found is not None and found.dtype.kind not in "buif":
+            raise InputError(
+                f"array {name!r:.80} of {str(self.path)!r} has dtype {found.dtype!s:.80}; expected numbers."
+            )
+        return found
+
+    def _read_beside(self, name: str) -> np.ndarray | None:
+        if self._key is None or self.path.suffix.lower() == ".npy":
+            return None
+        with zipfile.ZipFile(self.path) as archive:
+            if f"{name}.npy" not in archive.namelist():
+                return None
+            with archive.open(f"{name}.npy") as file:
+                shape, dtype = _npy_header(file, archive.getinfo(f"{name}.npy").file_size)
+        check_beside(self.path, name, shape, dtype)
+        with np.load(self.path, allow_pickle=False) as whole:
+            return whole[name]
 
     def check_clip(self) -> None:
         """Checks that it is a clip, or clips, and no single frame.
@@ -223,6 +254,16 @@ class ArrayFrames:
                 "frames and clips into folders of their own."
             )
         return frame
+
+
+def check_beside(path: Path, name: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    """Checks that an array beside the frames is not too large to be read whole.
+
+    Raises:
+        InputError: it is.
+    """
+    if math.prod(shape) * dtype.itemsize > MOST_BESIDE:
+        raise InputError(f"array {name!r:.80} of {str(path)!r} has more than {MOST_BESIDE:,} bytes.")
 
 
 def open_array(path: Path, axes: str | None = None, key: str | None = None, scaled: bool = False) -> ArrayFile:

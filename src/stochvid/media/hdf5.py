@@ -14,7 +14,7 @@ import numpy as np
 
 from stochvid.core.errors import InputError
 from stochvid.core.untrusted import MOST_CHUNK, MOST_LINKS, PACKING, UNPACKED
-from stochvid.media.arrays import KEYS, ArrayFile, pick_key
+from stochvid.media.arrays import KEYS, ArrayFile, check_beside, pick_key
 from stochvid.media.axes import recognise_axes
 
 FILTERS = {1, 2, 3, 4, 5, 6, 32000}  # that HDF5 and h5py have in them: no plugin is ever loaded
@@ -52,6 +52,17 @@ class HDF5File(ArrayFile):
     def _recognise(self, shape: tuple[int, ...]) -> str | None:
         axes = recognise_axes(shape, self._key.rpartition("/")[2], self.path.stem)
         return axes.translate(str.maketrans("HW", "WH")) if axes and self._matlab else axes
+
+    def _read_beside(self, name: str) -> np.ndarray | None:
+        import h5py
+
+        found = dict(_datasets(self._file, h5py))
+        if name not in found:
+            return None
+        _check_dataset(self.path, name, found[name])
+        check_beside(self.path, name, tuple(map(int, found[name].shape)), found[name].dtype)
+        values = found[name][()]
+        return values.T if self._matlab else values
 
     def _load(self) -> Any:
         return self._file[self._key]

@@ -1,24 +1,30 @@
 """BAIR robot pushing (Ebert et al., 2017), from the original TFRecords: `softmotion30_44k/{train,test}/*.tfrecords`.
 
-A record is a trajectory; frame t is the raw bytes of a 64×64 RGB picture in the feature `t/image_aux1/encoded`. The
-records are read here, without TensorFlow: length (8 bytes), masked CRC-32C of it (4), data, masked CRC-32C of that (4);
-the data are a protocol buffer, `Example { Features { map<string, Feature { BytesList }> } }`.
+A record is a trajectory; frame t is the raw bytes of a 64×64 RGB picture in the feature `t/image_aux1/encoded`, what
+was done then the numbers of `t/action`, and where the gripper was those of `t/endeffector_pos`. The records are read
+here, without TensorFlow: length (8 bytes), masked CRC-32C of it (4), data, masked CRC-32C of that (4); the data are a
+protocol buffer, `Example { Features { map<string, Feature { BytesList | FloatList }> } }`.
 """
 
 import os
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
+from stochvid.core.clips import ACTIONS
 from stochvid.core.errors import InputError
+from stochvid.data.tracks import Track
 from stochvid.prepare.source import Event, Item, Source, SourceFile, Walk, regular, unreadable
 
 SUFFIXES = {".tfrecord", ".tfrecords"}
 SIDE, FRAMES = 64, 30
 FEATURE = b"%d/image_aux1/encoded"
+TAKEN = {ACTIONS: b"%d/action", "state": b"%d/endeffector_pos"}  # by track
+MOST_NUMBERS = 4096  # of a feature: BAIR's have 4 and 3
 HEADER, FOOTER = 12, 4
 MOST_RECORD = 64 << 20  # bytes: BAIR's have 1.5 million
 MOST_RECORDS = 100_000  # of a file: BAIR's have 256
@@ -36,8 +42,14 @@ class BAIR(Source):
         return any(path.suffix.lower() in SUFFIXES for path in tree.files)
 
     def find(self) -> list[Path]:
-        """The record files."""
-        return [path for path in self.tree.files if path.suffix.lower() in SUFFIXES]
+        """The record files; the first record that can be read says which tracks there are."""
+        files = [path for path in self.tree.files if path.suffix.lower() in SUFFIXES]
+        with suppress(InputError, ValueError):
+            for record in read_records(files[0]) if files else ():
+                if not isinstance(record, InputError):
+                    self.tracks = _find_tracks(parse_example(record[1]))
+                    break
+        return files
 
     def probe(self, path: Path) -> SourceFile:
         """Counts the records by their lengths."""
@@ -71,7 +83,7 @@ class BAIR(Source):
                 features = parse_example(data)
                 for t in range(FRAMES):
                     yield number, _pixels(features, t)
-                yield number, None
+                yield number, {name: _numbers(features, name, track) for name, track in self.tracks.items()} or None
             except ValueError as error:
                 yield number, InputError(f"record at byte {offset:,} of {str(task.path)!r} {error}.")
 
@@ -135,7 +147,7 @@ def masked_crc32c(data: bytes) -> int:
 
 
 def parse_example(data: bytes) -> dict[bytes, bytes]:
-    """The features of a `tf.train.Example` that hold bytes: name → their first value.
+    """The features of a `tf.train.Example`: name → the first value of those that hold bytes, of others packed floats.
 
     Raises:
         ValueError: the data are no such message.
@@ -151,7 +163,7 @@ def parse_example(data: bytes) -> dict[bytes, bytes]:
             if not {1, 2} <= parts.keys():
                 raise ValueError("has a feature without a name or a value")
             kinds = dict(_fields(parts[2]))
-            values = dict(_fields(kinds[1])) if 1 in kinds else {}
+            values = dict(_fields(kinds[1] if 1 in kinds else kinds[2])) if {1, 2} & kinds.keys() else {}
             if 1 in values:
                 features[bytes(parts[1])] = bytes(values[1])
     return features
@@ -198,3 +210,21 @@ def _pixels(features: dict[bytes, bytes], t: int) -> np.ndarray:
     if len(raw) != SIDE * SIDE * 3:
         raise ValueError(f"has {len(raw):,} bytes in {name.decode()!r}, expected {SIDE}×{SIDE}×3 = {SIDE * SIDE * 3:,}")
     return np.frombuffer(raw, dtype=np.uint8).reshape(SIDE, SIDE, 3)
+
+
+def _find_tracks(features: dict[bytes, bytes]) -> dict[str, Track]:
+    """What is told of every frame beside its picture."""
+    sizes = {name: len(features.get(feature % 0, b"")) // 4 for name, feature in TAKEN.items()}
+    return {name: Track("float32", (size,)) for name, size in sizes.items() if 0 < size <= MOST_NUMBERS}
+
+
+def _numbers(features: dict[bytes, bytes], name: str, track: Track) -> np.ndarray:
+    """A track of all frames, (T, …) float32."""
+    rows = []
+    for t in range(FRAMES):
+        feature = TAKEN[name] % t
+        raw = features.get(feature, b"")
+        if len(raw) != track.frame_bytes:
+            raise ValueError(f"has {len(raw) // 4:,} number(s) in {feature.decode()!r}, expected {track.shape[0]}")
+        rows.append(np.frombuffer(raw, "<f4"))
+    return np.stack(rows).astype(np.float32)

@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from stochvid.core.clips import ACTIONS
 from stochvid.core.errors import InputError
 from stochvid.core.untrusted import MOST_CLIPS, MOST_RECORDS, read_json, shown
 from stochvid.data.splits import SHIPPED
 from stochvid.media.video import Frame, decode_video, frames_at_rate, probe_video
-from stochvid.prepare.lerobot_tracks import find_tracks, read_tracks
+from stochvid.prepare.lerobot_tracks import ACTION, STATE, find_tracks, read_tracks
 from stochvid.prepare.source import Event, Item, Source, SourceFile, Walk, regular, unreadable
 
 INFO = Path("meta") / "info.json"
@@ -33,7 +34,7 @@ class LeRobot(Source):
 
     format = "lerobot"
     channels = 3
-    takes = frozenset({"camera", "fps"})
+    takes = frozenset({"camera", "fps", "actions", "states"})
 
     @classmethod
     def recognises(cls, root: Path, tree: Walk) -> bool:
@@ -75,7 +76,12 @@ class LeRobot(Source):
     def _find_tracks(self, info: dict[str, Any], rows: list[tuple[str, dict[str, Any]]]) -> None:
         """Which tracks there are, and where those of each episode lie; if any is missing, says so, and takes none."""
         self.recorded: dict[str, tuple[Path, int, int]] = {}  # of each episode's item: file, number and length
-        self.tracks, notes = find_tracks(info["features"])
+        self.taken = {self.options.actions or ACTION: ACTIONS, self.options.states or STATE: "state"}
+        for asked in filter(None, (self.options.actions, self.options.states)):
+            if asked not in info["features"]:
+                known = ", ".join(name for name in info["features"] if isinstance(name, str))
+                raise InputError(f"LeRobot dataset {str(self.root)!r} has no feature {asked!r}, only {known:.300}.")
+        self.tracks, notes = find_tracks(info["features"], self.taken)
         self.notes += notes
         template, missing = info.get("data_path"), "info.json does not say where they are"
         if self.tracks and isinstance(template, str) and len(template) <= LONGEST:
@@ -136,7 +142,7 @@ class LeRobot(Source):
         for path, episodes in files.items():
             lengths = {number: length for number, (_, length) in episodes.items()}
             try:
-                tracks = read_tracks(path, self.tracks, lengths)
+                tracks = read_tracks(path, self.tracks, self.taken, lengths)
             except InputError as error:
                 found |= dict.fromkeys((name for name, _ in episodes.values()), error)
             else:

@@ -12,7 +12,7 @@ from stochvid.core.untrusted import shown
 from stochvid.data.tracks import DTYPES, Track
 from stochvid.prepare.source import regular
 
-TAKEN = {"action": "actions", "observation.state": "state"}  # by feature, what the track is called
+ACTION, STATE = "action", "observation.state"  # what features are usually called
 EPISODE, FRAME = "episode_index", "frame_index"
 AT_ONCE = 10_000  # rows
 MOST_ROWS = 10_000_000  # of a file: one of 100 MB, at which the next begins, has less than a million
@@ -20,10 +20,15 @@ MOST_BATCH = 64 << 20  # bytes of `AT_ONCE` rows: 1,000 numbers of 4 bytes in ea
 MOST_KEPT = 256 << 20  # bytes of all rows of the episodes of a video: ten hours at 30 a second with 50 numbers
 
 
-def find_tracks(features: Mapping[str, Any]) -> tuple[dict[str, Track], list[str]]:
-    """The tracks that `info.json` describes, and what to say of those that are not taken."""
+def find_tracks(features: Mapping[str, Any], taken: Mapping[str, str]) -> tuple[dict[str, Track], list[str]]:
+    """The tracks that `info.json` describes, and what to say of those that are not taken.
+
+    Args:
+        features: of the dataset.
+        taken: by feature, what the track is called.
+    """
     tracks, notes = {}, []
-    for feature, name in TAKEN.items():
+    for feature, name in taken.items():
         about = features.get(feature)
         if not isinstance(about, dict):
             continue
@@ -48,12 +53,15 @@ def _names(names: Any) -> list[str] | None:
     return names if isinstance(names, list) and all(type(name) is str for name in names) else None
 
 
-def read_tracks(path: Path, tracks: Mapping[str, Track], lengths: Mapping[int, int]) -> dict[int, dict[str, Any]]:
+def read_tracks(
+    path: Path, tracks: Mapping[str, Track], taken: Mapping[str, str], lengths: Mapping[int, int]
+) -> dict[int, dict[str, Any]]:
     """The tracks of some episodes, (T, …) each, from a data file.
 
     Args:
         path: of the file.
         tracks: to read.
+        taken: as of `find_tracks`.
         lengths: frames of each episode, by its number.
 
     Raises:
@@ -65,7 +73,7 @@ def read_tracks(path: Path, tracks: Mapping[str, Track], lengths: Mapping[int, i
     try:
         regular(path)
         with parquet.ParquetFile(path) as file:
-            rows += _rows(file, tracks, np.array(sorted(lengths)), sum(lengths.values()))
+            rows += _rows(file, tracks, taken, np.array(sorted(lengths)), sum(lengths.values()))
     except InputError:
         raise
     except (ArrowException, OSError, KeyError, TypeError, ValueError, OverflowError) as error:
@@ -83,12 +91,15 @@ def read_tracks(path: Path, tracks: Mapping[str, Track], lengths: Mapping[int, i
     return found
 
 
-def _rows(file: Any, tracks: Mapping[str, Track], episodes: np.ndarray, frames: int) -> Iterator[dict[str, np.ndarray]]:
+def _rows(
+    file: Any, tracks: Mapping[str, Track], taken: Mapping[str, str], episodes: np.ndarray, frames: int
+) -> Iterator[dict[str, np.ndarray]]:
     """The rows of some episodes, piece by piece: a few packed bytes can stand for any number of values.
 
     Args:
         file: to read.
         tracks: as of `read_tracks`.
+        taken: likewise.
         episodes: their numbers.
         frames: of all of them together.
 
@@ -98,7 +109,7 @@ def _rows(file: Any, tracks: Mapping[str, Track], episodes: np.ndarray, frames: 
     count = size = 0
     if file.metadata.num_rows > MOST_ROWS:
         raise ValueError(f"it claims {file.metadata.num_rows:,} rows")
-    columns = {name: column for column, name in TAKEN.items() if name in tracks}
+    columns = {name: column for column, name in taken.items() if name in tracks}
     for batch in file.iter_batches(AT_ONCE, columns=[EPISODE, FRAME, *columns.values()], use_threads=False):
         if batch.nbytes > MOST_BATCH:
             raise ValueError(f"{len(batch):,} of its rows take {batch.nbytes:,} bytes")

@@ -168,6 +168,10 @@ class PrepareOptions(StoreOptions, ValueOptions):
     skip_bad: bool = option(False, "leave out what cannot be read")
     key: str | None = option(None, "name of the array in .npz and HDF5 files with several")
     camera: str | None = option(None, "lerobot: which camera (default: the only one)")
+    actions: str | None = option(
+        None, "what the source calls what was done at each frame: an array, a feature (default: actions or action)"
+    )
+    states: str | None = option(None, "likewise what was measured (default: state, states or observation.state)")
 
     def check(self) -> None:
         """Checks the format, the channels, and the length, of which a single frame is no clip."""

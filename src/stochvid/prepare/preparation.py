@@ -56,7 +56,7 @@ def prepare(options: PrepareOptions) -> Store:
     published = o.split if o.split == SRVP_TEST else None
     rule = SplitRule(None if published else o.split)
     root, key = _with_key(Path(o.source), o.key)
-    asked = Options(o.fps, o.axes, o.camera, o.limits, key, o.length, published)
+    asked = Options(o.fps, o.axes, o.camera, o.limits, key, o.length, published, o.actions, o.states)
     tree = _look(root)
     kind = _pick_source(root, tree, o.format)
     _check_options(kind, asked)

@@ -35,6 +35,8 @@ class Options:
         key: name of the array in a file with several; None: the only one, or that of a usual name.
         length: frames of a clip of a published test set; None: as published.
         split: the published test set asked for (srvp-test), or None.
+        actions: what the source calls what was done at each frame; None: a usual name.
+        states: what it calls what was measured, likewise.
     """
 
     fps: float | None = None
@@ -44,6 +46,8 @@ class Options:
     key: str | None = None
     length: int | None = None
     split: str | None = None
+    actions: str | None = None
+    states: str | None = None
 
 
 @dataclass(frozen=True)

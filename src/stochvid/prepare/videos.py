@@ -13,13 +13,14 @@ from stochvid.media.order import negative_names
 from stochvid.media.sequences import Pictures, frame_paths
 from stochvid.media.video import as_stored, at_rate, decode_video, probe_video, variable
 from stochvid.prepare.source import Event, Item, Source, SourceFile, Walk, regular
+from stochvid.prepare.tables import TABLE, columns_of, find_columns
 
 
 class Videos(Source):
     """A tree of videos, folders of images, or stacks of images. Folders called `train`, `val` and `test` are splits."""
 
     format = "videos"
-    takes = frozenset({"fps", "range"})
+    takes = frozenset({"fps", "range", "actions", "states"})
 
     @classmethod
     def recognises(cls, root: Path, tree: Walk) -> bool:
@@ -28,13 +29,20 @@ class Videos(Source):
 
     def find(self) -> list[Path]:
         """Videos, stacks, and folders whose files are images and no videos."""
+        paths = self._find()
+        self.told, notes = find_columns(paths, self.options)
+        self.notes += notes
+        self.tracks = {name: track for name, (_, track) in self.told.items()}
+        return paths
+
+    def _find(self) -> list[Path]:
         if self.root.is_file():
             return [self.root]
         videos = [path for path in self.tree.files if path.suffix.lower() in VIDEO_SUFFIXES]
         with_videos = {path.parent for path in videos}
         images = [path for path in self.tree.files if path.suffix.lower() in IMAGE_SUFFIXES]
         images = [path for path in images if path.parent not in with_videos]
-        self.note_others({*videos, *images})
+        self.note_others({*videos, *images, *(path for path in self.tree.files if path.suffix.lower() == TABLE)})
         if self.options.range and not images:
             raise InputError(f"--range is for arrays and images; {str(self.root)!r} holds videos, which are 8-bit.")
         first = {path.parent: path for path in reversed(images)}  # a folder of frames stands where its first one does
@@ -70,8 +78,11 @@ class Videos(Source):
             frames = at_rate(decode_video(task.path, threads=1), self.options.fps, task.path)
         else:
             frames = as_stored(decode_video(task.path, threads=1), task.path)
-        yield from ((0, frame) for frame in frames)
-        yield 0, None
+        count = 0
+        for frame in frames:
+            count += 1
+            yield 0, frame
+        yield 0, columns_of(task.path, self.told, count) if self.told else None
 
     def _pictures(self, path: Path) -> Pictures:
         if path.is_dir():
