@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 
 from stochvid.command_options import takes
+from stochvid.core.clips import ACTIONS, Clips, tracks_between
 from stochvid.core.errors import InputError
 from stochvid.core.files import check_free, replacing_folder
-from stochvid.interop.graphs import NEXT, Graph, graphs_of
+from stochvid.interop.graphs import ACTION, NEXT, Graph, graphs_of
 from stochvid.interop.options import SUFFIXES, ExportOptions
 from stochvid.models.base import VideoModel
 from stochvid.models.noise import latent_noise
@@ -228,26 +229,38 @@ def _largest_difference(model: VideoModel, runs: dict[str, Run], about: dict[str
     for clips, samples in ((1, 1), (3, 2)):
         frames = torch.rand(clips, known + 1, c.channels, c.image_size, c.image_size, generator=generator)
         noise = latent_noise(0, range(clips), samples, known + CHECKED_STEPS, model.latent_shape)
-        state = model.observe(frames, noise[:, :, :known], decode=False).state
-        drawn = model.imagine(state, CHECKED_STEPS, noise[:, :, known:], go_on=False)
+        told = {
+            name: torch.randn(clips, known + 1 + CHECKED_STEPS, *shape, generator=generator)
+            for name, shape in c.tracks.items()
+        }
+        state = model.observe(
+            Clips(frames, tracks_between(told, 0, known + 1)), noise[:, :, :known], decode=False
+        ).state
+        future = tracks_between(told, known + 1)
+        drawn = model.imagine(state, CHECKED_STEPS, noise[:, :, known:], future, go_on=False)
         wanted = {"frame": drawn.frames, "prior_mean": drawn.prior.mean, "prior_std": drawn.prior.std}
-        found = _roll(runs, about, frames.repeat_interleave(samples, 0), noise.flatten(0, 1), known)
+        rows = {name: x.repeat_interleave(samples, 0) for name, x in told.items()}
+        found = _roll(runs, about, frames.repeat_interleave(samples, 0), noise.flatten(0, 1), rows, known)
         for name, x in found.items():
             exact = wanted[name].flatten(0, 1)
             worst = torch.maximum(worst, ((x - exact).abs() / exact.abs().clamp(min=1)).max())
     return worst.item()
 
 
-def _roll(runs: dict[str, Run], about: dict[str, Any], frames: Tensor, noise: Tensor, known: int) -> Tensors:
+def _roll(
+    runs: dict[str, Run], about: dict[str, Any], frames: Tensor, noise: Tensor, told: Tensors, known: int
+) -> Tensors:
     """What the graphs draw, (N, T, …), as the documentation has it."""
 
     def run(graph: str, values: Tensors) -> Tensors:
         return runs[graph]({x["name"]: values[x["name"]] for x in about["graphs"][graph]["inputs"]})
 
-    state = run("context", {"frames": frames, "noise": noise[:, :known]})
+    given = tracks_between(told, 0, known + 1)
+    state = run("context", {"frames": frames, "noise": noise[:, :known]} | given)
     drawn = []
     for t in range(known, noise.shape[1]):
-        after = run("step", state | {"noise": noise[:, t]})
+        action = {ACTION: told[ACTIONS][:, t + 1]} if ACTIONS in told else {}
+        after = run("step", state | {"noise": noise[:, t]} | action)
         state |= {name.removeprefix(NEXT): x for name, x in after.items() if name.startswith(NEXT)}
         drawn.append({name: x for name, x in after.items() if not name.startswith(NEXT)})
     return {name: torch.stack([step[name] for step in drawn], dim=1) for name in drawn[0]}

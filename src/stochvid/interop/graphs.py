@@ -13,6 +13,7 @@ from dataclasses import fields
 import torch
 from torch import Tensor, nn
 
+from stochvid.core.clips import ACTIONS, Clips
 from stochvid.core.errors import InputError
 from stochvid.models.base import VideoModel
 from stochvid.models.convlstm import ConvLSTMForecaster, ConvLSTMState, LayerState
@@ -23,6 +24,7 @@ from stochvid.models.svg_base import SVGBase
 
 NEXT = "next_"
 SEEN = "seen"  # how many frames the skips are the mean of, where they are one
+ACTION = "action"  # what leads to the frame of a step, (N, A), in the units of the training data
 BEFORE, GIVEN = "before", "given"  # the frame before and the last given one, of which frames are composed
 
 
@@ -61,6 +63,10 @@ class ContextGraph(Graph):
         inputs = {"frames": torch.rand(batch, context, c.channels, c.image_size, c.image_size, generator=generator)}
         if self.model.stochastic and context > 1:
             inputs["noise"] = torch.randn(batch, context - 1, *self.model.latent_shape, generator=generator)
+        if context > 1:  # nothing led to the first frame
+            inputs |= {
+                name: torch.randn(batch, context, *shape, generator=generator) for name, shape in c.tracks.items()
+            }
         return inputs
 
 
@@ -74,11 +80,13 @@ class StepGraph(Graph):
 
         No two of them are one tensor, which the exporter would take for one input.
         """
-        state = {name: x.clone() for name, x in state.items()}
-        if not self.model.stochastic:
-            return state
+        inputs: dict[str, Tensor] = {}
         rows, generator = next(iter(state.values())).shape[0], torch.Generator().manual_seed(0)
-        return {"noise": torch.randn(rows, *self.model.latent_shape, generator=generator)} | state
+        if self.model.stochastic:
+            inputs["noise"] = torch.randn(rows, *self.model.latent_shape, generator=generator)
+        if shape := self.model.config.tracks.get(ACTIONS):
+            inputs[ACTION] = torch.randn(rows, *shape, generator=generator)
+        return inputs | {name: x.clone() for name, x in state.items()}
 
 
 def graphs_of(model: VideoModel) -> tuple[ContextGraph, StepGraph]:
@@ -133,10 +141,15 @@ class SVGContext(SVGGraph, ContextGraph):
 
         Args:
             inputs: `frames` (B, K, C, H, W) in [0, 1]; and, unless K is 1 or the model has no latents, `noise`
-                (B, K − 1, Z) for z = μ_φ + σ_φ · noise.
+                (B, K − 1, Z) for z = μ_φ + σ_φ · noise; and, of a model that is driven by them, unless K is 1,
+                `actions` (B, K, A), what led to each frame.
         """
-        noise = inputs.get("noise")
-        state = self.model.observe(inputs["frames"], None if noise is None else noise[:, None], decode=False).state
+        noise, frames = inputs.get("noise"), inputs["frames"]
+        tracks = {ACTIONS: inputs[ACTIONS]} if ACTIONS in inputs else {}
+        if self.model.actions is not None and not tracks:  # a single frame, to which nothing led
+            tracks = {ACTIONS: frames.new_zeros(frames.shape[0], 1, self.model.actions.size)}
+        clips = Clips(frames, tracks)
+        state = self.model.observe(clips, None if noise is None else noise[:, None], decode=False).state
         known = self._state(state.prior, state.predictor, state.features) | self._maps(state.future_skips)
         if state.seen is not None:
             known[SEEN] = state.seen
@@ -159,7 +172,8 @@ class SVGStep(SVGGraph, StepGraph):
         """As a step of `SVGBase.imagine`, with the drawn frame read back.
 
         Args:
-            inputs: the state; and, unless the model has no latents, `noise` (N, Z) for z = μ_ψ + σ_ψ · noise.
+            inputs: the state; and, unless the model has no latents, `noise` (N, Z) for z = μ_ψ + σ_ψ · noise; and, of a
+                model that is driven by actions, `action` (N, A), what leads to the frame.
 
         Returns:
             `frame` (N, C, H, W) in (0, 1), `prior_mean` and `prior_std` (N, Z) of a model with latents, and `next_x`
@@ -170,8 +184,11 @@ class SVGStep(SVGGraph, StepGraph):
         hoisted = [x for name, x in inputs.items() if name.startswith("skip_")]
         start = _lstm(inputs, "predictor")
         assert start is not None
+        action = None
+        if self.model.actions is not None:
+            action = self.model.actions.given({ACTIONS: inputs[ACTION][:, None]}, 1)[:, 0]
         frame, prior, prior_state, predictor_state = self.model._step(
-            features, noise, hoisted, _lstm(inputs, "prior"), start, inputs.get(BEFORE), inputs.get(GIVEN)
+            features, noise, hoisted, _lstm(inputs, "prior"), start, inputs.get(BEFORE), inputs.get(GIVEN), action
         )
         features, skips, _ = self.model._encode(frame)
         after = self._state(prior_state, predictor_state, features)

@@ -1,0 +1,234 @@
+"""A world model of PushT: record it, train with actions and without, and plan in the real environment by imagining.
+
+    pip install 'stochvid[gym]' gym-pusht
+    python examples/pusht.py OUT                 everything, about an hour and a half of two cores
+    python examples/pusht.py OUT --only plan     with what is there already
+
+What is there already is not made again. Two tasks, each told by a picture alone:
+
+reach: the pusher is to come to where the picture shows it; reached is within 20 of the 512 units of a side.
+push: the block is to come to where the picture shows it; what counts is how much of the goal it covers at the end.
+
+Who acts: a planner that imagines with the model; the same planner with the last frame for a model, which cannot tell one
+plan from another; what the data were recorded with; nobody (the pusher is told to stay).
+"""
+
+import argparse
+import json
+import math
+import os
+import shlex
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import stochvid
+from pusht_policy import policy
+from stochvid.cli import main as stochvid_command
+from stochvid.core.clips import ACTIONS, Clips
+from stochvid.media.pictures import FuturesPicture
+from stochvid.planning import CEM, ImageGoal, Planner
+from stochvid.planning.costs import as_goal
+from stochvid.prepare.environments import make_environment
+
+ENV, MAKE = "gym_pusht/PushT-v0", "obs_type=pixels_agent_pos"
+WHO = ("planner", "blind planner", "as recorded", "nobody")
+REACHED, FAR, CLEAR, FIRST_SEED = 20, 150, 110, 1_000_000  # units; seeds beyond those that were recorded
+STEPS = {"reach": 20, "push": 60}
+HORIZON = {"reach": 6, "push": 10}
+GOAL = np.array([256, 256, np.pi / 4])  # where the environment wants the block
+Act = Callable[[np.ndarray], np.ndarray]
+
+
+def run(*words: str) -> None:
+    """A command of stochvid, printed as one would type it."""
+    print(f"\n$ {shlex.join(['stochvid', *words])}", flush=True)
+    if code := stochvid_command([*words]):
+        raise SystemExit(code)
+
+
+class World:
+    """The environment, told where things are."""
+
+    def __init__(self) -> None:
+        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+        self.env = make_environment(ENV, {"obs_type": "pixels_agent_pos", "max_episode_steps": 10_000})
+
+    def begin(self, seed: int) -> np.ndarray:
+        """A fresh episode; gives its first picture."""
+        observation, _ = self.env.reset(seed=seed)
+        return observation["pixels"]
+
+    def show(self, agent: np.ndarray, block: np.ndarray) -> np.ndarray:
+        """The picture of a pusher and a block (x, y, angle) that are somewhere; the episode ends by it."""
+        state = [*map(float, agent), *map(float, block)]
+        return self.env.reset(seed=0, options={"reset_to_state": state})[0]["pixels"]
+
+    @property
+    def agent(self) -> np.ndarray:
+        """Where the pusher is."""
+        return np.array(self.env.unwrapped.agent.position)
+
+    @property
+    def block(self) -> np.ndarray:
+        """Where the block is: x, y, angle."""
+        inside = self.env.unwrapped.block
+        return np.array([*inside.position, inside.angle])
+
+    def coverage(self) -> float:
+        """How much of the goal the block covers."""
+        return float(self.env.unwrapped._get_coverage())
+
+    def step(self, action: np.ndarray) -> np.ndarray:
+        """Acts; gives the picture after it."""
+        return self.env.step(np.clip(action, 0, 512).astype(np.float32))[0]["pixels"]
+
+
+def goal_of(world: World, task: str, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """The picture of what is wanted in an episode, and where the pusher should come to."""
+    world.begin(seed)
+    agent, block, random = world.agent, world.block, np.random.default_rng(seed)
+    if task == "push":
+        return world.show(agent, GOAL), None
+    while True:
+        place = random.uniform(50, 462, 2)
+        if np.hypot(*(place - agent)) > FAR and np.hypot(*(place - block[:2])) > CLEAR:
+            return world.show(place, block), place
+
+
+class Blind:
+    """A planner for which nothing ever changes: all plans cost the same to it, and it takes the first."""
+
+    def __init__(self, planner: Planner):
+        self.planner, self.generator = planner, torch.Generator().manual_seed(0)
+
+    def act(self, frame: np.ndarray) -> np.ndarray:
+        """What to do."""
+        p = self.planner
+        mean, std = (x[None].expand(p.horizon, -1) for x in (p.known.mean, p.known.std))
+        zeros = lambda plans: torch.zeros(len(plans))  # noqa: E731
+        return p.solver.solve(zeros, mean, std, p.low, p.high, self.generator).actions[0].numpy()
+
+
+def actor(who: str, world: World, model: Path, task: str, goal: np.ndarray, solver: CEM, seed: int) -> Act:
+    """Somebody who acts in an episode that has begun."""
+    if who == "nobody":
+        place = world.agent
+        return lambda frame: place
+    if who == "as recorded":
+        act, random = policy(), np.random.default_rng(seed)
+        return lambda frame: act(None, world.env, random)
+    network = stochvid.load(model)
+    planner = Planner(network, ImageGoal(as_goal(network, goal)), solver, horizon=HORIZON[task], seed=seed)
+    return (planner if who == "planner" else Blind(planner)).act
+
+
+def plan(out: Path, model: Path, task: str, who: str, trials: int, solver: CEM) -> dict:
+    """Episodes of one task by one of them; gives what came out."""
+    kept = out / "plans" / f"{task}-{who.replace(' ', '-')}.json"
+    found = json.loads(kept.read_text()) if kept.exists() else {"trials": []}
+    world = World()
+    for number in range(len(found["trials"]), trials):
+        seed = FIRST_SEED + number
+        goal, place = goal_of(world, task, seed)
+        frame = world.begin(seed)
+        act = actor(who, world, model, task, goal, solver, seed)
+        frames, actions, seconds, covered = [frame], [], 0.0, [world.coverage()]
+        for _ in range(STEPS[task]):
+            begun = time.perf_counter()
+            actions.append(np.clip(act(frame), 0, 512).astype(np.float32))
+            seconds += time.perf_counter() - begun
+            frame = world.step(actions[-1])
+            frames.append(frame)
+            covered.append(world.coverage())
+        distance = None if place is None else float(np.hypot(*(world.agent - place)))
+        told = {"seed": seed, "distance": distance, "coverage": covered[-1], "before": covered[0]}
+        found["trials"].append(told | {"seconds": seconds / STEPS[task]})
+        kept.parent.mkdir(exist_ok=True)
+        kept.write_text(json.dumps(found, indent=1))
+        print(f"{task}, {who}, {number + 1} of {trials}: {told}", flush=True)
+        if who == "planner" and number < 3:
+            imagined(out / "plans" / f"{task}-{number}.gif", model, np.stack(frames), np.stack(actions))
+    return found
+
+
+def imagined(path: Path, model: Path, frames: np.ndarray, actions: np.ndarray) -> None:
+    """A GIF of an episode beside what the model imagines of it, from its first frames and what was done."""
+    network = stochvid.load(model)
+    clip = stochvid.Clip("pusht", frames)
+    real = stochvid.fit_frames(clip, network.config.image_size, network.config.channels)
+    known = network.config.context
+    led = torch.from_numpy(np.concatenate([np.zeros_like(actions[:1]), actions]))[None]
+    drawn = network.predict(Clips(torch.from_numpy(real[None, :known]), {ACTIONS: led}), len(real) - known, 2).frames[0]
+    futures = (drawn * 255).round().to(torch.uint8).numpy()
+    FuturesPicture(real[:known], futures, real[known:], "real and imagined").write_gif(path)
+
+
+def wilson(successes: int, trials: int) -> tuple[float, float]:
+    """The 95 % interval of a rate (Wilson 1927)."""
+    z, p = 1.96, successes / trials
+    middle, room = p + z * z / (2 * trials), z * math.sqrt(p * (1 - p) / trials + z * z / (4 * trials**2))
+    return (middle - room) / (1 + z * z / trials), (middle + room) / (1 + z * z / trials)
+
+
+def table(results: dict[str, dict[str, dict]]) -> str:
+    """What came out, as Markdown."""
+    lines = ["| task | who | reached | 95 % | coverage at the end | 95 % | ms a decision |", "|---" * 7 + "|"]
+    for task, by in results.items():
+        for who, found in by.items():
+            trials = found["trials"]
+            n, covered = len(trials), np.array([t["coverage"] for t in trials])
+            room = 1.96 * covered.std(ddof=1) / math.sqrt(n) if n > 1 else math.nan
+            cells = ["–", "–"]
+            if task == "reach":
+                hits = sum(t["distance"] <= REACHED for t in trials)
+                low, high = wilson(hits, n)
+                cells = [f"{hits} of {n}", f"{low:.0%} to {high:.0%}"]
+            milliseconds = 1000 * float(np.mean([t["seconds"] for t in trials]))
+            cells += [f"{covered.mean():.3f}", f"{covered.mean() - room:.3f} to {covered.mean() + room:.3f}"]
+            lines.append(f"| {task} | {who} | {' | '.join(cells)} | {milliseconds:.0f} |")
+    return "\n".join(lines)
+
+
+def main(words: list[str] | None = None) -> dict:
+    """Does what the words ask for; gives what came out."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path, help="folder of everything that is made")
+    parser.add_argument("--only", nargs="+", choices=("record", "train", "plan"), default=["record", "train", "plan"])
+    parser.add_argument("--episodes", type=int, default=400, help="to record (default: 400)")
+    parser.add_argument("--steps", type=int, default=2400, help="of training (default: 2400)")
+    parser.add_argument("--trials", type=int, default=30, help="of each task, by each who acts (default: 30)")
+    parser.add_argument("--tasks", nargs="+", choices=[*STEPS], default=[*STEPS])
+    parser.add_argument("--plans", type=int, default=64, help="that are imagined in each of 4 rounds (default: 64)")
+    parser.add_argument("--train", nargs="*", default=[], help="further words for stochvid train")
+    o = parser.parse_args(words)
+    o.out.mkdir(parents=True, exist_ok=True)
+    store, model, without = (o.out / name for name in ("store", "with-actions", "without"))
+    if "record" in o.only:
+        own = str(Path(__file__).parent / "pusht_policy.py")
+        asked = ["--episodes", str(o.episodes), "--steps", "60", "--make", MAKE, "--policy", own]
+        run("prepare", f"gym:{ENV}", str(store), *asked)
+    if "train" in o.only:
+        for folder, more in ((model, ["--model.action_dim", "2"]), (without, [])):
+            steps = ["--trainer.max_steps", str(o.steps), "--trainer.validate_every", str(max(1, o.steps // 6))]
+            if (folder / "checkpoints").exists():
+                run("train", "--resume", str(folder))
+            else:
+                run("train", "--data.store", str(store), "--out", str(folder), *more, *steps, *o.train)
+            if not (o.out / f"evaluation-{folder.name}").exists():
+                run("evaluate", str(folder), "--out", str(o.out / f"evaluation-{folder.name}"), "--samples", "20")
+    if "plan" not in o.only:
+        return {}
+    solver = CEM(num_samples=o.plans, n_steps=4, topk=max(2, o.plans // 8))
+    results = {task: {who: plan(o.out, model, task, who, o.trials, solver) for who in WHO} for task in o.tasks}
+    text = table(results)
+    (o.out / "plans" / "table.md").write_text(text + "\n", encoding="utf-8")
+    print(f"\n{text}")
+    return results
+
+
+if __name__ == "__main__":
+    main()
