@@ -9,8 +9,8 @@ What is there already is not made again. Two tasks, each told by a picture alone
 reach: the pusher is to come to where the picture shows it; reached is within 20 of the 512 units of a side.
 push: the block is to come to where the picture shows it; what counts is how much of the goal it covers at the end.
 
-Who acts: a planner that imagines with the model; the same planner with the last frame for a model, which cannot tell one
-plan from another; what the data were recorded with; nobody (the pusher is told to stay).
+Who acts: a planner that imagines with the model; the same planner with the last frame for a model, which cannot tell
+one plan from another; what the data were recorded with; nobody (the pusher is told to stay).
 """
 
 import argparse

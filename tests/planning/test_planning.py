@@ -8,7 +8,7 @@ from stochvid import InputError, Live
 from stochvid.core.clips import ACTIONS, Clips
 from stochvid.data.tracks import Track
 from stochvid.models.noise import latent_noise
-from stochvid.planning import CEM, MPPI, FeatureGoal, ImageGoal, Planner, RandomShooting, imagined_costs
+from stochvid.planning import CEM, MPPI, Costable, FeatureGoal, ImageGoal, Planner, RandomShooting, imagined_costs
 from stochvid.planning.costs import as_goal, blurred
 from tiny import make_clips, make_model, narrow, narrow_prime
 
@@ -209,3 +209,61 @@ def test_every_frame_but_the_first_needs_its_action():
     with pytest.raises(InputError, match="every frame but the first needs its action"):
         live.see(np.zeros((32, 32), np.uint8))
     assert live.frames == 1
+
+
+# ------------------------------------------------------------------------------------------------- solvers of others
+
+
+def solved_by_others(model, info, shape, rounds=3, kept=4):
+    """A cross-entropy solver as stable-worldmodel has it: it knows of a model what `get_cost` says, and no more."""
+    mean, std, generator = torch.zeros(shape[0], *shape[2:]), 1.0, torch.Generator().manual_seed(0)
+    costs = []
+    for _ in range(rounds):
+        plans = torch.randn(shape, generator=generator) * std + mean[:, None]
+        cost = model.get_cost(info, plans)
+        assert cost.shape == shape[:2]
+        best = cost.topk(kept, 1, largest=False)
+        chosen = torch.stack([plan[i] for plan, i in zip(plans, best.indices, strict=True)])
+        mean, std = chosen.mean(1), chosen.std(1)[:, None]
+        costs.append(best.values.mean().item())
+    return costs
+
+
+@pytest.mark.parametrize("known", [1, 3])
+def test_solvers_of_others_get_the_costs_of_imagined_futures(known):
+    model = driven()
+    model.learn({ACTIONS: Track("float32", (2,), statistics=TOLD | {"mean": [5.0, 5.0], "std": [3.0, 3.0]})})
+    frames, goals = make_clips(model.config, known).float(), make_clips(model.config, 1, seed=5).float()
+    done = torch.randn(2, known, 2, generator=torch.Generator().manual_seed(3))
+    info = {"pixels": frames, "goal": goals, "action": done}
+    info = {name: x[:, None].expand(-1, 6, *x.shape[1:]) for name, x in info.items()}
+    plans = torch.randn(2, 6, 4, 2, generator=torch.Generator().manual_seed(4))
+    costs = Costable(model, samples=2, seed=3).get_cost(info, plans)
+    fast, noise = model.for_inference(), latent_noise(3, [known], 2, 4, model.latent_shape)
+    for i in range(2):
+        led = torch.cat([torch.zeros(1, 2), 3 * done[i, : known - 1] + 5])[None]
+        state = fast.observe(Clips(frames[i : i + 1], {ACTIONS: led}), decode=False).state
+        expected = imagined_costs(fast, state, 3 * plans[i] + 5, noise, ImageGoal(goals[i, 0]))
+        torch.testing.assert_close(costs[i], expected, rtol=1e-4, atol=1e-6)
+    in_units = info | {"action": 3 * info["action"] + 5}
+    raw = Costable(model, samples=2, seed=3, standardised=False).get_cost(in_units, 3 * plans + 5)
+    torch.testing.assert_close(raw, costs, rtol=1e-4, atol=1e-6)
+    told = solved_by_others(Costable(model), info, (2, 6, 4, 2))
+    assert told[-1] <= told[0]
+    larger = dict(info)
+    for name in ("pixels", "goal"):
+        larger[name] = info[name].repeat_interleave(2, -1).repeat_interleave(2, -2)
+    again = Costable(model, samples=2, seed=3).get_cost(larger, plans)
+    torch.testing.assert_close(again, costs, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("lacking", ["pixels", "goal", "action"])
+def test_what_solvers_of_others_leave_out_is_named(lacking):
+    model = driven()
+    info = {"pixels": torch.zeros(1, 2, 3, 1, 32, 32), "goal": torch.zeros(1, 2, 1, 1, 32, 32)}
+    info["action"] = torch.zeros(1, 2, 3, 2)
+    info.pop(lacking)
+    with pytest.raises(InputError, match=f"info_dict needs '{lacking}'"):
+        Costable(model).get_cost(info, torch.zeros(1, 2, 4, 2))
+    with pytest.raises(InputError, match="not driven by actions"):
+        Costable(make_model(narrow()).float())
