@@ -27,7 +27,7 @@ demo: .venv/ready
 test: lint
 	$(PYTEST) -m "not slow"
 
-test-slow: .venv/docs chromium
+test-slow: .venv/docs .venv/pusht chromium
 	$(PYTEST) -m slow --durations=25
 
 test-all: test test-slow
@@ -39,6 +39,12 @@ chromium:
 
 .venv/docs: .venv/ready
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	@touch $@
+
+# without its dependencies: it asks for an OpenCV with windows, which does not load where there are none
+.venv/pusht: .venv/ready
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps gym-pusht
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt opencv-python-headless pymunk pygame shapely
 	@touch $@
 
 docs: .venv/docs

@@ -160,7 +160,9 @@ def test_what_cannot_be_recorded_is_refused_and_nothing_is_left(tmp_path, monkey
     assert not (tmp_path / "s").exists()
 
 
+@pytest.mark.slow
 def test_the_real_one(tmp_path):
+    pytest.importorskip("gym_pusht")  # `make test-slow` installs it
     words = ["--make", "obs_type=pixels_agent_pos", "--policy", "examples/pusht_policy.py", "--steps", "20"]
     store = record(tmp_path / "s", "--episodes", "2", *words, env="gym:gym_pusht/PushT-v0")
     clip = store.clip("train", 0)
