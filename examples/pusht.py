@@ -39,6 +39,7 @@ WHO = ("planner", "blind planner", "as recorded", "nobody")
 REACHED, FAR, CLEAR, FIRST_SEED = 20, 150, 110, 1_000_000  # units; seeds beyond those that were recorded
 STEPS = {"reach": 20, "push": 60}
 HORIZON = {"reach": 6, "push": 10}
+BLOCK = (119, 136, 153)  # its colour
 GOAL = np.array([256, 256, np.pi / 4])  # where the environment wants the block
 Act = Callable[[np.ndarray], np.ndarray]
 
@@ -97,6 +98,58 @@ def goal_of(world: World, task: str, seed: int) -> tuple[np.ndarray, np.ndarray 
         place = random.uniform(50, 462, 2)
         if np.hypot(*(place - agent)) > FAR and np.hypot(*(place - block[:2])) > CLEAR:
             return world.show(place, block), place
+
+
+def explain(out: Path, store: Path, models: dict[str, Path]) -> dict[str, dict[str, float]]:
+    """What actions explain: KL and the prior's σ of held-out clips, given their true past, with them and without.
+
+    A frame in which the block moves is one that the pusher's place alone does not tell of. Writes `sigma.png`.
+    """
+    import matplotlib.pyplot as plt
+    from sklearn.metrics import roc_auc_score
+
+    held_out = stochvid.Store(store)
+    clips = [held_out.clip("test", n) for n in range(len(held_out.splits["test"].names))]
+    batch = Clips.of_batch({name: np.stack([clip[name] for clip in clips]) for name in ("frames", ACTIONS)})
+    pushed = np.stack([block_moves(clip["frames"]) for clip in clips])  # (B, T − 1)
+    found, lines = {}, {}
+    for name, folder in models.items():
+        model = stochvid.load(folder).for_inference()
+        with torch.inference_mode():
+            told = model.observe(batch, decode=False)
+        known = model.config.context - 1
+        sigma = told.prior.std.flatten(2).mean(2)[:, known:].numpy()
+        nats = told.posterior.divergence(told.prior).flatten(2).sum(2)[:, known:].numpy()
+        lines[name] = sigma
+        at = pushed[:, known:]
+        found[name] = {
+            "KL, nats a step": float(nats.mean()),
+            "KL where the block is pushed": float(nats[at].mean()),
+            "KL elsewhere": float(nats[~at].mean()),
+            "σ": float(sigma.mean()),
+            "σ where the block is pushed": float(sigma[at].mean()),
+            "σ elsewhere": float(sigma[~at].mean()),
+            "AUROC of σ for a push": float(roc_auc_score(at.ravel(), sigma.ravel())),
+        }
+    shown = int(np.argsort(pushed.sum(1))[len(pushed) // 2])  # a clip with some pushes, neither many nor few
+    figure, axes = plt.subplots(figsize=(9, 3), layout="constrained")
+    steps = np.arange(pushed.shape[1] - len(lines[name][0]), pushed.shape[1]) + 2
+    for label, sigma in lines.items():
+        axes.plot(steps, sigma[shown], label=label)
+    for frame in np.flatnonzero(pushed[shown]) + 2:
+        axes.axvspan(frame - 0.5, frame + 0.5, color="0.85", lw=0, zorder=0)
+    axes.set(xlabel="frame (grey: the block is pushed)", ylabel="σ of the prior", xlim=(steps[0], steps[-1]))
+    axes.legend(frameon=False)
+    figure.savefig(out / "sigma.png", dpi=150)
+    plt.close(figure)
+    (out / "sigma.json").write_text(json.dumps(found, indent=1, ensure_ascii=False))
+    return found
+
+
+def block_moves(frames: np.ndarray) -> np.ndarray:
+    """Whether the block moves between frames (T, 3, H, W) uint8, (T − 1,): the share of its pixels that change."""
+    grey = np.abs(frames.astype(int) - np.array(BLOCK)[:, None, None]).max(1) < 40
+    return (grey[1:] ^ grey[:-1]).sum((1, 2)) > 0.3 * grey[1:].sum((1, 2))
 
 
 class Blind:
@@ -220,6 +273,8 @@ def main(words: list[str] | None = None) -> dict:
                 run("train", "--data.store", str(store), "--out", str(folder), *more, *steps, *o.train)
             if not (o.out / f"evaluation-{folder.name}").exists():
                 run("evaluate", str(folder), "--out", str(o.out / f"evaluation-{folder.name}"), "--samples", "20")
+        for name, numbers in explain(o.out, store, {"with actions": model, "without": without}).items():
+            print(f"{name}: " + ", ".join(f"{what} {value:.3g}" for what, value in numbers.items()), flush=True)
     if "plan" not in o.only:
         return {}
     solver = CEM(num_samples=o.plans, n_steps=4, topk=max(2, o.plans // 8))

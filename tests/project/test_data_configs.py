@@ -38,6 +38,7 @@ SOURCES = {
     "kth-128": (write_kth, ["--size", "128"]),
     "kth-convlstm": (write_kth, []),
     "bair-lp": (lambda root: (write_bair(root), root)[1], []),
+    "bair-lp-actions": (lambda root: (write_bair(root), root)[1], []),
     "own-videos": (mp4_tree, []),
     "own-videos-gpu": (mp4_tree, []),
     "own-videos-adversarial": (mp4_tree, []),
@@ -45,7 +46,13 @@ SOURCES = {
 }
 
 
-ALIKE = ("kth-lp", "kth-128", "own-videos-gpu", "own-videos-adversarial")  # another with another prior, size or loss
+ALIKE = (
+    "kth-lp",
+    "kth-128",
+    "bair-lp-actions",
+    "own-videos-gpu",
+    "own-videos-adversarial",
+)  # another with another prior, size or loss
 
 
 @pytest.mark.parametrize(
@@ -75,7 +82,20 @@ def test_a_config_trains_on_its_data_in_two_commands(tmp_path, monkeypatch, caps
 
 def test_every_config_with_a_store_is_tried_here():
     stores = {name for name, path in shipped_configs().items() if load_config(path).data.store}
-    assert stores == {name.split(",")[0] for name in SOURCES}
+    assert stores == {name.split(",")[0] for name in SOURCES} | {"pusht"}
+
+
+@pytest.mark.slow
+def test_the_config_of_pusht_trains_on_what_it_records(tmp_path, monkeypatch):
+    pytest.importorskip("gym_pusht")  # `make test-slow` installs it
+    policy = str(Path("examples/pusht_policy.py").resolve())
+    monkeypatch.chdir(tmp_path)
+    asked = ["--episodes", "6", "--steps", "30", "--make", "obs_type=pixels_agent_pos", "--policy", policy]
+    assert main(["prepare", "gym:gym_pusht/PushT-v0", "data/pusht", *asked, "--workers", "0"]) == 0
+    assert main(["train", "--config", "pusht", *NARROW]) == 0
+    for actions in ([], ["--actions", "hold"]):
+        words = ["--samples", "1", "--horizon", "3", "--out", f"p{len(actions)}"]
+        assert main(["predict", "runs/pusht", "data/pusht:0", *words, *actions]) == 0
 
 
 PAPER = {  # Denton & Fergus 2018, DESIGN section 1
