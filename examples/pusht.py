@@ -29,6 +29,7 @@ import stochvid
 from pusht_policy import policy
 from stochvid.cli import main as stochvid_command
 from stochvid.core.clips import ACTIONS, Clips
+from stochvid.core.memory import keep_freed_memory
 from stochvid.media.pictures import FuturesPicture
 from stochvid.planning import CEM, ImageGoal, Planner
 from stochvid.planning.costs import as_goal
@@ -37,8 +38,8 @@ from stochvid.prepare.environments import make_environment
 ENV, MAKE = "gym_pusht/PushT-v0", "obs_type=pixels_agent_pos"
 WHO = ("planner", "blind planner", "as recorded", "nobody")
 REACHED, FAR, CLEAR, FIRST_SEED = 20, 150, 110, 1_000_000  # units; seeds beyond those that were recorded
-STEPS = {"reach": 20, "push": 60}
-HORIZON = {"reach": 6, "push": 10}
+STEPS = {"reach": 20, "push": 40}
+HORIZON, LASTS = {"reach": 2, "push": 3}, {"reach": 4, "push": 4}  # actions of a plan, and steps of each
 BLOCK = (119, 136, 153)  # its colour
 GOAL = np.array([256, 256, np.pi / 4])  # where the environment wants the block
 Act = Callable[[np.ndarray], np.ndarray]
@@ -175,7 +176,10 @@ def actor(who: str, world: World, model: Path, task: str, goal: np.ndarray, solv
         act, random = policy(), np.random.default_rng(seed)
         return lambda frame: act(None, world.env, random)
     network = stochvid.load(model)
-    planner = Planner(network, ImageGoal(as_goal(network, goal)), solver, horizon=HORIZON[task], seed=seed)
+    cost, again = ImageGoal(as_goal(network, goal)), {"reach": 1, "push": 2}[task]
+    planner = Planner(
+        network, cost, solver, horizon=HORIZON[task], action_block=LASTS[task], receding_horizon=again, seed=seed
+    )
     return (planner if who == "planner" else Blind(planner)).act
 
 
@@ -258,6 +262,7 @@ def main(words: list[str] | None = None) -> dict:
     parser.add_argument("--plans", type=int, default=64, help="that are imagined in each of 4 rounds (default: 64)")
     parser.add_argument("--train", nargs="*", default=[], help="further words for stochvid train")
     o = parser.parse_args(words)
+    keep_freed_memory()
     o.out.mkdir(parents=True, exist_ok=True)
     store, model, without = (o.out / name for name in ("store", "with-actions", "without"))
     if "record" in o.only:

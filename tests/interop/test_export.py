@@ -19,7 +19,7 @@ import torch
 import stochvid.interop.export
 from commands import STOCHVID
 from paths import ROOT
-from stochvid import InputError
+from stochvid import InputError, SVGPrime
 from stochvid.cli import main
 from stochvid.interop.export import export_model
 from stochvid.models.base import VideoModel
@@ -414,3 +414,15 @@ def test_graphs_that_draw_something_else_do_not_appear(capsys, tmp_path):
     model.save_pretrained(tmp_path / "model")
     words = [str(tmp_path / "model"), str(tmp_path / "out"), "--format", "torch-export", "--context", "1"]
     assert "nothing was written" in refused(capsys, tmp_path, *words)
+
+
+@pytest.mark.parametrize("context", [1, 3])
+def test_models_with_actions_take_them_as_inputs(tmp_path, context):
+    torch.manual_seed(0)
+    SVGPrime(narrow_prime(action_dim=2, output="composed")).save_pretrained(tmp_path / "m")
+    found = export_model(tmp_path / "m", tmp_path / "out", format="torch-export", context=context)
+    assert found.difference < 1e-4
+    about = json.loads((tmp_path / "out" / "export.json").read_text(encoding="utf-8"))
+    inputs = {name: {x["name"]: x["shape"] for x in graph["inputs"]} for name, graph in about["graphs"].items()}
+    assert inputs["step"]["action"] == ["N", 2]
+    assert inputs["context"].get("actions") == (["B", 3, 2] if context == 3 else None)  # nothing led to one frame

@@ -7,7 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stochvid.command_options import Precision
 from stochvid.core.clips import ACTIONS, FRAMES, Clips
+from stochvid.core.devices import DTYPES, pick_precision
 from stochvid.core.errors import InputError
 from stochvid.inference.trained import Trained
 from stochvid.media.clip import Fit, fit_frame
@@ -45,6 +47,7 @@ class Live:
         device: auto, cpu or cuda; a model itself stays where it is.
         fit: how frames become square: squash, crop or pad (None: as trained, of a model itself squash).
         context: frames that are seen together at first; None: as many as in training.
+        precision: auto, fp32 or bf16, of encoder and decoder; auto is bf16 where the hardware computes it.
 
     Attributes:
         network: the model, as it is for inference.
@@ -69,6 +72,7 @@ class Live:
         device: str = "auto",
         fit: Fit | None = None,
         context: int | None = None,
+        precision: Precision = "fp32",
     ):
         if isinstance(model, VideoModel):
             network, self.device, self.fit = model, next(model.parameters()).device, fit or "squash"
@@ -79,7 +83,8 @@ class Live:
         network.config.check_tracks(known, "a live clip")
         self.action_dim = known[ACTIONS][0] if known else 0
         self.context = network.check_context(network.config.context if context is None else context)
-        self.network = network if network.frozen else network.for_inference()
+        dtype = DTYPES[pick_precision(precision, self.device)]
+        self.network = network if network.frozen else network.for_inference(dtype)
         self.reset()
 
     def reset(self) -> None:

@@ -4,12 +4,14 @@ Axes: `N` plans, `S` futures of each, `T` steps, `A` components of an action.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from stochvid.command_options import Precision
 from stochvid.core.clips import ACTIONS
 from stochvid.core.errors import InputError
 from stochvid.core.memory import rollout_bytes
@@ -30,7 +32,9 @@ class Planner:
         model: with actions: a run, a model, or its name, as of `stochvid.load`; or a loaded model.
         cost: of futures: frames (N, S, T, C, H, W) in [0, 1] → (N, S), as `ImageGoal`.
         solver: who looks for plans.
-        horizon: steps T of a plan.
+        horizon: actions of a plan.
+        action_block: steps that each of them lasts, so that a plan is of T = horizon · action_block steps. Fewer
+            actions are sooner found, and those that last are what most data have.
         samples: futures S that are imagined of each plan; all plans have the same latents' noise.
         receding_horizon: steps of a plan that are done before the next one is made.
         warm_start: begin the next plan where this one goes on.
@@ -42,6 +46,7 @@ class Planner:
             comes, below it seeks what it does not know.
         seed: of plans and latents.
         device: auto, cpu or cuda, for a model that is loaded here.
+        precision: auto, fp32 or bf16, of encoder and decoder; auto is bf16 where the hardware computes it.
 
     Attributes:
         network: the model.
@@ -58,6 +63,7 @@ class Planner:
         solver: Solver | None = None,
         *,
         horizon: int = 8,
+        action_block: int = 1,
         samples: int = 1,
         receding_horizon: int = 1,
         warm_start: bool = True,
@@ -67,8 +73,9 @@ class Planner:
         uncertainty: float = 0.0,
         seed: int = 0,
         device: str = "auto",
+        precision: Precision = "auto",
     ):
-        self.live = Live(model, device=device, context=1)
+        self.live = Live(model, device=device, context=1, precision=precision)
         network = self.network = self.live.network
         if not isinstance(network, SVGBase) or network.actions is None:
             raise InputError(
@@ -76,13 +83,16 @@ class Planner:
                 "Take one that was trained with --model.action_dim."
             )
         self.known = network.actions
-        for name, value in (("horizon", horizon), ("samples", samples), ("receding_horizon", receding_horizon)):
+        numbers = {"horizon": horizon, "action_block": action_block, "samples": samples}
+        for name, value in (numbers | {"receding_horizon": receding_horizon}).items():
             if value < 1:
                 raise InputError(f"{name} must be at least 1, got {value}.")
-        if receding_horizon > horizon:
-            raise InputError(f"receding_horizon must be at most the horizon, {horizon}, got {receding_horizon}.")
+        steps = horizon * action_block
+        if receding_horizon > steps:
+            raise InputError(f"receding_horizon must be at most the steps of a plan, {steps}, got {receding_horizon}.")
         self.cost, self.solver = cost, solver or CEM()
-        self.horizon, self.samples, self.receding_horizon = horizon, samples, receding_horizon
+        self.horizon, self.action_block, self.samples = horizon, action_block, samples
+        self.receding_horizon = receding_horizon
         self.warm_start, self.risk, self.uncertainty, self.seed = warm_start, risk, uncertainty, seed
         self.low = (self.known.low if low is None else low).to(self.live.device)
         self.high = (self.known.high if high is None else high).to(self.live.device)
@@ -124,17 +134,19 @@ class Planner:
         start = self.known.mean if self._last is None else self._last
         mean = start[None].expand(self.horizon, -1).clone()
         if self.warm_start and self.plan is not None:
-            rest = self.plan.actions[self.receding_horizon :]
-            mean[: len(rest)] = rest
-            mean[len(rest) :] = self.plan.actions[-1]
+            done = self.plan.actions[-1].expand(self.receding_horizon, -1)
+            rest = torch.cat([self.plan.actions[self.receding_horizon :], done])
+            mean = rest.unflatten(0, (self.horizon, self.action_block)).mean(1)
         std = self.known.std[None].expand(self.horizon, -1)
-        shape = self.network.latent_shape
-        noise = latent_noise(self.seed, [self.live.frames], self.samples, self.horizon, shape).to(self.live.device)
+        shape, steps = self.network.latent_shape, self.horizon * self.action_block
+        noise = latent_noise(self.seed, [self.live.frames], self.samples, steps, shape).to(self.live.device)
 
         def costs(plans: Tensor) -> Tensor:
+            plans = plans.repeat_interleave(self.action_block, 1)
             return imagined_costs(self.network, state, plans, noise, self.cost, self.risk, self.uncertainty)
 
-        return self.solver.solve(costs, mean, std, self.low, self.high, self._generator)
+        plan = self.solver.solve(costs, mean, std, self.low, self.high, self._generator)
+        return replace(plan, actions=plan.actions.repeat_interleave(self.action_block, 0))
 
 
 @torch.inference_mode()
