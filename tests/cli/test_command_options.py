@@ -15,7 +15,7 @@ from stochvid.command_options import Options, argument, is_by_place, option, opt
 from stochvid.config import shipped_models
 from stochvid.evaluation.options import EvaluateOptions
 from stochvid.inference.options import PredictOptions
-from stochvid.prepare.options import MovingMNISTOptions, PrepareOptions, VerifyOptions
+from stochvid.prepare.options import EnvironmentOptions, MovingMNISTOptions, PrepareOptions, VerifyOptions
 
 OF_CONFIGS = {"train", "search"}  # whose options are the fields of a config, too
 KINDS = {name: load(command.options) for name, command in COMMANDS.items()}
@@ -76,6 +76,7 @@ def a_value(spec: dataclasses.Field) -> str:
     if int in kinds or float in kinds:
         return str(bounds.one_of[0] if bounds and bounds.one_of else 3)
     texts = {"axes": "THW", "range": "0,5", "split": "train", "protocol": "svg2018", "format": "onnx", "raw": "8x8x1"}
+    texts |= {"policy": "random", "make": "a=1"}
     return "kth" if spec.metadata["metavar"] == "{videos,arrays,kth,bair,lerobot}" else texts.get(spec.name, "x")
 
 
@@ -86,9 +87,13 @@ def test_every_option_that_is_given_arrives_in_its_field(command):
         for spec in dataclasses.fields(part):
             if is_by_place(spec) or spec.name == "batch_statistics":
                 continue
+            if part is EnvironmentOptions and spec.name == "length":  # which all other kinds of stores take
+                continue
             places = (
                 ["moving-mnist", "out", "--mnist", "x"] if part is MovingMNISTOptions else ["a"] * len(kind.lacking({}))
             )
+            if part is EnvironmentOptions:
+                places = ["gym:x", "out"]
             words = [option_name(spec)] if spec.type is bool else [option_name(spec), a_value(spec)]
             if spec.name == "verify" or (command, spec.name) == ("evaluate", "predictions"):
                 places = []
@@ -105,6 +110,7 @@ def test_every_option_that_is_given_arrives_in_its_field(command):
     [
         (["in", "out"], PrepareOptions),
         (["moving-mnist", "out"], MovingMNISTOptions),
+        (["gym:x", "out"], EnvironmentOptions),
         (["--verify", "out"], VerifyOptions),
     ],
 )

@@ -190,7 +190,7 @@ def test_what_is_done_reaches_the_state():
     [
         (lambda: Planner(make_model(narrow()).float(), bowl), "SVG-LP. is not driven by actions"),
         (lambda: Planner(driven(), bowl, horizon=0), "horizon must be at least 1"),
-        (lambda: Planner(driven(), bowl, horizon=2, receding_horizon=3), "at most the horizon, 2, got 3"),
+        (lambda: Planner(driven(), bowl, horizon=2, receding_horizon=3), "at most the steps of a plan, 2, got 3"),
         (lambda: Planner(driven(), bowl).make_plan(), "nothing was seen yet"),
         (lambda: Live(driven()).see(np.zeros((9, 9), np.uint8), np.zeros(3)), "an action must be 2 finite number"),
         (lambda: Live(driven()).see(np.zeros((9, 9), np.uint8), np.full(2, np.nan)), "2 finite number"),

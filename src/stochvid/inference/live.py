@@ -47,7 +47,8 @@ class Live:
         device: auto, cpu or cuda; a model itself stays where it is.
         fit: how frames become square: squash, crop or pad (None: as trained, of a model itself squash).
         context: frames that are seen together at first; None: as many as in training.
-        precision: auto, fp32 or bf16, of encoder and decoder; auto is bf16 where the hardware computes it.
+        precision: auto, fp32 or bf16, of encoder and decoder; auto is bf16 where the hardware computes it, None the
+            model's own.
 
     Attributes:
         network: the model, as it is for inference.
@@ -72,7 +73,7 @@ class Live:
         device: str = "auto",
         fit: Fit | None = None,
         context: int | None = None,
-        precision: Precision = "fp32",
+        precision: Precision | None = None,
     ):
         if isinstance(model, VideoModel):
             network, self.device, self.fit = model, next(model.parameters()).device, fit or "squash"
@@ -83,7 +84,7 @@ class Live:
         network.config.check_tracks(known, "a live clip")
         self.action_dim = known[ACTIONS][0] if known else 0
         self.context = network.check_context(network.config.context if context is None else context)
-        dtype = DTYPES[pick_precision(precision, self.device)]
+        dtype = None if precision is None else DTYPES[pick_precision(precision, self.device)]
         self.network = network if network.frozen else network.for_inference(dtype)
         self.reset()
 

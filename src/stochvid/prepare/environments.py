@@ -64,7 +64,7 @@ class Episodes(Source):
 
     def __init__(self, asked: EnvironmentOptions):
         super().__init__(Path(str(asked.source)), Walk(), Options())
-        self.asked = asked
+        self.asked, self.first = asked, asked.seed or 0
         self.name_of_env = str(asked.source).removeprefix(GYM)
 
     @classmethod
@@ -76,7 +76,7 @@ class Episodes(Source):
         """The episodes, by their seeds."""
         env = self._make()
         try:
-            observation, _ = _quietly(env.reset, seed=self.asked.seed)
+            observation, _ = _quietly(env.reset, seed=self.first)
             frame = self._frame(env, observation)
             self.channels = 3 if frame.shape[2] != 1 else 1
             self.shape = frame.shape
@@ -95,7 +95,7 @@ class Episodes(Source):
             self._policy(env)
         finally:
             env.close()
-        seeds = range(self.asked.seed, self.asked.seed + self.asked.episodes)
+        seeds = range(self.first, self.first + self.asked.episodes)
         return [Path(f"seed-{seed:06}") for seed in seeds]
 
     def probe(self, path: Path) -> SourceFile:

@@ -15,6 +15,13 @@ SPLITS = ("train", "test")  # of Moving MNIST's digits
 SIZES = f"{', '.join(map(str, IMAGE_SIZES[:-1]))} or {IMAGE_SIZES[-1]}"
 
 GYM = "gym:"  # before the name of an environment
+
+# what options of several kinds say alike
+SOURCE = f"a folder or file of clips, {MOVING_MNIST}, or {GYM}ENV, an environment of Gymnasium"
+KEY = "which array of .npz and HDF5 files with several, or which picture that an environment observes"
+SEED = "of the clips, or of the first episode; each has the next one (default: 0)"
+WORKERS = "processes that decode, or play; 0: this one (default: one for each core)"
+
 FORMATS = ("videos", "arrays", "kth", "bair", "lerobot")
 
 
@@ -60,7 +67,7 @@ class MovingMNISTOptions(StoreOptions):
     digits: Literal["builtin", "mnist", "both"] | None = option(None, "default: mnist with --mnist, else builtin")
     num_digits: int | None = option(None, "digits in a clip (default: 2)", least=1)
     clips: int | None = option(None, "how many clips (default: 1000)", least=1)
-    seed: int | None = option(None, "of the clips (default: 0)")
+    seed: int | None = option(None, SEED)
 
     def check(self) -> None:
         """Checks the split, and that the published test set has its digits."""
@@ -89,7 +96,7 @@ class MovingMNISTOptions(StoreOptions):
 class EnvironmentOptions(StoreOptions):
     """What `stochvid prepare gym:ENV` takes."""
 
-    source: str | Path = argument(f"{GYM}ENV: an environment of Gymnasium, by its ID")
+    source: str | Path = argument(SOURCE)
     out: str | Path = argument("folder of the store")
     _: KW_ONLY
     episodes: int = option(100, "episodes to record", least=1, most=1_000_000)
@@ -104,10 +111,10 @@ class EnvironmentOptions(StoreOptions):
     make: str | None = option(
         None, "arguments of the environment, as obs_type=pixels,observation_width=64", metavar="NAME=VALUE,…"
     )
-    key: str | None = option(None, "which picture, where it observes several")
-    seed: int = option(0, "of the first episode; each has the next one", least=0, most=(1 << 31) - 1)
+    key: str | None = option(None, KEY)
+    seed: int | None = option(None, SEED)
     workers: int | None = option(
-        None, "processes that play; 0: this one (default: one for each core)", least=0, most=1000,
+        None, WORKERS, least=0, most=1000,
         said="from 0 to 1000",
     )  # fmt: skip
 
@@ -119,6 +126,8 @@ class EnvironmentOptions(StoreOptions):
             raise InputError("--length is for Moving MNIST and KTH. Say how long episodes are with --steps.")
         if self.policy != "random" and not Path(self.policy).is_file():
             raise InputError(f"--policy must be random, or a Python file; there is no file {self.policy!r}.")
+        if not 0 <= (self.seed or 0) < 1 << 31:
+            raise InputError(f"--seed of episodes must be from 0 to {(1 << 31) - 1:,}, got {self.seed}.")
         _ = self.arguments
 
     @property
@@ -150,7 +159,7 @@ class PrepareOptions(StoreOptions, ValueOptions):
         "instead of all this": VerifyOptions,
     }
 
-    source: str | Path = argument(f"a folder or file of clips, {MOVING_MNIST}, or {GYM}ENV (an environment)")
+    source: str | Path = argument(SOURCE)
     out: str | Path = argument("folder of the store")
     _: KW_ONLY
     format: str | None = option(
@@ -162,11 +171,11 @@ class PrepareOptions(StoreOptions, ValueOptions):
     )  # fmt: skip
     crop: Literal["centre", "none"] = option("none", "centre: the middle square; none: squash the whole frame")
     workers: int | None = option(
-        None, "processes that decode; 0: this one (default: one for each core)", least=0, most=1000,
+        None, WORKERS, least=0, most=1000,
         said="from 0 to 1000",
     )  # fmt: skip
     skip_bad: bool = option(False, "leave out what cannot be read")
-    key: str | None = option(None, "name of the array in .npz and HDF5 files with several")
+    key: str | None = option(None, KEY)
     camera: str | None = option(None, "lerobot: which camera (default: the only one)")
     actions: str | None = option(
         None, "what the source calls what was done at each frame: an array, a feature (default: actions or action)"
