@@ -260,8 +260,8 @@ def main(words: list[str] | None = None) -> dict:
     parser.add_argument("--trials", type=int, default=30, help="of each task, by each who acts (default: 30)")
     parser.add_argument("--tasks", nargs="+", choices=[*STEPS], default=[*STEPS])
     parser.add_argument("--plans", type=int, default=64, help="that are imagined in each of 4 rounds (default: 64)")
-    parser.add_argument("--train", nargs="*", default=[], help="further words for stochvid train")
-    o = parser.parse_args(words)
+    parser.epilog = "Everything else is for stochvid train, as --threads 1."
+    o, more_words = parser.parse_known_args(words)
     keep_freed_memory()
     o.out.mkdir(parents=True, exist_ok=True)
     store, model, without = (o.out / name for name in ("store", "with-actions", "without"))
@@ -275,7 +275,7 @@ def main(words: list[str] | None = None) -> dict:
             if (folder / "checkpoints").exists():
                 run("train", "--resume", str(folder))
             else:
-                run("train", "--data.store", str(store), "--out", str(folder), *more, *steps, *o.train)
+                run("train", "--data.store", str(store), "--out", str(folder), *more, *steps, *more_words)
             if not (o.out / f"evaluation-{folder.name}").exists():
                 run("evaluate", str(folder), "--out", str(o.out / f"evaluation-{folder.name}"), "--samples", "20")
         for name, numbers in explain(o.out, store, {"with actions": model, "without": without}).items():

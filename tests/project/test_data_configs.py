@@ -336,8 +336,8 @@ def test_the_yaml_for_own_videos_says_what_each_line_is_for():
         (["prepare"], "prepare needs a source and a folder for the store"),
         (["prepare", "--verify", "x", "--size", "3"], "--verify takes a store and nothing else, got size, too"),
         (["prepare", "--verify", "nowhere"], "there is no store in 'nowhere'"),
-        (["prepare", ".", "x", "--seed", "0"], "--seed is for the source moving-mnist"),
-        (["prepare", ".", "x", "--variant", "svg2018"], "--variant is for the source moving-mnist"),
+        (["prepare", ".", "x", "--seed", "0"], "--seed is for moving-mnist and gym:ENV, not for a source on disk"),
+        (["prepare", ".", "x", "--variant", "svg2018"], "--variant is for moving-mnist, not for a source on disk"),
         (
             ["prepare", "a.mp4", "b.mp4", "c.mp4", "x"],
             "prepare takes one source and one folder for the store",

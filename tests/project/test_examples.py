@@ -1,5 +1,7 @@
 """The examples run, and show what they claim to show."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -212,3 +214,39 @@ def test_methods_are_compared_at_equal_steps_and_at_equal_time_and_nothing_is_do
     comparison.main()
     assert "$ stochvid" not in capfd.readouterr().out
     assert (tmp_path / "out" / "table.md").read_text() == table
+
+
+@pytest.mark.slow
+def test_pusht_in_short_is_recorded_learned_and_planned_in(tmp_path, monkeypatch, capfd):
+    pytest.importorskip("gym_pusht")  # `make test-slow` installs it
+    import pusht
+
+    out = tmp_path / "pusht"
+    monkeypatch.setattr(pusht, "STEPS", {"reach": 6, "push": 6})
+    narrow = ("--model.base_channels", "4", "--model.g_dim", "8", "--model.rnn_size", "8", "--data.batch_size", "2")
+    words = [str(out), "--episodes", "10", "--steps", "2", "--trials", "2", "--plans", "4"]
+    results = pusht.main([*words, *narrow, "--data.val_clips", "2", "--threads", "1"])
+    assert {task: list(by) for task, by in results.items()} == {task: [*pusht.WHO] for task in ("reach", "push")}
+    told = json.loads((out / "sigma.json").read_text(encoding="utf-8"))
+    assert set(told) == {"with actions", "without"}
+    assert (out / "sigma.png").is_file()
+    for by in results.values():
+        for who, found in by.items():
+            assert len(found["trials"]) == 2
+            assert all(0 <= trial["coverage"] <= 1 for trial in found["trials"])
+            assert who != "nobody" or all(abs(t["coverage"] - t["before"]) < 1e-6 for t in found["trials"])
+    assert (out / "plans" / "table.md").read_text().count("\n") == 2 + 8
+    capfd.readouterr()
+    again = pusht.main([str(out), "--only", "plan", "--trials", "2"])
+    assert again == results
+    assert "of 2: " not in capfd.readouterr().out  # nothing is done twice
+
+
+def test_a_rates_interval_is_that_of_wilson():
+    from scipy.stats import binomtest
+
+    import pusht
+
+    for hits, trials in ((0, 30), (24, 30), (30, 30), (1, 2)):
+        exact = binomtest(hits, trials).proportion_ci(method="wilson")
+        assert pusht.wilson(hits, trials) == pytest.approx((exact.low, exact.high), abs=1e-4)
