@@ -488,3 +488,17 @@ def copy_weights(model, oracle):
         for _, fast, plain, cut in pairs(model, oracle):
             (plain if cut is None else plain[cut]).copy_(fast)
     return oracle
+
+
+def gradients_equal(model, oracle) -> None:
+    """Checks that every parameter of the fast model was reached, and has the gradient that the oracle's has."""
+    checked = set()
+    for name, fast, plain, cut in pairs(model, oracle):
+        if fast.requires_grad:
+            wanted = plain.grad if cut is None else plain.grad[cut]
+            scale = wanted.abs().max().item()
+            torch.testing.assert_close(
+                fast.grad, wanted, rtol=1e-6, atol=1e-9 * scale, msg=lambda m, n=name: f"{n}: {m}"
+            )
+            checked.add(fast)
+    assert checked == set(model.parameters())

@@ -415,3 +415,16 @@ def test_the_driven_family_is_the_one_that_was_loaded(run):
     model = stochvid.load(run)
     assert type(model) is Driven
     assert model.config == DrivenConfig(image_size=32, context=3, horizon=5)
+
+
+def test_with_a_stride_a_model_trains_evaluates_and_predicts_by_the_actions_in_between(store, tmp_path):
+    narrow = ["--model.base_channels", "2", "--model.g_dim", "4", "--model.rnn_size", "4", "--model.z_dim", "2"]
+    sizes = ["--model.image_size", "32", "--model.context", "2", "--model.horizon", "3", "--trainer.max_steps", "1"]
+    few = ["--data.batch_size", "2", "--data.val_clips", "2", "--trainer.sample_clips", "1", "--trainer.device", "cpu"]
+    run, words = tmp_path / "r", ["--model.family", "svg", "--data.store", str(store.path), "--data.stride", "2"]
+    assert main(["train", *words, "--model.action_dim", "4", *narrow, *sizes, *few, "--out", str(run)]) == 0
+    drawn = ["--samples", "2", "--horizon", "3"]
+    assert main(["evaluate", str(run), "--clips", "2", *drawn, "--out", str(tmp_path / "e")]) == 0
+    assert main(["predict", str(run), f"{store.path}:0", *drawn, "--out", str(tmp_path / "p")]) == 0
+    with np.load(tmp_path / "p" / "store-0" / "futures.npz") as found:
+        assert np.array_equal(found["actions"], store.tracks_at("test", 0, 0, 5, 2)["actions"])

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from oracle import OracleSVG, copy_weights, pairs
+from oracle import OracleSVG, copy_weights, gradients_equal
 from stochvid import SVG, InputError, SVGConfig
 from stochvid.models.noise import content_ids, latent_noise
 from tiny import BACKBONES, PRIORS, SKIPS, close, elbo, make_clips, make_model, narrow
@@ -27,15 +27,7 @@ def test_loss_and_every_gradient_equal_the_literal_loop(prior, backbone, skip, c
     torch.testing.assert_close(loss["loss"], expected, rtol=1e-10, atol=0)
     loss["loss"].backward()
     expected.backward()
-    checked = set()
-    for name, fast, plain, cut in pairs(model, oracle):
-        if not fast.requires_grad:
-            continue
-        wanted = plain.grad if cut is None else plain.grad[cut]
-        scale = wanted.abs().max().item()
-        torch.testing.assert_close(fast.grad, wanted, rtol=1e-6, atol=1e-9 * scale, msg=lambda m, n=name: f"{n}: {m}")
-        checked.add(fast)
-    assert checked == set(model.parameters())
+    gradients_equal(model, oracle)
 
 
 @pytest.mark.parametrize(("prior", "backbone", "skip", "channels"), COMBINATIONS)

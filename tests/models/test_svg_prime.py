@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from oracle import OracleSVG, copy_weights, pairs
+from oracle import OracleSVG, copy_weights, gradients_equal
 from runs import goes_on_exactly
 from stochvid import SVG, InputError, SVGPrime, SVGPrimeConfig, TrainConfig
 from stochvid.cli import main
@@ -69,15 +69,7 @@ def test_loss_and_every_gradient_equal_the_literal_loop(changes):
     assert model.config.prior == "none" or loss["kl"] > 1e-3
     loss["loss"].backward()
     expected.backward()
-    checked = set()
-    for name, fast, plain, cut in pairs(model, oracle):
-        if not fast.requires_grad:
-            continue
-        wanted = plain.grad if cut is None else plain.grad[cut]
-        scale = wanted.abs().max().item()
-        torch.testing.assert_close(fast.grad, wanted, rtol=1e-6, atol=1e-9 * scale, msg=lambda m, n=name: f"{n}: {m}")
-        checked.add(fast)
-    assert checked == set(model.parameters())
+    gradients_equal(model, oracle)
 
 
 def test_where_frames_are_composed_latents_begin_sure():
@@ -121,13 +113,7 @@ def test_loss_and_gradients_with_frames_fed_back_equal_the_literal_loop(changes)
     assert not torch.isclose(loss, elbo(model, clips, noise)["loss"], rtol=1e-6)
     loss.backward()
     expected.backward()
-    for name, fast, plain, cut in pairs(model, oracle):
-        if fast.requires_grad:
-            wanted = plain.grad if cut is None else plain.grad[cut]
-            scale = wanted.abs().max().item()
-            torch.testing.assert_close(
-                fast.grad, wanted, rtol=1e-6, atol=1e-9 * scale, msg=lambda m, n=name: f"{n}: {m}"
-            )
+    gradients_equal(model, oracle)
 
 
 @pytest.mark.parametrize("fed", [False, True])

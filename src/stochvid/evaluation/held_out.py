@@ -193,7 +193,7 @@ class Found:
                 raise InputError(f"the data have frames of {have} {what}, the model takes {want} {what}. {fix}.")
         source = self.source
         tracks = source.tracks if isinstance(source, Store) else digit_tracks(source.num_digits)
-        model.check_tracks(shapes_of(tracks), "the data")
+        model.check_tracks(shapes_of(tracks, self.stride), "the data")
 
 
 def find_test_clips(
