@@ -137,6 +137,7 @@ POLICIES = {
         (DOT, ("--make", "pixels=nowhere,render_mode=null"), "gives no pixels"),
         (DOT, ("--make", "colour=red"), "cannot be made with {'colour': 'red'}"),
         (DOT, ("--make", "red"), "--make must be NAME=VALUE,…"),
+        (DOT, ("--make", "colour=["), "--make: the value of colour is none of YAML"),
         (DOT, ("--make", "wrong=actions"), "is acted in by MultiBinary"),
         (DOT, ("--make", "wrong=step"), "the motor is on fire"),
         (DOT, ("--policy", "missing.py"), "there is no file 'missing.py'"),

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from stochvid.core.errors import InputError
 from stochvid.core.shapes import Float
-from stochvid.media.clip import fit_frame
+from stochvid.media.clip import Fit, fit_frame
 from stochvid.models.base import VideoModel
 from stochvid.models.svg_base import SVGBase
 
@@ -20,12 +20,21 @@ Cost = Callable[[Tensor], Tensor]
 REACH = 3.0  # of a Gaussian's kernel, in σ
 
 
-def as_goal(model: VideoModel, image: np.ndarray) -> Float[Tensor, "C H W"]:
-    """A picture of what is wanted, (H, W) or (H, W, C) uint8 of any size, as the model's frames are: in [0, 1]."""
+def as_goal(model: VideoModel, image: np.ndarray, fit: Fit = "squash") -> Float[Tensor, "C H W"]:
+    """A picture of what is wanted, as the model's frames are: (C, H, W) in [0, 1].
+
+    Args:
+        model: that is to plan for it.
+        image: (H, W) or (H, W, C) uint8 of any size.
+        fit: how it becomes square: as the frames that the planner sees (`Planner.live.fit`).
+
+    Raises:
+        InputError: it is no such picture.
+    """
     config, image = model.config, np.asarray(image)
     if image.dtype != np.uint8 or image.ndim not in (2, 3):
         raise InputError(f"a goal must be a picture, (H, W) or (H, W, C) uint8, got {image.dtype} {image.shape}.")
-    fitted = fit_frame(image if image.ndim == 3 else image[..., None], config.image_size, config.channels, "squash")
+    fitted = fit_frame(image if image.ndim == 3 else image[..., None], config.image_size, config.channels, fit)
     return torch.from_numpy(fitted.copy()).to(next(model.parameters()).device).float() / 255
 
 

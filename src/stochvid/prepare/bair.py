@@ -18,12 +18,13 @@ import numpy as np
 from stochvid.core.clips import ACTIONS
 from stochvid.core.errors import InputError
 from stochvid.data.tracks import Track
+from stochvid.prepare.beside import STATE
 from stochvid.prepare.source import Event, Item, Source, SourceFile, Walk, regular, unreadable
 
 SUFFIXES = {".tfrecord", ".tfrecords"}
 SIDE, FRAMES = 64, 30
 FEATURE = b"%d/image_aux1/encoded"
-TAKEN = {ACTIONS: b"%d/action", "state": b"%d/endeffector_pos"}  # by track
+TAKEN = {ACTIONS: b"%d/action", STATE: b"%d/endeffector_pos"}  # by track
 MOST_NUMBERS = 4096  # of a feature: BAIR's have 4 and 3
 HEADER, FOOTER = 12, 4
 MOST_RECORD = 64 << 20  # bytes: BAIR's have 1.5 million

@@ -23,11 +23,12 @@ from stochvid.core.errors import InputError, nearest
 from stochvid.data.splits import SplitRule
 from stochvid.data.store import Store
 from stochvid.data.tracks import Track
+from stochvid.prepare.beside import STATE
 from stochvid.prepare.options import GYM, EnvironmentOptions
 from stochvid.prepare.preparation import make_store
 from stochvid.prepare.source import Event, Item, Options, Source, SourceFile, Walk
 
-STATE, REWARDS = "state", "rewards"
+REWARDS = "rewards"
 MOST_STATE = 4096  # numbers of an observation: larger ones are no state
 STEPS = 100  # of an episode, where neither its environment nor anybody else says
 HOMES = {"ALE": "ale_py"}  # packages that make the environments of a namespace known, where these differ in name

@@ -140,7 +140,10 @@ class EnvironmentOptions(StoreOptions):
                 raise InputError(
                     f"--make must be NAME=VALUE,…, as in obs_type=pixels,observation_width=64, got {part!r}."
                 )
-            found[name.strip()] = parse_yaml(value)
+            try:
+                found[name.strip()] = parse_yaml(value)
+            except ValueError as error:
+                raise InputError(f"--make: the value of {name.strip()} is none of YAML: {error!s:.200}.") from None
         return found
 
 
