@@ -42,7 +42,8 @@ class Videos(Source):
         with_videos = {path.parent for path in videos}
         images = [path for path in self.tree.files if path.suffix.lower() in IMAGE_SUFFIXES]
         images = [path for path in images if path.parent not in with_videos]
-        self.note_others({*videos, *images, *(path.with_suffix(TABLE) for path in videos)})
+        tables = {path.with_suffix(TABLE) for path in [*videos, *images, *(image.parent for image in images)]}
+        self.note_others({*videos, *images} | tables)
         if self.options.range and not images:
             raise InputError(f"--range is for arrays and images; {str(self.root)!r} holds videos, which are 8-bit.")
         first = {path.parent: path for path in reversed(images)}  # a folder of frames stands where its first one does
