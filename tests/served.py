@@ -62,12 +62,16 @@ class Served:
         return code
 
     def get(self, path: str, data: bytes | None = None, **headers: str):
+        code, told, content = self.get_bytes(path, data, **headers)
+        return code, told, content.decode()
+
+    def get_bytes(self, path: str, data: bytes | None = None, **headers: str):
         request = urllib.request.Request(self.url + path, data, headers)
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:
-                return answer.status, answer.headers, answer.read().decode()
+                return answer.status, answer.headers, answer.read()
         except urllib.error.HTTPError as error:
-            return error.code, error.headers, error.read().decode()
+            return error.code, error.headers, error.read()
 
 
 def as_form(content: bytes, name: str = "clip.npy") -> tuple[bytes, str]:

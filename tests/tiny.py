@@ -1,5 +1,6 @@
 """Small models and stores that tests share; `runs.py` has runs, `made_data.py` clips in the formats of others."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,13 +9,13 @@ import torch
 from torch import Tensor
 
 from stochvid import SVG, ConvLSTMConfig, DataConfig, ModelConfig, SpritesConfig, SVGConfig, SVGPrimeConfig, TrainConfig
-from stochvid.core.clips import Clips
+from stochvid.config import CLIPS, TRAINING
+from stochvid.core.clips import ACTIONS, Clips
 from stochvid.data.store import Store
 from stochvid.data.tracks import Track
 from stochvid.media.video import write_mp4
 from stochvid.models.base import VideoModel
 from stochvid.models.noise import latent_noise
-from stochvid.models.pretrained import TRAINING
 from stochvid.prepare.store_writer import StoreWriter
 from stochvid.training.objectives import WeightedTerms
 
@@ -80,6 +81,28 @@ def save_model(folder: Path, **changes) -> Path:
         torch.nn.init.normal_(weights, 0, 0.3)
     model.save_pretrained(folder)
     return folder
+
+
+def save_driven(folder, stride=1, names=None, prior="learned", mean=0.5):
+    """A model that is driven by actions of two components, beside the store that it was trained on."""
+    statistics = {"mean": [mean, 0.5], "std": [0.5, 0.5], "min": [0.0, 0.0], "max": [1.0, 1.0]}
+    track = Track("float32", (2,), names, statistics=statistics)
+    config = narrow_prime(action_dim=2 * stride, prior=prior)
+    model = make_model(config).float()
+    model.learn({ACTIONS: track})
+    training = TrainConfig(model=config)
+    training.data.store, training.data.stride = str(folder / "store"), stride
+    how = {"fps": None, "stride": stride, "crop": "none", "range": None}
+    model.documents = {TRAINING: training.to_yaml(), CLIPS: json.dumps(how)}
+    model.save_pretrained(folder / "driven")
+    random = np.random.default_rng(0)
+    (folder / "store").mkdir()
+    with StoreWriter(folder / "store", 32, 1, {ACTIONS: track}) as writer:
+        for name in ("one", "two"):
+            frames = random.integers(0, 256, (20, 1, 32, 32), np.uint8)
+            writer.add("test", name, frames, 20, tracks={ACTIONS: random.random((20, 2), np.float32)})
+        writer.finish({"plan": {"format": "made"}})
+    return folder / "driven"
 
 
 def save_digit_model(folder: Path, **changes) -> str:

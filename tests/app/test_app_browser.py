@@ -5,9 +5,10 @@ import time
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from served import Page, Served
-from tiny import movie, save_model
+from tiny import movie, save_driven, save_model
 
 pytestmark = pytest.mark.slow
 
@@ -231,6 +232,104 @@ def test_surprise_along_a_video(page):
     player = page.page.locator(".sv-player").nth(1)
     assert player.locator(".sv-chart svg").count() == 2
     assert "of 100" in player.locator(".sv-where").inner_text()
+
+
+class World:
+    """The tab to act in, as somebody sees it."""
+
+    def __init__(self, browser, url: str, **options):
+        self.opened = Page(browser, url, **options)
+        self.page = self.opened.page
+        self.page.get_by_role("tab", name="Play").click()
+        shown = [".sv-world .sv-where b", ".sv-world [aria-label=Play]"]  # the given frames were played to the end
+        self.page.wait_for_function(f"{shown}.every((part) => document.querySelector(part))")
+        self.pad = self.page.locator(".sv-pad")
+
+    def at(self) -> int:
+        return int(self.page.locator(".sv-world .sv-where b").inner_text())
+
+    def wait_for(self, frame: int) -> None:
+        self.page.wait_for_function(f"document.querySelector('.sv-world .sv-where b').textContent === '{frame}'")
+
+    def pixels(self, which: int = 0) -> str:
+        return self.page.locator(".sv-pair canvas").nth(which).evaluate("node => node.toDataURL()")
+
+    def end(self) -> None:
+        self.opened.context.close()
+        assert self.opened.errors == []
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory):
+    served = Served(save_driven(tmp_path_factory.mktemp("played")), folder=tmp_path_factory.mktemp("temporary"))
+    yield served
+    assert served.stop() == 130
+
+
+@pytest.mark.parametrize("viewport", [{"width": 1280, "height": 900}, {"width": 390, "height": 844}])
+def test_a_world_is_driven_by_keys_and_by_a_pointer(browser, played, viewport):
+    world = World(browser, played.url, viewport=viewport)
+    assert world.at() == 3  # the last of the given frames
+    world.pad.focus()
+    for frame in range(4, 8):
+        world.page.keyboard.press("ArrowRight")
+        world.wait_for(frame)
+    assert "ms a frame" in world.page.locator(".sv-speed").inner_text()
+    assert world.page.locator(".sv-pair .sv-tile:visible").count() == 1
+    before = world.pixels()
+    box = world.pad.bounding_box()
+    world.page.mouse.move(box["x"] + 10, box["y"] + 10)
+    world.page.mouse.down()
+    world.page.wait_for_function("Number(document.querySelector('.sv-world .sv-where b').textContent) > 10")
+    world.page.mouse.up()
+    world.page.wait_for_timeout(300)
+    stopped = world.at()
+    world.page.wait_for_timeout(400)
+    assert world.at() == stopped
+    assert world.pixels() != before
+    assert world.page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+    world.end()
+
+
+def test_going_back_and_doing_something_else_shows_both_futures(browser, played, tmp_path):
+    world = World(browser, played.url)
+    world.pad.focus()
+    for frame in range(4, 9):
+        world.page.keyboard.press("ArrowRight")
+        world.wait_for(frame)
+    world.page.locator(".sv-world .sv-range").focus()
+    for _ in range(3):
+        world.page.keyboard.press("ArrowLeft")
+    assert world.at() == 5
+    world.pad.focus()
+    world.page.keyboard.press("ArrowUp")
+    world.wait_for(6)
+    assert world.page.locator(".sv-pair .sv-tile:visible").count() == 2
+    assert world.pixels(0) != world.pixels(1)
+    assert world.page.locator(".sv-world .sv-chart polyline").count() == 2
+    with world.page.expect_download(timeout=60_000) as download:
+        world.page.locator(".sv-world").get_by_label("Download gif").click()
+    download.value.save_as(tmp_path / "play.gif")
+    assert Image.open(tmp_path / "play.gif").n_frames == 8  # as the longer of both
+    plain = world.pixels()
+    world.page.get_by_role("button", name="Show σ").click()
+    assert world.pixels() != plain
+    assert world.page.evaluate(CONTRAST) == []
+    world.page.get_by_role("button", name="Start again").click()
+    world.page.wait_for_function("document.querySelectorAll('.sv-pair .sv-tile[hidden]').length === 1")
+    world.end()
+
+
+def test_a_world_that_cannot_be_reached_is_said(browser, played):
+    world = World(browser, played.url)
+    world.page.route("**/play/step", lambda route: route.abort())
+    world.pad.focus()
+    world.page.keyboard.press("ArrowRight")
+    world.page.wait_for_function("document.querySelector('.sv-foot [role=status]').textContent.includes('broke')")
+    world.page.unroute("**/play/step")
+    world.page.keyboard.press("ArrowRight")
+    world.wait_for(4)
+    world.end()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

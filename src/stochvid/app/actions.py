@@ -11,16 +11,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from stochvid.app.chosen_clips import choose_clip, number_within, read_frames, whole_number
 from stochvid.app.studio import Futures, FuturesSettings, Studio, SurpriseResult, draw_futures, make_job, watch
 from stochvid.app.views import futures_view, say, surprise_view
 from stochvid.core.errors import InputError
+from stochvid.inference.given_actions import WORDS
 from stochvid.inference.predict import write_result
 from stochvid.inference.surprise import TABLE, write_table
 from stochvid.models.noise import Branch
 
 MOST_CONTEXT, MOST_HORIZON, MOST_FUTURES, MOST_TEMPERATURE, MOST_WATCHED = 20, 100, 16, 2.0, 600
 MOST_BRANCHES = 50  # parents that a branch may have
+RECORDED = "recorded"  # actions: what was done in the clip
 SMOOTH = 2.0  # of surprise, in frames, as the command's
 FULL_DISK = "The disk of this server is full (or a quota is used up). Free some space there, and try again."
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -48,7 +52,7 @@ def with_sentences(steps: Iterator[Step]) -> Iterator[Step]:
 
 
 def read_settings(
-    studio: Studio, context: Any, horizon: Any, futures: Any, seed: Any, temperature: Any
+    studio: Studio, context: Any, horizon: Any, futures: Any, seed: Any, temperature: Any, actions: Any = None
 ) -> FuturesSettings:
     """The numbers of the page, checked.
 
@@ -61,7 +65,31 @@ def read_settings(
         whole_number("number of futures", futures, 1, MOST_FUTURES),
         whole_number("seed", seed, 0, 2**31 - 1),
         number_within("temperature", temperature, 0.0, MOST_TEMPERATURE),
+        actions=read_given(actions),
     )
+
+
+def read_given(actions: Any) -> np.ndarray | str | None:
+    """What is said to be done: hold, zero, rows of numbers, or None (also as the word recorded): what was done.
+
+    Raises:
+        InputError: it is none of these.
+    """
+    if actions is None or actions in (RECORDED, *WORDS):
+        return None if actions == RECORDED else actions
+    wrong = InputError(
+        f"actions must be {RECORDED}, {' or '.join(WORDS)}, or a list of rows of finite numbers, one for each frame to "
+        f"predict, got {actions!r:.60}."
+    )
+    if not isinstance(actions, list) or not all(isinstance(row, list) for row in actions):
+        raise wrong
+    try:
+        rows = np.array(actions, dtype=np.float32)
+    except (TypeError, ValueError):
+        raise wrong from None
+    if rows.ndim != 2 or not rows.size or not np.isfinite(rows).all():
+        raise wrong
+    return rows
 
 
 def branch_of(parts: Any) -> Branch | None:
@@ -129,7 +157,8 @@ class Actions:
             whole_number("future", sample, 0, MOST_FUTURES),
             whole_number("frame", frame, known, known + MOST_HORIZON) - known,
         )
-        settings = replace(read_settings(self.studio, known, *numbers), branch=follow)
+        given = shown.settings.actions
+        settings = replace(read_settings(self.studio, known, *numbers), branch=follow, actions=given)
         if settings.horizon <= follow.frames:
             raise InputError(
                 f"Frame {frame} is the last of {known + settings.horizon}: nothing is left to draw after it. "

@@ -12,15 +12,16 @@ from stochvid.app.actions import Actions, Step, branch_of, explain, read_setting
 from stochvid.app.chosen_clips import DIGITS, DRAWING, UPLOAD, choose_clip
 from stochvid.app.studio import FuturesSettings
 from stochvid.app.uploads import Uploads
+from stochvid.core.clips import ACTIONS
 
 PUBLIC: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model"}
 
 
-def add_api(actions: Actions, uploads: Uploads, settings: FuturesSettings) -> None:
+def add_api(visits: Actions, uploads: Uploads, settings: FuturesSettings) -> None:
     """Adds `/futures` and `/surprise` to the page that is being built; nothing of them is shown.
 
     Args:
-        actions: of the page.
+        visits: the actions of the page.
         uploads: where its clips are.
         settings: numbers that need not be given.
     """
@@ -29,6 +30,7 @@ def add_api(actions: Actions, uploads: Uploads, settings: FuturesSettings) -> No
         names = ("context", "horizon", "futures", "seed", "temperature")
         numbers = [gr.Number(getattr(settings, name), label=name) for name in names]
         branches, length, out = gr.JSON([], label="branches"), gr.Number(100, label="length"), gr.File(label="result")
+        done = gr.JSON(None, label="actions")
         start = gr.Button()
 
     # Clients call the arguments by these names. What the components above hold is what they are if they are left out.
@@ -42,16 +44,17 @@ def add_api(actions: Actions, uploads: Uploads, settings: FuturesSettings) -> No
         seed: Any = None,
         temperature: Any = None,
         branches: Any = None,
+        actions: Any = None,
     ) -> Iterator[str | None]:
         """Draws futures of a clip (or of a drawing, or else of made digits): futures.npz."""
 
         def steps() -> Iterator[Step]:
             file = uploads.find(clip)
             kind = UPLOAD if file else DRAWING if drawing else DIGITS
-            numbers = read_settings(actions.studio, context, horizon, futures, seed, temperature)
+            numbers = read_settings(visits.studio, context, horizon, futures, seed, temperature, actions)
             settings = replace(numbers, branch=branch_of(branches))
             length = settings.context + settings.horizon
-            yield from actions.futures(settings, choose_clip(actions.studio, kind, digits, file, drawing, length))
+            yield from visits.futures(settings, choose_clip(visits.studio, kind, digits, file, drawing, length))
 
         yield from _file(steps, "npz")
 
@@ -60,11 +63,12 @@ def add_api(actions: Actions, uploads: Uploads, settings: FuturesSettings) -> No
 
         def steps() -> Iterator[Step]:
             file = uploads.find(clip)
-            yield from actions.watch(UPLOAD if file else DIGITS, digits, file, length)
+            yield from visits.watch(UPLOAD if file else DIGITS, digits, file, length)
 
         yield from _file(steps, "csv")
 
-    start.click(futures, [clip, digits, drawing, *numbers, branches], out, api_name="futures", **PUBLIC)
+    driven = [done] if ACTIONS in visits.studio.network.config.tracks else []
+    start.click(futures, [clip, digits, drawing, *numbers, branches, *driven], out, api_name="futures", **PUBLIC)
     start.click(surprise, [clip, digits, length], out, api_name="surprise", **PUBLIC)
 
 

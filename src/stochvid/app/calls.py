@@ -44,7 +44,7 @@ class Calls:
         Raises:
             InputError: it is malformed.
         """
-        call = _mapping(body)
+        call = read_call(body, FORM)
         if path == JOIN:
             kept = self._event(call)
         elif path.startswith(NAMED):
@@ -82,13 +82,22 @@ class Calls:
         return session | {"data": _values(call, self.named[name])}
 
 
-def _mapping(body: bytes) -> dict:
+def read_call(body: bytes, form: str) -> dict[str, Any]:
+    """What a request says.
+
+    Args:
+        body: of the request, JSON.
+        form: a sentence on what it should look like.
+
+    Raises:
+        InputError: it is no JSON object.
+    """
     try:
         call = parse_json(body.decode("utf-8"))
     except ValueError as error:  # also of text that is not UTF-8
-        raise InputError(f"The request is not JSON: {str(error)[:MOST_WORD]}. {FORM}.") from None
+        raise InputError(f"The request is not JSON: {str(error)[:MOST_WORD]}. {form}.") from None
     if not isinstance(call, dict):
-        raise InputError(f"The request must be a JSON object, got {shown(call)}. {FORM}.")
+        raise InputError(f"The request must be a JSON object, got {shown(call)}. {form}.")
     return call
 
 

@@ -14,6 +14,7 @@ from stochvid.app.actions import (
     MOST_HORIZON,
     MOST_TEMPERATURE,
     MOST_WATCHED,
+    RECORDED,
     Actions,
     Step,
     with_sentences,
@@ -29,9 +30,11 @@ from stochvid.app.chosen_clips import (
     UPLOAD_BYTES,
     choose_clip,
 )
+from stochvid.app.playing import Playground
 from stochvid.app.studio import FuturesSettings, Studio
 from stochvid.app.uploads import Uploads
-from stochvid.app.views import say
+from stochvid.app.views import say, world_view
+from stochvid.core.clips import ACTIONS
 from stochvid.core.errors import InputError
 from stochvid.inference.sources import shown_split
 
@@ -78,12 +81,13 @@ class Page(gr.Blocks):
         ]
 
 
-def build_page(studio: Studio, uploads: Uploads | None = None) -> gr.Blocks:
+def build_page(studio: Studio, uploads: Uploads | None = None, playground: Playground | None = None) -> gr.Blocks:
     """The page of a model, with an example on it.
 
     Args:
         studio: the model.
         uploads: the only files that visitors may name; None: none at all.
+        playground: the world that its actions drive; None: it knows none.
     """
     actions, uploads = Actions(studio), uploads or Uploads(None)
     with Page(title="stochvid", analytics_enabled=False, delete_cache=(KEPT // 4, KEPT), fill_width=True) as page:
@@ -91,6 +95,9 @@ def build_page(studio: Studio, uploads: Uploads | None = None) -> gr.Blocks:
         with gr.Tabs(elem_classes="sv-tabs"):
             with gr.Tab("Futures", id="futures"):
                 _futures_tab(studio, actions, uploads)
+            if playground:
+                with gr.Tab("Play", id="play"):
+                    _play_tab(playground)
             with gr.Tab("Surprise", id="surprise"):
                 _surprise_tab(studio, actions, uploads)
         add_api(actions, uploads, default_settings(studio))
@@ -166,8 +173,7 @@ def _buttons(words: str, sentence: str) -> tuple[gr.Button, gr.HTML]:
 
 def _futures_tab(studio: Studio, actions: Actions, uploads: Uploads) -> None:
     config, settings = studio.network.config, default_settings(studio)
-    first = choose_clip(studio, DIGITS, example_number(studio), None, None, 100)
-    *_, (example, shown, sentence) = actions.futures(settings, first)
+    example, shown, sentence = _example(studio, actions, settings)
     with gr.Row(elem_classes="sv-columns"):
         with gr.Column(scale=1, min_width=300, elem_classes="sv-controls"):
             clip = _clip_controls(studio, (DIGITS, UPLOAD) if studio.held_out else KINDS)
@@ -181,6 +187,7 @@ def _futures_tab(studio: Studio, actions: Actions, uploads: Uploads) -> None:
             futures = gr.Slider(1, MOST_FUTURES, settings.futures, step=1, label="Futures")
             heat = "scale of σ: 0 the prior's mean, 1 as trained"
             temperature = gr.Slider(0, MOST_TEMPERATURE, settings.temperature, step=0.1, label="Temperature", info=heat)
+            done = [] if ACTIONS not in config.tracks else [_actions_control(studio)]
             seed = gr.Number(
                 settings.seed, label="Seed: another one, other futures", precision=0, minimum=0, maximum=MOST_SEED
             )
@@ -203,10 +210,39 @@ def _futures_tab(studio: Studio, actions: Actions, uploads: Uploads) -> None:
     def on_back(kept: Any, event: gr.EventData) -> Iterator[Any]:
         yield from _updates(lambda: actions.go_back(_seen(kept, event), _told(event, "level")))
 
-    go.click(on_draw, [*clip, context, *numbers], outputs, **COMPUTING)
+    go.click(on_draw, [*clip, context, *numbers, *done], outputs, **COMPUTING)
     player.branch(on_branch, [state, *numbers], outputs, **COMPUTING)
     player.back(on_back, [state], outputs, **COMPUTING)
     _run_download(actions, player, state, status)
+
+
+def _actions_control(studio: Studio) -> gr.Radio:
+    """What is done in the futures, of a model that is driven by actions."""
+    shown = [("as recorded", RECORDED), ("the last one, held", "hold"), ("none (zeros)", "zero")]
+    return gr.Radio(shown, value=RECORDED if studio.held_out else "zero", label="Actions", elem_classes="sv-done")
+
+
+def _play_tab(playground: Playground) -> None:
+    """A world to act in; `static/play.js` does all of it, and asks `play_calls.py`."""
+    gr.HTML(
+        world_view(playground),
+        html_template='<div class="sv-world"></div>',
+        js_on_load=static("play.js"),
+        elem_classes="sv-world-block",
+    )
+
+
+def _example(studio: Studio, actions: Actions, settings: FuturesSettings) -> Step:
+    """What the page begins with: futures of a clip, or why there are none."""
+
+    def steps() -> Iterator[Step]:
+        first = choose_clip(studio, DIGITS, example_number(studio), None, None, 100)
+        yield from actions.futures(settings, first)
+
+    if studio.network.config.tracks and not studio.held_out:
+        return None, None, say("The clips that this model was trained on are not here. Give one of your own.")
+    *_, last = steps()
+    return last
 
 
 def _surprise_tab(studio: Studio, actions: Actions, uploads: Uploads) -> None:
@@ -241,7 +277,11 @@ def example_number(studio: Studio) -> int:
 def default_settings(studio: Studio) -> FuturesSettings:
     """The numbers that the page begins with: twice the horizon of training, as `stochvid predict`."""
     config = studio.network.config
-    return FuturesSettings(min(config.context, MOST_CONTEXT), min(2 * config.horizon, MOST_HORIZON), FUTURES, 0)
+    context, horizon = min(config.context, MOST_CONTEXT), min(2 * config.horizon, MOST_HORIZON)
+    if config.tracks and studio.store and studio.held_out:  # nobody knows what was done after the end of a clip
+        lengths, stride = studio.store.splits[shown_split(studio.store)].lengths, studio.preprocessing["stride"]
+        horizon = max(1, min(horizon, -(-max(lengths) // stride) - context))
+    return FuturesSettings(context, horizon, FUTURES, 0)
 
 
 def _updates(action: Callable[[], Iterator[Step]]) -> Iterator[list[Any]]:

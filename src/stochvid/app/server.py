@@ -112,9 +112,14 @@ def make_app(studio: Any, uploads: Uploads) -> tuple[Callable, Any]:
     from fastapi.exceptions import RequestValidationError
 
     from stochvid.app.page import build_page, static
+    from stochvid.app.play_calls import add_play_calls
+    from stochvid.app.playing import Playground, can_be_played
     from stochvid.app.theme import FRAME, make_theme
 
-    app, page = FastAPI(docs_url=None, redoc_url=None, openapi_url=None), build_page(studio, uploads)
+    playground = Playground(studio) if can_be_played(studio) else None
+    app, page = FastAPI(docs_url=None, redoc_url=None, openapi_url=None), build_page(studio, uploads, playground)
+    if playground:
+        add_play_calls(app, playground)
     page.has_launched = page.is_running = True  # else gradio checks no paths, and takes uploaded SVG for its own
     gr.mount_gradio_app(
         app,

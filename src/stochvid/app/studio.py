@@ -14,17 +14,20 @@ import numpy as np
 import torch
 
 from stochvid.config import DataConfig
+from stochvid.core.clips import ACTIONS
 from stochvid.core.errors import InputError
 from stochvid.data.places import find_store
 from stochvid.data.store import Store
 from stochvid.evaluation.findings import unlike
 from stochvid.evaluation.health import Health, given_of
+from stochvid.inference.given_actions import actions_of_clip
 from stochvid.inference.predict import Job, check_tracks, contexts_of
 from stochvid.inference.sources import ClipSource, shown_split
 from stochvid.inference.surprise import observe_pieces, surprise_series
 from stochvid.inference.trained import Trained
 from stochvid.media.clip import Clip, Fit
 from stochvid.media.video import to_bytes
+from stochvid.model_configs import ModelConfig
 from stochvid.models.base import VideoModel
 from stochvid.models.noise import Branch
 from stochvid.models.state import Prediction
@@ -116,7 +119,11 @@ class Studio:
 
 @dataclass(frozen=True)
 class FuturesSettings:
-    """The numbers that futures are drawn with; see `SVG.predict`."""
+    """The numbers that futures are drawn with; see `VideoModel.predict`.
+
+    Actions, of models that are driven by them, are hold or zero, or a row for each frame to come, (T, A), or also for
+    the given frames after the first; None: what was done in the clip.
+    """
 
     context: int
     horizon: int
@@ -124,6 +131,7 @@ class FuturesSettings:
     seed: int
     temperature: float = 1.0
     branch: Branch | None = None
+    actions: np.ndarray | str | None = None
 
 
 def new_id() -> str:
@@ -178,6 +186,26 @@ def make_job(source: ClipSource, frames: Sequence[np.ndarray], context: int) -> 
     return Job(clip, pixels[:context], pixels[context:], Path(source.name))
 
 
+def driven(job: Job, settings: FuturesSettings, config: ModelConfig) -> Job:
+    """A clip whose future comes of other actions than those in it: what happened there is no truth of it.
+
+    Raises:
+        InputError: the actions do not fit the model or the clip.
+    """
+    clip, what = job.clip, repr(job.clip.name)
+    if ACTIONS not in config.tracks:
+        raise InputError(f"the model ({config.kind}) is not driven by actions. Leave the actions out.")
+    size, known = config.tracks[ACTIONS][0], clip.tracks.get(ACTIONS)
+    if known is not None and known.shape[1:] != (size,):
+        config.check_tracks({ACTIONS: known.shape[1:]}, what)
+    assert settings.actions is not None
+    past, plan = actions_of_clip(
+        settings.actions, known, size, settings.context, settings.horizon, settings.futures, what
+    )
+    alone = replace(clip, frames=clip.frames[: settings.context], tracks={ACTIONS: past})
+    return replace(job, clip=alone, truth=job.truth[:0], plan=plan.astype(np.float32))
+
+
 def draw_futures(
     studio: Studio, job: Job, settings: FuturesSettings, parents: Futures | None = None
 ) -> Iterator[int | Futures]:
@@ -189,7 +217,13 @@ def draw_futures(
         settings: what to draw.
         parents: the shown futures that a branch is one of: as far as it is followed, it is shown again as it was.
     """
-    check_tracks(job.clip, studio.network.config, settings.context, settings.horizon, repr(job.clip.name))
+    config, plan = studio.network.config, None
+    if settings.actions is None:
+        check_tracks(job.clip, config, settings.context, settings.horizon, repr(job.clip.name))
+    else:
+        job = driven(job, settings, config)
+        assert job.plan is not None
+        plan = torch.from_numpy(job.plan[None]).to(studio.device)
     if not studio.network.stochastic:
         settings = replace(settings, futures=1)  # all would be this one
     context, parts = contexts_of([job], studio.device), []
@@ -203,6 +237,7 @@ def draw_futures(
             chunk=AT_ONCE,
             temperature=settings.temperature,
             branch=settings.branch,
+            actions=plan,
         )
         parts.append(replace(drawn, frames=torch.from_numpy(to_bytes(drawn.frames))))
         yield min(first + AT_ONCE, settings.futures)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from stochvid.app.playing import MOST_STEPS, Moment, Playground
 from stochvid.app.studio import Futures, SurpriseResult
 from stochvid.core.clips import events, in_words
 from stochvid.inference.predict import futures_std
@@ -82,6 +83,28 @@ def surprise_view(shown: SurpriseResult) -> dict[str, Any]:
     return view | _sprite(np.concatenate([shown.frames, shown.explained])) | {"heats": heats}
 
 
+def world_view(playground: Playground) -> dict[str, Any]:
+    """What can be done in a world, for `static/play.js`."""
+    controls = [{"name": c.name, "low": c.low, "high": c.high, "value": c.value} for c in playground.controls]
+    config = playground.studio.network.config
+    return {
+        "controls": controls, "choice": playground.choice, "size": config.image_size,
+        "uncertain": playground.studio.network.stochastic, "clips": playground.studio.held_out, "most": MOST_STEPS,
+    }  # fmt: skip
+
+
+def moment_view(moment: Moment) -> dict[str, Any]:
+    """A moment of it; with the given frames before it where it is the first one."""
+    view = {"moment": moment.id, "number": moment.number, "action": moment.action, "picture": _picture(moment.frame)}
+    if moment.parent is None:
+        view["given"] = [_picture(frame) for frame in moment.given]
+    if moment.sigma is not None:
+        view["sigma"] = round(moment.sigma, 4)
+    if moment.std_map is not None:
+        view["cells"] = _rounded(moment.std_map)
+    return view
+
+
 def say(text: str, tone: str = "") -> str:
     """A sentence for the page, as HTML: tone `error` is read out at once by screen readers."""
     role = "alert" if tone == "error" else "status"
@@ -132,6 +155,12 @@ def _heat(label: str, values: np.ndarray, low: float, tone: str, first: int) -> 
     """What is laid over tiles of a tone from a frame on: values (T, h, w)."""
     colours = heat(values, low, float(values.max())).transpose(0, 3, 1, 2)
     return {"label": label, "tone": tone, "from": first, "count": len(values)} | _sprite(colours, channels_shown=4)
+
+
+def _picture(frame: np.ndarray) -> str:
+    """A frame (C, H, W) uint8 as a PNG; more channels than are shown show their first."""
+    shown = frame[:3] if len(frame) >= 3 else frame[:1]
+    return _png(shown[0] if len(shown) == 1 else np.ascontiguousarray(shown.transpose(1, 2, 0)))
 
 
 def _png(page: np.ndarray) -> str:

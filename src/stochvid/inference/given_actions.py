@@ -63,33 +63,35 @@ def actions_of_clip(
     if isinstance(given, str):
         if past is None and given == "hold" and context > 1:
             raise InputError(
-                f"{what} does not say what was done, so that there is nothing to hold. Give --actions FILE, with a row "
-                f"for each of the {context - 1 + horizon} frames after the first."
+                f"{what} does not say what was done, so that there is nothing to hold. Give a file of actions, with a "
+                f"row for each of the {context - 1 + horizon} frames after the first, or zero."
             )
         past = np.zeros((context, size), np.float32) if past is None else past
         last = past[-1] if given == "hold" else np.zeros(size, np.float32)
         return past, np.broadcast_to(last, (1, horizon, size))
     plans = given[None] if given.ndim == 2 else given
     if plans.shape[2] != size:
-        raise InputError(f"--actions have {plans.shape[2]} component(s), the model takes {size}.")
+        raise InputError(f"The actions have {plans.shape[2]} component(s), the model takes {size}.")
     if len(plans) not in (1, samples):
-        raise InputError(f"--actions are of {len(plans)} futures, but --samples asks for {samples}.")
+        raise InputError(f"The actions are of {len(plans)} futures, but {samples} are asked for (--samples).")
     rows, whole = plans.shape[1], context - 1 + horizon
     if rows == whole and (rows != horizon or past is None):
         past = np.concatenate([np.zeros((1, size), np.float32), plans[0, : context - 1]])
         if not (plans[:, : context - 1] == plans[:1, : context - 1]).all():
-            raise InputError("--actions of several futures differ in what led to the given frames, which is one thing.")
+            raise InputError(
+                "The actions of several futures differ in what led to the given frames, which is one thing."
+            )
         return past, plans[:, context - 1 :]
     if rows != horizon:
         fix = f"--horizon {rows}" if past is not None or context == 1 else f"--horizon {max(1, rows - context + 1)}"
         raise InputError(
-            f"--actions have {rows} row(s); expected {horizon}, one for each frame to predict, or {whole}, for the "
+            f"The actions have {rows} row(s); expected {horizon}, one for each frame to predict, or {whole}, for the "
             f"given frames after the first, too. Give others, or {fix}."
         )
     if past is None:
         if context > 1:
             raise InputError(
-                f"{what} does not say what led to its given frames. Give --actions of {whole} rows, for each frame "
+                f"{what} does not say what led to its given frames. Give actions of {whole} rows, for each frame "
                 "after the first, or --context 1."
             )
         past = np.zeros((1, size), np.float32)

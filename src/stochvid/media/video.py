@@ -220,12 +220,16 @@ def write_png(path: Path, pixels: np.ndarray) -> Path:
     return path
 
 
-def write_gif(path: Path, frames: Iterable[np.ndarray], fps: float) -> Path:
-    """Writes frames (H, W, 3) uint8 as an endless GIF that rests a second on its last frame."""
+def pack_gif(frames: Iterable[np.ndarray], fps: float) -> bytes:
+    """Frames (H, W, 3) uint8 as an endless GIF that rests a second on its last frame."""
     frames = np.stack(list(frames))
     durations = [1000 / fps] * (len(frames) - 1) + [1000] if len(frames) > 1 else 1000
-    # in memory first: on a full disk, imageio says more than we do
-    packed = iio.imwrite("<bytes>", frames, extension=".gif", plugin="pillow", duration=durations, loop=0)
+    return iio.imwrite("<bytes>", frames, extension=".gif", plugin="pillow", duration=durations, loop=0)
+
+
+def write_gif(path: Path, frames: Iterable[np.ndarray], fps: float) -> Path:
+    """Writes frames as `pack_gif` does."""
+    packed = pack_gif(frames, fps)  # in memory first: on a full disk, imageio says more than we do
     with replacing(path) as temporary:
         temporary.write_bytes(packed)
     return path

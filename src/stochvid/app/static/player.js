@@ -373,6 +373,7 @@ const heatMap = (width, height) => {
 };
 
 new ResizeObserver(layOut).observe(root);
+root.classList.toggle("none", !props.value);
 setPlaying(false);
 show(props.value);
 watch("value", () => show(props.value));

@@ -6,7 +6,7 @@ window.stochvid = (() => {
   const MANY = "That did not work: too many people are waiting. Please try again in a while.";
   const SILENT = 60_000; // ms without a sign of life (there is one every 15 seconds)
   const ALONE = 5_000; // ms that a run may be without anything to hear of it
-  const PARTS = [".sv-head", ".sv-kinds input", ".sv-clip input", ".sv-go", ".sv-say", ".sv-controls [type=range]", ".sv-tile"];
+  const PARTS = [".sv-head", ".sv-kinds input", ".sv-clip input", ".sv-go", ".sv-say", ".sv-controls [type=range]", ".sv-tile, .sv-player.none"];
   const panels = []; // one for each tab: { box, value, run, show }
   const runs = new Map(); // by the server's number for them
   const ended = new Map(); // what was told of runs before their numbers were known here
