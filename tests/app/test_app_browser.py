@@ -310,10 +310,12 @@ def test_going_back_and_doing_something_else_shows_both_futures(browser, played,
     with world.page.expect_download(timeout=60_000) as download:
         world.page.locator(".sv-world").get_by_label("Download gif").click()
     download.value.save_as(tmp_path / "play.gif")
-    assert Image.open(tmp_path / "play.gif").n_frames == 8  # as the longer of both
+    with Image.open(tmp_path / "play.gif") as made:
+        assert made.n_frames == 8  # as the longer of both
     plain = world.pixels()
     world.page.get_by_role("button", name="Show σ").click()
     assert world.pixels() != plain
+    world.page.wait_for_timeout(500)  # colours change slowly
     assert world.page.evaluate(CONTRAST) == []
     world.page.get_by_role("button", name="Start again").click()
     world.page.wait_for_function("document.querySelectorAll('.sv-pair .sv-tile[hidden]').length === 1")

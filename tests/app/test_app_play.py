@@ -77,9 +77,9 @@ def test_a_gif_shows_both_lines_and_the_given_frames(world):
     short, long = world.step(first.id, [0, 0]), first
     for _ in range(4):
         long = world.step(long.id, [1, 1])
-    pictures = Image.open(io.BytesIO(world.gif([long.id, short.id])))
-    assert pictures.n_frames == 3 + 4
-    assert pictures.width > Image.open(io.BytesIO(world.gif([long.id]))).width
+    both, alone = (Image.open(io.BytesIO(world.gif(ends))) for ends in ([long.id, short.id], [long.id]))
+    assert both.n_frames == alone.n_frames == 3 + 4
+    assert both.width > alone.width
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,13 +66,13 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
         name = o.name or folder_name(o.tested)
         out = Path(o.out or f"evaluations/{name}")
         if o.resume and not o.overwrite and (done := _done(out, evaluation.identity())):
-            print(f"{out} is done already.\n\n{evaluation_table(done)}")
+            print(f"{out} is done already.\n\n{evaluation_table(done, o.places)}")
             return done
         with processes:
             if not processes.main:
                 evaluation.assist(processes)
                 return {}
-            return _carry_out(evaluation, out, processes, begun, resume=o.resume, overwrite=o.overwrite)
+            return _carry_out(evaluation, out, processes, begun, o.places, resume=o.resume, overwrite=o.overwrite)
 
 
 def _prepare(options: EvaluateOptions, processes: ProcessGroup) -> Evaluation:
@@ -80,7 +81,7 @@ def _prepare(options: EvaluateOptions, processes: ProcessGroup) -> Evaluation:
     if o.compile:
         check_compiler(place, "--compile")
     forecaster, found = _open(o, place)
-    task = _task(rules, found, forecaster, o.context, o.horizon)
+    task = _task(rules, found, forecaster, o.context, max(o.places, default=o.horizon))
     test, count = _clips(found, forecaster, task, o.clips)
     if o.clips is not None and count < o.clips and processes.main:
         print(f"note: there are {count:,} clip(s), not {o.clips:,}; all of them are used")
@@ -97,7 +98,14 @@ def _prepare(options: EvaluateOptions, processes: ProcessGroup) -> Evaluation:
 
 
 def _carry_out(
-    evaluation: Evaluation, out: Path, processes: ProcessGroup, begun: float, *, resume: bool, overwrite: bool
+    evaluation: Evaluation,
+    out: Path,
+    processes: ProcessGroup,
+    begun: float,
+    places: Sequence[int],
+    *,
+    resume: bool,
+    overwrite: bool,
 ) -> dict[str, Any]:
     """Scores what is not scored yet and writes the results."""
     with Journal(out, evaluation.identity(), resume=resume, overwrite=overwrite) as journal:
@@ -112,7 +120,7 @@ def _carry_out(
                 plot_curves(folder / "curves.png", [results])
                 evaluation.draw_best(folder / "best.gif", results)
         journal.remove()
-    print(f"\n{evaluation_table(results)}\n\n{out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
+    print(f"\n{evaluation_table(results, places)}\n\n{out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
     return results
 
 

@@ -8,6 +8,7 @@ from stochvid.command_options import DATA, MODEL, DeviceOptions, DrawingOptions,
 from stochvid.core.errors import InputError
 from stochvid.evaluation.protocols import BASELINES, CLIPS, PROTOCOLS, SAMPLES, find_protocol
 
+MOST_HORIZON = 100_000  # of --horizons
 EVENT_CLIPS = 400  # of `uncertainty`, unless told otherwise
 
 
@@ -34,6 +35,11 @@ class EvaluateOptions(DrawingOptions):
         None, "frames to give (default: the protocol's for that data, else as trained)", least=1
     )
     horizon: int | None = option(None, "frames to predict (default: the protocol's, else twice as trained)", least=1)
+    horizons: str | None = option(
+        None,
+        "a table of how good the 1st, 10th, … predicted frame is; the largest is the horizon",
+        metavar="1,10,100",
+    )
     seed: int = option(0, "of the futures")
     lpips_weights: str | Path | None = option(
         None, "AlexNet's weights and the LPIPS heads; adds LPIPS", metavar="FOLDER"
@@ -53,6 +59,23 @@ class EvaluateOptions(DrawingOptions):
         find_protocol(self.protocol)
         if (self.model is None) == (self.predictions is None):
             raise InputError(f"give either a model (a run, a baseline: {', '.join(BASELINES)}) or --predictions FILE.")
+        if self.places and self.horizon not in (None, self.places[-1]):
+            raise InputError(f"--horizons ends at {self.places[-1]}, --horizon is {self.horizon}. Leave out --horizon.")
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """The predicted frames that `horizons` names, counted from 1.
+
+        Raises:
+            InputError: it is no list of them.
+        """
+        parts = [] if self.horizons is None else [part.strip() for part in self.horizons.split(",")]
+        if not all(part.isdecimal() and len(part) < 7 and 0 < int(part) <= MOST_HORIZON for part in parts):
+            raise InputError(
+                f"--horizons must be numbers of predicted frames from 1 to {MOST_HORIZON:,}, with commas between them, "
+                f"as 1,10,100; got {self.horizons!r:.80}."
+            )
+        return tuple(sorted({int(part) for part in parts}))
 
     @property
     def tested(self) -> str:

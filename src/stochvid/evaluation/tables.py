@@ -11,8 +11,13 @@ from stochvid.evaluation.results import numbered, result_of
 WIDTH = 120  # letters in a line
 
 
-def evaluation_table(results: dict[str, Any]) -> str:
-    """One evaluation: best, mean and worst sample, what the samples are worth, and the published numbers."""
+def evaluation_table(results: dict[str, Any], places: Sequence[int] = ()) -> str:
+    """One evaluation: best, mean and worst sample, what the samples are worth, and the published numbers.
+
+    Args:
+        results: as `read_results` gives them.
+        places: predicted frames, from 1, to be told of one by one.
+    """
     protocol, setting, drawn = results["protocol"], results["setting"], results["sampling"]["drawn"]
     metrics = numbered([results], "frame")
     best = f"best of {drawn} by {_chosen(protocol)}" if drawn > 1 else "one prediction"
@@ -35,6 +40,7 @@ def evaluation_table(results: dict[str, Any]) -> str:
     if results["samples"]["equal_frames"]:
         lines.append(f"{results['samples']['equal_frames']:.1%} of its frames equal the truth, and count as 100 dB")
     lines += [_videos_line(metric, result_of(results, metric)) for metric in numbered([results], "clips")]
+    lines += _by_frame(results, metrics, places)
     if published:
         of = f"Published: best of 100 by each metric on the test set of {DATA_SETS[data_set]} (Akan et al. 2021)."
         differences = "; ".join(results["departures"])
@@ -74,6 +80,27 @@ def comparison_table(runs: Sequence[dict[str, Any]], differences: Sequence[dict[
         for run, difference in zip(runs[1:], differences[1:], strict=True)
     ]
     return "\n".join([*lines, *_aligned(paired)])
+
+
+def _by_frame(results: dict[str, Any], metrics: Sequence[Metric], places: Sequence[int]) -> list[str]:
+    """What predicted frames are worth, one by one; of those of the best sample, by its whole future."""
+    if not places:
+        return []
+    kinds = ("best", "mean") if results["sampling"]["drawn"] > 1 else ("best",)
+    columns = [
+        (f"{metric.title}{f', {kind}' if len(kinds) > 1 else ''}", metric, results["curves"][metric.name][kind])
+        for metric in metrics
+        for kind in kinds
+    ]
+    for metric in of_kind("average", "samples"):
+        curve = result_of(results, metric).get("curve")
+        if metric.label and curve:
+            columns.append((metric.title, metric, curve))
+    rows = [["frame", *(title for title, _, _ in columns)]]
+    for place in places:
+        values = [metric.number(curve["mean"][place - 1]) for _, metric, curve in columns]
+        rows.append([f"{place:,}", *values])
+    return ["predicted frame by predicted frame:", *_aligned(rows)]
 
 
 def _sample_line(samples: dict[str, Any], drawn: int) -> str:
