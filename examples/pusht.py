@@ -39,7 +39,7 @@ ENV, MAKE = "gym_pusht/PushT-v0", "obs_type=pixels_agent_pos"
 WHO = ("planner", "blind planner", "as recorded", "nobody")
 REACHED, FAR, CLEAR, FIRST_SEED = 20, 150, 110, 1_000_000  # units; seeds beyond those that were recorded
 STEPS = {"reach": 20, "push": 40}
-HORIZON, LASTS = {"reach": 2, "push": 3}, {"reach": 4, "push": 4}  # actions of a plan, and steps of each
+HORIZON, LASTS = {"reach": 1, "push": 3}, {"reach": 6, "push": 4}  # actions of a plan, and steps of each
 BLOCK = (119, 136, 153)  # its colour
 GOAL = np.array([256, 256, np.pi / 4])  # where the environment wants the block
 Act = Callable[[np.ndarray], np.ndarray]
@@ -66,8 +66,16 @@ class World:
 
     def show(self, agent: np.ndarray, block: np.ndarray) -> np.ndarray:
         """The picture of a pusher and a block (x, y, angle) that are somewhere; the episode ends by it."""
-        state = [*map(float, agent), *map(float, block)]
-        return self.env.reset(seed=0, options={"reset_to_state": state})[0]["pixels"]
+        inside = self.env.unwrapped
+        self.env.reset(seed=0)
+        inside.agent.position = [*map(float, agent)]
+        # the angle first: it turns the block about its middle, which is not where its position is. The environment's
+        # own reset_to_state does it the other way round, as its old data need it, and shows the block elsewhere.
+        inside.block.angle = float(block[2])
+        inside.block.position = [*map(float, block[:2])]
+        for body in (inside.agent, inside.block):
+            inside.space.reindex_shapes_for_body(body)  # or it is drawn where it was
+        return inside.get_obs()["pixels"]
 
     @property
     def agent(self) -> np.ndarray:

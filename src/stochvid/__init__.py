@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run `__getattr_
     from stochvid.config import TrainConfig as TrainConfig
     from stochvid.config import TrainerConfig as TrainerConfig
     from stochvid.config import load_config as load_config
+    from stochvid.core.clips import Clips as Clips
     from stochvid.core.errors import InputError as InputError
     from stochvid.data.moving_mnist import MovingMNIST as MovingMNIST
     from stochvid.data.store import Store as Store
@@ -40,6 +41,7 @@ __version__ = version("stochvid")
 _HOMES = {
     "Branch": "stochvid.models.noise",
     "Clip": "stochvid.media.clip",
+    "Clips": "stochvid.core.clips",
     "ConvLSTMConfig": "stochvid.model_configs",
     "ConvLSTMForecaster": "stochvid.models.convlstm",
     "DataConfig": "stochvid.config",

@@ -22,6 +22,7 @@ RUN_CONFIG = "config.yaml"  # of a run, in its folder
 TRAINING = "training.yaml"  # beside a model's weights: the config of the run that trained it
 CLIPS = "clips.json"  # likewise: rate, stride and crop of the store that it was trained on
 HEALTH = "health.json"  # likewise: what its futures of held-out clips are worth
+HELD_OUT = "held-out"  # likewise, in a folder of its own: a small store of clips to show it with
 MOVING_MNIST = "moving-mnist"  # what people call clips that are made as they are read
 ERRORS = ("mse", "l1", "bce", "gradient_difference", "fourier_amplitude", "fourier_correlation")  # that a loss may add
 LEAST_FRAMES = 3  # of a clip that a discriminator reads: its kernel
@@ -429,7 +430,13 @@ def shipped_configs() -> dict[str, Path]:
 def shipped_models() -> dict[str, Path]:
     """The folders of the models that come with stochvid, by name; that of the demo and of the page first."""
     folder = Path(str(resources.files("stochvid") / "weights"))
-    return {name: folder / name for name in ("two-digits", "one-digit")}
+    return {name: folder / name for name in ("two-digits", "one-digit", "pusht")}
+
+
+def shipped_clips() -> dict[str, Path]:
+    """The stores of held-out clips that lie beside those of the shipped models whose clips are not made, by name."""
+    clips = {name: folder / HELD_OUT for name, folder in shipped_models().items()}
+    return {name: store for name, store in clips.items() if store.is_dir()}
 
 
 def config_path(name: str) -> Path:

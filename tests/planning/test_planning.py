@@ -9,7 +9,7 @@ from stochvid.core.clips import ACTIONS, Clips
 from stochvid.data.tracks import Track
 from stochvid.models.noise import latent_noise
 from stochvid.planning import CEM, MPPI, Costable, FeatureGoal, ImageGoal, Planner, RandomShooting, imagined_costs
-from stochvid.planning.costs import as_goal, blurred
+from stochvid.planning.costs import as_goal, blurring
 from tiny import make_clips, make_model, narrow, narrow_prime
 
 LOW, HIGH = torch.tensor([-2.0, -2.0]), torch.tensor([2.0, 2.0])
@@ -38,6 +38,12 @@ def test_rounds_come_down_to_the_least_cost(solver):
     assert plan.cost == pytest.approx(bowl(plan.actions[None]).item(), rel=1e-6)
     assert (plan.actions - TARGET).abs().max() < 0.1
     assert plan.rounds[-1] < 0.01 * plan.rounds[0]
+
+
+def test_a_plan_that_is_known_is_tried_beside_the_drawn():
+    options = (torch.zeros(3, 2), torch.full((3, 2), 1e-3), LOW, HIGH, torch.Generator().manual_seed(0))
+    assert torch.equal(CEM(8, 1, 2).solve(bowl, *options, TARGET).actions, TARGET.expand(3, 2))
+    assert CEM(8, 1, 2).solve(bowl, *options).cost > 0.1
 
 
 def test_random_shooting_takes_the_best_of_all_that_it_drew():
@@ -77,11 +83,24 @@ def test_solvers_refuse_what_makes_no_sense(changes):
 def test_a_blur_is_that_of_scipy():
     from scipy.ndimage import gaussian_filter
 
-    images = np.random.default_rng(0).random((2, 3, 20, 24))
-    made = blurred(torch.from_numpy(images), 2.0)
-    expected = gaussian_filter(images, (0, 0, 2, 2), mode="nearest", truncate=3)
-    np.testing.assert_allclose(made.numpy(), expected, atol=1e-6)
-    assert blurred(torch.ones(1, 1, 8, 8), 4.0).numpy() == pytest.approx(1)
+    images = np.random.default_rng(0).random((2, 3, 24, 24)).astype(np.float32)
+    for sigma, side in ((1.5, 1), (3.0, 3), (5.0, 5)):
+        lens = blurring(24, sigma)
+        blurred = gaussian_filter(images, (0, 0, sigma, sigma), mode="reflect", truncate=3)
+        kept = 24 // side * side
+        means = blurred[..., :kept, :kept].reshape(2, 3, kept // side, side, kept // side, side).mean((3, 5))
+        np.testing.assert_allclose((lens @ torch.from_numpy(images) @ lens.T).numpy(), means, atol=1e-6)
+    assert blurring(8, 16.0).numpy() == pytest.approx(np.full((1, 8), 1 / 8))
+    assert blurring(24, 3.0).sum(0).numpy() == pytest.approx(np.full(24, 1 / 3), abs=1e-6)  # every pixel counts alike
+
+
+def test_a_small_thing_in_the_wrong_place_costs_alike_under_every_blur():
+    frames = torch.zeros(1, 1, 1, 3, 128, 128)
+    frames[..., 30:33, 30:33] = 1
+    goal = torch.zeros(3, 128, 128)
+    goal[..., 92:95, 92:95] = 1
+    costs = [ImageGoal(goal, blurs=(sigma,))(frames).item() for sigma in (2, 4, 8)]
+    assert max(costs) < 1.3 * min(costs)
 
 
 def dot(x: int) -> torch.Tensor:

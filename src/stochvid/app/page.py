@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from html import escape
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -132,7 +131,7 @@ def _clip_controls(studio: Studio, kinds: tuple[str, ...]) -> list[gr.components
         motion = gr.Number(
             example_number(studio),
             label="Number of the clip" if held_out else "Seed of the motion",
-            info=f"0 to {held_out - 1:,} of {Path(studio.store.path).resolve().name}"
+            info=f"0 to {held_out - 1:,} of {studio.store.name}"
             if studio.store and held_out
             else "Another one, another clip of held-out digits",
             precision=0,

@@ -16,9 +16,10 @@ Draw many sharp, different, plausible futures of a video, and say how uncertain 
   stochvid app runs/laptop                               all of this on a web page, on this machine"""
 
 DEMO = """\
-Draw futures of moving digits with a shipped model: no data, no network, seconds.
+Draw futures with a shipped model: no data, no network, seconds.
 
-  stochvid demo"""
+  stochvid demo            two digits that bounce
+  stochvid demo pusht      a robot that pushes a block, driven by what it did"""
 
 TRAIN = """\
 Train a model; the run folder gets config.yaml, metrics.csv, checkpoints/, samples/ and model/.
@@ -106,9 +107,11 @@ frame and seconds count from the first frame; kl is in nats, sigma the prior's, 
 what is usual lately; dropped: how many frames so far came while the model was busy with another."""
 
 APP = """\
-Show a model on a web page, on this machine: futures to play, to scrub and to branch, and surprise along a video.
+Show a model on a web page, on this machine: futures to play, to scrub and to branch, surprise along a video, and,
+where a model is driven by actions, a world to act in.
 
   stochvid app                       with a shipped model; open http://127.0.0.1:7860
+  stochvid app pusht                 one that is driven by actions: play in what it imagines
   stochvid app runs/laptop --port 8000
   stochvid app runs/laptop --allow-host futures.example.org    behind a proxy of that name
 

@@ -2,6 +2,7 @@
 
 moving-mnist:SEED    held-out digits; SEED says which, and how they move
 STORE:NUMBER         a clip that a prepared store holds out
+pusht:NUMBER         a held-out clip that comes with a shipped model; as of a store
 STORE, STORE:SPLIT   the clips of a store, to be tested on
 anything else        a video, a folder of frames, an array (FILE:ARRAY where a file has several)
 """
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
-from stochvid.config import MOVING_MNIST
+from stochvid.config import MOVING_MNIST, shipped_clips
 from stochvid.core.errors import InputError, alike
 from stochvid.data.store import Store, is_store
 
@@ -54,10 +55,14 @@ class ClipName:
     @classmethod
     def of_store(cls, text: str) -> Self | None:
         """Takes the name of a store apart, or of something in it; None: there is no such store."""
-        if is_store(text):
-            return cls(text, "stored", text)
         folder, _, part = text.rpartition(":")
-        return cls(text, "stored", folder, part) if folder and is_store(folder) else None
+        for place, inside in ((text, ""), (folder, part)):
+            if place and is_store(place):
+                return cls(text, "stored", place, inside)
+        for place, inside in ((text, ""), (folder, part)):
+            if shipped := shipped_clips().get(place):
+                return cls(text, "stored", str(shipped), inside)
+        return None
 
     @property
     def label(self) -> str:

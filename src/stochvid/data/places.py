@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from stochvid.config import RUN_CONFIG, DataConfig, TrainConfig, load_config, shipped_models
+from stochvid.config import HELD_OUT, RUN_CONFIG, DataConfig, TrainConfig, load_config, shipped_models
 from stochvid.core.errors import InputError
 from stochvid.data.digits import is_mnist
 from stochvid.data.store import is_store
@@ -70,8 +70,10 @@ def find_data(data: DataConfig, near: Path, option: str) -> DataConfig:
 
 
 def find_store(store: str, near: Path, option: str) -> str:
-    """The store that a file names; as `find_data`."""
+    """The store that a file names, or else the held-out clips that lie beside this file; as `find_data`."""
     found = _find(store, near, is_store)
+    if found is None and is_store(near / HELD_OUT):
+        return str(near / HELD_OUT)
     if found is None:
         where = "there any more" if os.path.isabs(store) else "found from this folder, or beside it"
         raise InputError(

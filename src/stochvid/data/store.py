@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from stochvid.config import shipped_clips
 from stochvid.core.clips import FRAMES
 from stochvid.core.errors import InputError
 from stochvid.core.untrusted import MOST_PIXELS, MOST_RECORDS, check_npy, read_json, shown
@@ -101,6 +102,15 @@ class Store:
             tracks = () if self._bounces else self.tracks.items()
             self._values[name] = {n: self._map(name, f"{name}.{n}", t.dtype, t.shape) for n, t in tracks}
 
+    def __str__(self) -> str:
+        """What people type to name it: its folder, or the model that it came with."""
+        return next((name for name, folder in shipped_clips().items() if folder == self.path), str(self.path))
+
+    @property
+    def name(self) -> str:
+        """What results of its clips are called, for files."""
+        return Path(str(self)).resolve().name
+
     def clip(self, split: str, number: int, limit: int | None = None) -> dict[str, np.ndarray]:
         """A whole clip, or its first `limit` frames: `frames` (T, C, H, W) uint8, and each track by name, (T, …).
 
@@ -110,7 +120,7 @@ class Store:
         index = self.splits.get(split)
         if index is None or not 0 <= number < len(index.names):
             held = ", ".join(f"{name} 0 to {len(s.names) - 1}" for name, s in self.splits.items())
-            raise InputError(f"store {str(self.path)!r} has no clip {number} in {split!r}; it has {held}.")
+            raise InputError(f"store {str(self)!r} has no clip {number} in {split!r}; it has {held}.")
         start, length = index.offsets[number], min(index.lengths[number], limit or index.lengths[number])
         return {FRAMES: np.array(self.array(split)[start : start + length])} | self.tracks_at(split, number, 0, length)
 

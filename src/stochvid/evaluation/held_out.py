@@ -100,18 +100,18 @@ class StoredWindows(TestClips):
             split = next((name for name in ("test", "val") if name in store.splits), None)
             if split is None:
                 raise InputError(
-                    f"store {str(store.path)!r} has no held-out clips, only train. Name it, {store.path}:train, "
+                    f"store {str(store)!r} has no held-out clips, only train. Name it, {store}:train, "
                     "or prepare the store with a --split that has test."
                 )
         if split not in store.splits:
-            raise InputError(f"store {str(store.path)!r} has no split {split!r}, only {', '.join(store.splits)}.")
+            raise InputError(f"store {str(store)!r} has no split {split!r}, only {', '.join(store.splits)}.")
         self.store, self.split, self.length, self.stride = store, split, length, stride
         index, self._span = store.splits[split], (length - 1) * stride + 1
         pieces = np.array(index.lengths) // self._span
         if not pieces.any():
             strided = f" (at a stride of {stride})" if stride > 1 else ""
             raise InputError(
-                f"store {str(store.path)!r} has no clip of {self._span} frames{strided} in {split!r}: context and "
+                f"store {str(store)!r} has no clip of {self._span} frames{strided} in {split!r}: context and "
                 f"horizon together are {length}, and its longest has {max(index.lengths)}. Use a smaller --horizon or "
                 "--context, or longer clips."
             )
@@ -126,9 +126,7 @@ class StoredWindows(TestClips):
     def __str__(self) -> str:
         short = f" ({self.short:,} clip(s) with less than {self._span} frames are left out)" if self.short else ""
         side = self.store.size
-        return (
-            f"{self.split} of {self.store.path}, {side}×{side}, {self.count:,} clip(s) of {self.length} frames{short}"
-        )
+        return f"{self.split} of {self.store}, {side}×{side}, {self.count:,} clip(s) of {self.length} frames{short}"
 
     def read(self, numbers: Sequence[int]) -> dict[str, np.ndarray]:
         """As `TestClips.read`."""

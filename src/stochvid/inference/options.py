@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from stochvid.command_options import MODEL, ClipOptions, DeviceOptions, DrawingOptions, ThreadsOptions, argument, option
+from stochvid.config import shipped_models
 from stochvid.core.errors import InputError
 
 MOST_FRAMES = 10**9  # of a clip: a year of video
@@ -18,6 +19,7 @@ class DemoOptions(ThreadsOptions):
 
     out: str | Path = option("demo", "folder of the results")
     _: KW_ONLY
+    model: str = argument(f"one of {', '.join(shipped_models())}", next(iter(shipped_models())))
     samples: int = option(5, "futures of each clip", least=1)
     seed: int = option(0, "another seed gives other futures")
 

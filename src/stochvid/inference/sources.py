@@ -176,12 +176,12 @@ def made_source(
 
 def _stored(called: ClipName, least: int, limit: int | None, stride: int) -> ClipSource:
     """The clip `STORE:NUMBER` of what a store holds out (or of train, where it holds nothing out)."""
-    store, folder, number = called.store(), called.place, called.part
+    store, number = called.store(), called.part
     split = shown_split(store)
     clips = len(store.splits[split].names)
     if not number.isdecimal() or int(number) >= clips:
         raise InputError(
-            f"{called.text!r} names no clip; the {split} split of that store has {folder}:0 to {folder}:{clips - 1}."
+            f"{called.text!r} names no clip; the {split} split of that store has {store}:0 to {store}:{clips - 1}."
         )
     return stored_source(store, int(number), least, limit, stride)
 
@@ -204,13 +204,13 @@ def stored_source(store: Store, number: int, least: int, limit: int | None, stri
     Raises:
         InputError: it is too short.
     """
-    folder, split = store.path, shown_split(store)
-    index, source = store.splits[split], f"{folder}:{number}"
+    split = shown_split(store)
+    index, source = store.splits[split], f"{store}:{number}"
     if index.lengths[number] <= (least - 1) * stride:
         longer = store.first(split, ((limit or least) - 1) * stride + 1)
         raise InputError(
             f"clip {source!r} ({index.names[number]}) has {index.lengths[number]} frames, too few for the {least} "
-            f"that the model is given{f' at a stride of {stride}' if stride > 1 else ''}. Take {folder}:{longer}."
+            f"that the model is given{f' at a stride of {stride}' if stride > 1 else ''}. Take {store}:{longer}."
         )
     rate = index.fps[number]
     fps = rate and rate / stride
@@ -219,4 +219,4 @@ def stored_source(store: Store, number: int, least: int, limit: int | None, stri
     first, array = index.offsets[number], store.array(split)
     frames = (np.array(array[first + place]).transpose(1, 2, 0) for place in places)
     tracks = store.tracks_at(split, number, 0, len(places), stride)
-    return ClipSource(f"{Path(folder).resolve().name}-{number}", Timed.unknown(frames), fps, tracks)
+    return ClipSource(f"{store.name}-{number}", Timed.unknown(frames), fps, tracks)

@@ -34,7 +34,15 @@ says how uncertain every step is. It is {{ config.description }}, made with stoc
 import stochvid
 
 model = stochvid.load("THIS FOLDER OR OWNER/NAME")
+{% if config.action_dim -%}
+# context: {{ shape }}, [0, 1] or uint8
+# led_to: (1, {{ config.context }}, {{ config.action_dim }}), the actions that led to each of its frames
+# plan: (1, 1, {{ 2 * config.horizon }}, {{ config.action_dim }}), those from then on
+given = stochvid.Clips(context, {"actions": led_to})
+futures = model.predict(given, horizon={{ 2 * config.horizon }}, samples=20, actions=plan)
+{% else -%}
 futures = model.predict(context, horizon={{ 2 * config.horizon }}, samples=20)  # context: {{ shape }}, [0, 1] or uint8
+{% endif -%}
 futures.frames     # (1, 20, {{ 2 * config.horizon }}, {{ config.channels }}, {{ size }}, {{ size }}) in (0, 1)
 futures.prior_std  # (1, 20, {{ 2 * config.horizon }}, {{ latents }}): how uncertain each step is
 ```
@@ -131,6 +139,8 @@ def _facts(
         ("frames", f"{c.image_size}×{c.image_size}, {colour}"),
         ("network", f"{weights:,} weights, {c.network}"),
     ]
+    if actions := getattr(c, "action_dim", 0):
+        facts.append(("driven by", f"actions of {actions} number(s), in the units of the data"))
     if training is not None:
         d, t = training.data, training.trainer
         made = f"Moving MNIST, rules of {d.variant}, {d.num_digits} digit(s) ({d.digits})"

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from stochvid.core.errors import InputError
 from stochvid.core.shapes import Float
@@ -50,19 +49,20 @@ class ImageGoal:
         path: what the frames before the last cost, all together, where the last one costs 1.
     """
 
-    def __init__(self, goal: Float[Tensor, "C H W"], blurs: Sequence[float] = (0, 2, 4, 8), path: float = 0.5):
-        self.blurs, self.path = tuple(blurs), path
-        self.goals = [small_and_blurred(goal[None], sigma) for sigma in self.blurs]
+    def __init__(self, goal: Float[Tensor, "C H W"], blurs: Sequence[float] = (0, 2, 4, 8, 16), path: float = 1.0):
+        self.goal, self.blurs, self.path = goal, tuple(blurs), path
+        self.lenses = {sigma: blurring(goal.shape[-1], sigma).to(goal) for sigma in self.blurs if sigma}
 
     def __call__(self, frames: Float[Tensor, "N S T C H W"]) -> Float[Tensor, "N S"]:
         """What futures cost."""
-        flat = frames.flatten(0, 2)
-        differences = [
-            # blurred things differ by less: each width counts alike for a thing of its size
-            (small_and_blurred(flat, sigma) - goal).square().mean((-1, -2, -3)) * max(sigma, 1.0)
-            for sigma, goal in zip(self.blurs, self.goals, strict=True)
-        ]
-        return along(torch.stack(differences).sum(0).unflatten(0, frames.shape[:3]), self.path)
+        differences = frames - self.goal
+        costs = differences.new_zeros(frames.shape[:3])
+        for sigma in self.blurs:
+            lens = self.lenses.get(sigma)
+            seen = differences if lens is None else lens @ differences @ lens.T
+            # a small thing that is blurred differs by 1/σ² of what it did: each width counts alike
+            costs += seen.square().mean((-1, -2, -3)) * max(sigma, 1.0) ** 2
+        return along(costs, self.path)
 
 
 class FeatureGoal:
@@ -74,7 +74,7 @@ class FeatureGoal:
         path: as of `ImageGoal`.
     """
 
-    def __init__(self, model: VideoModel, goal: Float[Tensor, "C H W"], path: float = 0.5):
+    def __init__(self, model: VideoModel, goal: Float[Tensor, "C H W"], path: float = 1.0):
         if not isinstance(model, SVGBase):
             raise InputError(f"models of the family {model.config.family!r} have no features. Take ImageGoal.")
         self.model, self.path = model, path
@@ -95,23 +95,16 @@ def along(costs: Float[Tensor, "N S T"], path: float) -> Float[Tensor, "N S"]:
     return costs[..., -1] + path * before
 
 
-def small_and_blurred(images: Float[Tensor, "N C H W"], sigma: float) -> Float[Tensor, "N C h w"]:
-    """Images under a Gaussian, as small as its width allows, which takes a fraction of the time."""
-    side = int(sigma / 2)
-    return blurred(F.avg_pool2d(images, side), sigma / side) if side > 1 else blurred(images, sigma)
+def blurring(size: int, sigma: float) -> Float[Tensor, "n {size}"]:
+    """Blurs a line of pixels by a Gaussian, mirrored at its ends, and takes the mean of each ⌊σ⌋ of them.
 
-
-def blurred(images: Float[Tensor, "N C H W"], sigma: float) -> Float[Tensor, "N C H W"]:
-    """Images under a Gaussian, as if their edges went on."""
-    if not sigma:
-        return images
+    So every pixel counts alike, wherever it lies; and what is left out can hardly be seen under such a blur.
+    """
     reach = int(REACH * sigma + 0.5)
-    line = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=images.device) / sigma) ** 2)
-    line = (line / line.sum()).to(images)
-    channels = images.shape[1]
-    for axis in (2, 3):
-        shape = (channels, 1, 1, -1) if axis == 3 else (channels, 1, -1, 1)
-        kernel = line.view(1, 1, 1, -1).expand(channels, 1, 1, -1).reshape(shape)
-        room = (reach, reach, 0, 0) if axis == 3 else (0, 0, reach, reach)
-        images = F.conv2d(F.pad(images, room, mode="replicate"), kernel, groups=channels)
-    return images
+    line = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma) ** 2)
+    lens = torch.zeros(size, size)
+    for shift, weight in zip(range(-reach, reach + 1), line / line.sum(), strict=True):
+        place = (torch.arange(size) + shift) % (2 * size)
+        lens[torch.arange(size), torch.minimum(place, 2 * size - 1 - place)] += weight
+    side = max(1, int(sigma))
+    return lens[: size // side * side].unflatten(0, (-1, side)).mean(1) if size >= side else lens.mean(0, keepdim=True)

@@ -37,7 +37,7 @@ class Planner:
             actions are sooner found, and those that last are what most data have.
         samples: futures S that are imagined of each plan; all plans have the same latents' noise.
         receding_horizon: steps of a plan that are done before the next one is made.
-        warm_start: begin the next plan where this one goes on.
+        warm_start: try the rest of the last plan beside those that are drawn; else what was done last, held.
         low: least value of each component of an action; None: as in training.
         high: largest value likewise.
         risk: what the standard deviation of the cost over a plan's futures counts, beside its mean: above 0 it plans
@@ -131,13 +131,12 @@ class Planner:
         state = self.live.state
         if state is None:
             raise InputError("nothing was seen yet. Give the first frame with act.")
-        start = self.known.mean if self._last is None else self._last
-        mean = start[None].expand(self.horizon, -1).clone()
+        mean, std = (of[None].expand(self.horizon, -1) for of in (self.known.mean, self.known.std))
+        begun = None if self._last is None else self._last[None].expand(self.horizon, -1)
         if self.warm_start and self.plan is not None:
             done = self.plan.actions[-1].expand(self.receding_horizon, -1)
             rest = torch.cat([self.plan.actions[self.receding_horizon :], done])
-            mean = rest.unflatten(0, (self.horizon, self.action_block)).mean(1)
-        std = self.known.std[None].expand(self.horizon, -1)
+            begun = rest.unflatten(0, (self.horizon, self.action_block)).mean(1)
         shape, steps = self.network.latent_shape, self.horizon * self.action_block
         noise = latent_noise(self.seed, [self.live.frames], self.samples, steps, shape).to(self.live.device)
 
@@ -145,7 +144,7 @@ class Planner:
             plans = plans.repeat_interleave(self.action_block, 1)
             return imagined_costs(self.network, state, plans, noise, self.cost, self.risk, self.uncertainty)
 
-        plan = self.solver.solve(costs, mean, std, self.low, self.high, self._generator)
+        plan = self.solver.solve(costs, mean, std, self.low, self.high, self._generator, begun)
         return replace(plan, actions=plan.actions.repeat_interleave(self.action_block, 0))
 
 

@@ -63,6 +63,7 @@ class Solver(ABC):
         low: Float[Tensor, " A"],
         high: Float[Tensor, " A"],
         generator: torch.Generator,
+        known: Float[Tensor, "T A"] | None = None,
     ) -> Plan:
         """Looks for the plan of least cost.
 
@@ -73,12 +74,13 @@ class Solver(ABC):
             low: least value of each component.
             high: largest value likewise.
             generator: of the plans.
+            known: a plan that may be good, to be tried beside those that are drawn.
 
         Returns:
             The best plan of all that were drawn.
         """
         std = self.var_scale * std
-        best, least, rounds = mean.clamp(low, high), float("inf"), []
+        best, least, rounds = (mean if known is None else known).clamp(low, high), float("inf"), []
         for _ in range(self.n_steps):
             noise = torch.randn(self.num_samples, *mean.shape, generator=generator, dtype=mean.dtype)
             plans = (mean + std * noise.to(mean.device)).clamp(low, high)
