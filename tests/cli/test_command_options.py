@@ -76,7 +76,7 @@ def a_value(spec: dataclasses.Field) -> str:
     if int in kinds or float in kinds:
         return str(bounds.one_of[0] if bounds and bounds.one_of else 3)
     texts = {"axes": "THW", "range": "0,5", "split": "train", "protocol": "svg2018", "format": "onnx", "raw": "8x8x1"}
-    texts |= {"policy": "random", "make": "a=1"}
+    texts |= {"policy": "random", "make": "a=1", "horizons": "1,10"}
     return "kth" if spec.metadata["metavar"] == "{videos,arrays,kth,bair,lerobot}" else texts.get(spec.name, "x")
 
 

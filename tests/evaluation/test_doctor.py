@@ -9,7 +9,7 @@ import torch
 
 from runs import tiny
 from stochvid.cli import main
-from stochvid.config import HEALTH
+from stochvid.config import HEALTH, shipped_models
 from stochvid.core.clips import Clips
 from stochvid.data.motion import Motion, changes
 from stochvid.evaluation.doctor import doctor
@@ -200,7 +200,7 @@ def test_what_is_kept_is_not_believed(run, tmp_path, text, capsys):
 
 
 @pytest.mark.slow
-def test_the_shipped_models_are_well_and_know_their_digits(capsys):
-    for model in ("two-digits", "one-digit"):
+def test_the_shipped_models_are_well(capsys):
+    for model in shipped_models():
         assert doctor(model) == []
         capsys.readouterr()
