@@ -2,6 +2,7 @@
 
     pip install 'stochvid[gym]' gym-pusht
     python examples/pusht.py OUT                 everything, about an hour and a half of two cores
+    python examples/pusht.py OUT --only plan --tasks reach --model pusht     with the shipped model, half an hour
     python examples/pusht.py OUT --only plan     with what is there already
 
 What is there already is not made again. Two tasks, each told by a picture alone:
@@ -175,7 +176,7 @@ class Blind:
         return p.solver.solve(zeros, mean, std, p.low, p.high, self.generator).actions[0].numpy()
 
 
-def actor(who: str, world: World, model: Path, task: str, goal: np.ndarray, solver: CEM, seed: int) -> Act:
+def actor(who: str, world: World, model: str | Path, task: str, goal: np.ndarray, solver: CEM, seed: int) -> Act:
     """Somebody who acts in an episode that has begun."""
     if who == "nobody":
         place = world.agent
@@ -191,7 +192,7 @@ def actor(who: str, world: World, model: Path, task: str, goal: np.ndarray, solv
     return (planner if who == "planner" else Blind(planner)).act
 
 
-def plan(out: Path, model: Path, task: str, who: str, trials: int, solver: CEM) -> dict:
+def plan(out: Path, model: str | Path, task: str, who: str, trials: int, solver: CEM) -> dict:
     """Episodes of one task by one of them; gives what came out."""
     kept = out / "plans" / f"{task}-{who.replace(' ', '-')}.json"
     found = json.loads(kept.read_text()) if kept.exists() else {"trials": []}
@@ -212,7 +213,7 @@ def plan(out: Path, model: Path, task: str, who: str, trials: int, solver: CEM) 
         distance = None if place is None else float(np.hypot(*(world.agent - place)))
         told = {"seed": seed, "distance": distance, "coverage": covered[-1], "before": covered[0]}
         found["trials"].append(told | {"seconds": seconds / STEPS[task]})
-        kept.parent.mkdir(exist_ok=True)
+        kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text(json.dumps(found, indent=1))
         print(f"{task}, {who}, {number + 1} of {trials}: {told}", flush=True)
         if who == "planner" and number < 3:
@@ -220,7 +221,7 @@ def plan(out: Path, model: Path, task: str, who: str, trials: int, solver: CEM) 
     return found
 
 
-def imagined(path: Path, model: Path, frames: np.ndarray, actions: np.ndarray) -> None:
+def imagined(path: Path, model: str | Path, frames: np.ndarray, actions: np.ndarray) -> None:
     """A GIF of an episode beside what the model imagines of it, from its first frames and what was done."""
     network = stochvid.load(model)
     clip = stochvid.Clip("pusht", frames)
@@ -236,7 +237,7 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
     """The 95 % interval of a rate (Wilson 1927)."""
     z, p = 1.96, successes / trials
     middle, room = p + z * z / (2 * trials), z * math.sqrt(p * (1 - p) / trials + z * z / (4 * trials**2))
-    return (middle - room) / (1 + z * z / trials), (middle + room) / (1 + z * z / trials)
+    return max(0.0, (middle - room) / (1 + z * z / trials)), min(1.0, (middle + room) / (1 + z * z / trials))
 
 
 def table(results: dict[str, dict[str, dict]]) -> str:
@@ -266,6 +267,7 @@ def main(words: list[str] | None = None) -> dict:
     parser.add_argument("--episodes", type=int, default=400, help="to record (default: 400)")
     parser.add_argument("--steps", type=int, default=2400, help="of training (default: 2400)")
     parser.add_argument("--trials", type=int, default=30, help="of each task, by each who acts (default: 30)")
+    parser.add_argument("--model", help="to plan with, as pusht, the shipped one (default: OUT/with-actions)")
     parser.add_argument("--tasks", nargs="+", choices=[*STEPS], default=[*STEPS])
     parser.add_argument("--plans", type=int, default=64, help="that are imagined in each of 4 rounds (default: 64)")
     parser.epilog = "Everything else is for stochvid train, as --threads 1."
@@ -291,7 +293,9 @@ def main(words: list[str] | None = None) -> dict:
     if "plan" not in o.only:
         return {}
     solver = CEM(num_samples=o.plans, n_steps=4, topk=max(2, o.plans // 8))
-    results = {task: {who: plan(o.out, model, task, who, o.trials, solver) for who in WHO} for task in o.tasks}
+    results = {
+        task: {who: plan(o.out, o.model or model, task, who, o.trials, solver) for who in WHO} for task in o.tasks
+    }
     text = table(results)
     (o.out / "plans" / "table.md").write_text(text + "\n", encoding="utf-8")
     print(f"\n{text}")

@@ -242,6 +242,26 @@ def test_pusht_in_short_is_recorded_learned_and_planned_in(tmp_path, monkeypatch
     assert "of 2: " not in capfd.readouterr().out  # nothing is done twice
 
 
+@pytest.mark.slow
+def test_a_picture_shows_things_where_they_are_asked_for_and_the_shipped_model_reaches_its_place():
+    pytest.importorskip("gym_pusht")
+    import pusht
+
+    seed, world = pusht.FIRST_SEED + 4, pusht.World()
+    seen = world.begin(seed)
+    agent, block = world.agent, world.block
+    assert np.array_equal(world.show(agent, block), seen)
+    world.show(agent, pusht.GOAL)
+    assert world.coverage() == pytest.approx(1)
+    goal, place = pusht.goal_of(world, "reach", seed)
+    frame = world.begin(seed)
+    assert np.hypot(*(world.agent - place)) > pusht.FAR
+    act = pusht.actor("planner", world, "pusht", "reach", goal, pusht.CEM(num_samples=48, n_steps=4, topk=6), seed)
+    for _ in range(10):
+        frame = world.step(act(frame))
+    assert np.hypot(*(world.agent - place)) <= pusht.REACHED
+
+
 def test_a_rates_interval_is_that_of_wilson():
     from scipy.stats import binomtest
 
