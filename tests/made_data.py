@@ -1,5 +1,6 @@
 """Small data sets in the real on-disk formats, written without the code under test."""
 
+import io
 import json
 import struct
 from fractions import Fraction
@@ -161,41 +162,61 @@ def write_bair(root: Path, train=3, test=2) -> dict[str, np.ndarray]:
 # ---------------------------------------------------------------------------------------------------------- LeRobot
 
 
-def write_lerobot(
-    root: Path, lengths=(20, 31, 24, 40), fps=20, cameras=("observation.images.top",), splits=None, recorded=True
-) -> Path:
-    """A LeRobot v3 dataset: two episodes to an MP4 file; frame t of episode e is about as bright as 40 e + t.
+def as_png(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
 
-    If recorded, its action there is [e, t, 0 …], and its state 100 e + t, in one file of three episodes and another.
+
+def write_lerobot(
+    root: Path, lengths=(20, 31, 24, 40), fps=20, cameras=("observation.images.top",), splits=None, recorded=True,
+    version=3, kind="video",
+) -> Path:  # fmt: skip
+    """A LeRobot dataset; frame t of episode e is about as bright as 40 e + t, in videos or as images in parquet.
+
+    Of version 3, an MP4 file has two episodes, one of data three; of version 2, each has its own, two to a chunk.
+    If recorded, its action there is [e, t, 0 …], and its state 100 e + t.
     """
     import pyarrow as pa
     from pyarrow import parquet
 
+    own = version == 2
+    names = ["chunk-{chunk_index:03d}", "file-{file_index:03d}"]
+    if own:
+        names = ["chunk-{episode_chunk:03d}", "episode_{episode_index:06d}"]
     info = {
-        "codebase_version": "v3.0", "robot_type": "so100", "fps": fps, "total_episodes": len(lengths),
-        "total_frames": sum(lengths), "chunks_size": 1000, "splits": splits or {"train": f"0:{len(lengths)}"},
-        "data_path": "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet",
-        "video_path": "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4",
-        "features": {camera: {"dtype": "video", "shape": [48, 64, 3]} for camera in cameras}
+        "codebase_version": "v2.1" if own else "v3.0", "robot_type": "so100", "fps": fps,
+        "total_episodes": len(lengths),
+        "total_frames": sum(lengths), "chunks_size": 2 if own else 1000,
+        "splits": splits or {"train": f"0:{len(lengths)}"}, "data_path": "data/{}/{}.parquet".format(*names),
+        "video_path": ("videos/{}/{{video_key}}/{}.mp4" if own else "videos/{{video_key}}/{}/{}.mp4").format(*names)
+        if kind == "video" else None,
+        "features": {camera: {"dtype": kind, "shape": [48, 64, 3]} for camera in cameras}
         | {"action": {"dtype": "float32", "shape": [6], "names": {"motors": list("abcdef")}}}
         | {"observation.state": {"dtype": "float32", "shape": [1], "names": ["height"]}},
     }  # fmt: skip
     (root / "meta").mkdir(parents=True)
     (root / "meta" / "info.json").write_text(json.dumps(info))
     rows = [{"episode_index": e, "length": length, "tasks": ["lift"]} for e, length in enumerate(lengths)]
-    for camera in cameras:
-        for file in range(0, len(lengths), 2):
+
+    def picture(e, t):
+        return np.full((48, 64, 3), 20 + 40 * e + t, np.uint8)
+
+    for camera in cameras if kind == "video" else ():
+        for file in range(0, len(lengths), 1 if own else 2):
             frames, start = [], 0.0
-            for e in range(file, min(file + 2, len(lengths))):
-                frames += [np.full((48, 64, 3), 20 + 40 * e + t, np.uint8) for t in range(lengths[e])]
+            for e in range(file, min(file + (1 if own else 2), len(lengths))):
+                frames += [picture(e, t) for t in range(lengths[e])]
                 stop = start + lengths[e] / fps
                 place = {"chunk_index": 0, "file_index": file // 2, "from_timestamp": start, "to_timestamp": stop}
                 rows[e] |= {f"videos/{camera}/{name}": value for name, value in place.items()}
                 start = stop
             path = root / "videos" / camera / "chunk-000" / f"file-{file // 2:03d}.mp4"
+            if own:
+                path = root / "videos" / f"chunk-{file // 2:03d}" / camera / f"episode_{file:06d}.mp4"
             write_video(path, frames, rate=fps, crf="10")
-    for file in range(0, len(lengths) if recorded else 0, 3):
-        told = [(e, t) for e in range(file, min(file + 3, len(lengths))) for t in range(lengths[e])]
+    for file in range(0, len(lengths) if recorded else 0, 1 if own else 3):
+        told = [(e, t) for e in range(file, min(file + (1 if own else 3), len(lengths))) for t in range(lengths[e])]
         for e, _ in told:
             rows[e] |= {"data/chunk_index": 0, "data/file_index": file // 3}
         columns = {
@@ -204,9 +225,18 @@ def write_lerobot(
             "episode_index": pa.array([e for e, _ in told], pa.int64()),
             "frame_index": pa.array([t for _, t in told], pa.int64()),
         }
+        for camera in cameras if kind == "image" else ():
+            files = [{"bytes": as_png(picture(*place)), "path": None} for place in told]
+            columns[camera] = pa.array(files, pa.struct({"bytes": pa.binary(), "path": pa.string()}))
         path = root / "data" / "chunk-000" / f"file-{file // 3:03d}.parquet"
+        if own:
+            path = root / "data" / f"chunk-{file // 2:03d}" / f"episode_{file:06d}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
         parquet.write_table(pa.table(columns), path)
+    if own:
+        lines = [json.dumps({name: row[name] for name in ("episode_index", "tasks", "length")}) for row in rows]
+        (root / "meta" / "episodes.jsonl").write_text("\n".join(lines) + "\n")
+        return root
     folder = root / "meta" / "episodes" / "chunk-000"
     folder.mkdir(parents=True)
     parquet.write_table(pa.Table.from_pylist(rows), folder / "file-000.parquet")

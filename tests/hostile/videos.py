@@ -270,6 +270,12 @@ def make_lerobot(folder: Path) -> list[Path]:
     return [meta / "info.json", meta / "episodes" / "chunk-000" / "file-000.parquet", data, video]
 
 
+def make_lerobot_pictures(folder: Path) -> list[Path]:
+    write_lerobot(folder, (5, 4), version=2, kind="image")
+    meta, data = folder / "meta", folder / "data" / "chunk-000"
+    return [meta / "info.json", meta / "episodes.jsonl", data / "episode_000000.parquet"]
+
+
 def _parquet(make, where="meta/episodes", **options):
     def attack(folder: Path) -> None:
         from pyarrow import parquet
@@ -415,3 +421,41 @@ STORE = json_attacks(
     "objects": lambda f: np.save(f / "train.npy", np.array([Canary(f / "canary")], dtype=object)),
     "array is a pipe": lambda f: pipe(f / "train.npy"),
 }  # fmt: skip
+
+
+def _pictures(value):
+    """Every picture of the first episode is this one."""
+
+    def attack(folder: Path) -> None:
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        path = folder / "data" / "chunk-000" / "episode_000000.parquet"
+        table = parquet.read_table(path)
+        place = table.column_names.index("observation.images.top")
+        column = pa.array([value() if callable(value) else value] * len(table))
+        parquet.write_table(table.set_column(place, "observation.images.top", column), path, compression="zstd")
+
+    return attack
+
+
+def _line(text: str, times: int = 1):
+    return lambda folder: (folder / "meta" / "episodes.jsonl").write_text((text + "\n") * times)
+
+
+LEROBOT_PICTURES = json_attacks("meta/info.json", ("data_path",), ("chunks_size",), ("features",), ("fps",)) | {
+    "vast pictures": _pictures(lambda: {"bytes": b"\0" * (40 << 20)}),
+    "a picture of a million by a million": _pictures(
+        {"bytes": b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (10**6).to_bytes(4, "big") * 2 + b"\x08\2\0\0\0" + b"\0" * 40}
+    ),
+    "texts for pictures": _pictures("x" * 100),
+    "numbers for pictures": _pictures(7),
+    "nothing for pictures": _pictures({"bytes": None}),
+    "a picture elsewhere": _pictures({"bytes": None, "path": "/etc/passwd"}),
+    "episodes without end": _line('{"episode_index": 0, "length": 5}', 2_000_000),
+    "one episode a million times": _line('{"episode_index": 0, "length": 5}', 1_000_000),
+    "an absurd length": _line('{"episode_index": 0, "length": 4611686018427387904}'),
+    "an absurd number": _line('{"episode_index": 4611686018427387904, "length": 5}'),
+    "nested episodes": _line("[" * 1_000_000),
+    "episodes are a pipe": lambda f: pipe(f / "meta" / "episodes.jsonl"),
+}

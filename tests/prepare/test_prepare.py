@@ -313,7 +313,7 @@ def test_at_another_rate_the_tracks_of_lerobot_are_those_of_the_frames_that_are_
 def test_lerobot_without_what_was_recorded_is_prepared_and_says_so(tmp_path, capsys):
     root = write_lerobot(tmp_path / "L", (20, 31), recorded=False)
     assert prepare(root, tmp_path / "out", workers=0).tracks == {}
-    assert "actions and state are not taken: meta/episodes does not say" in capsys.readouterr().out
+    assert "actions and state are not taken: the dataset does not say" in capsys.readouterr().out
     root = write_lerobot(tmp_path / "M", (20, 31))
     (root / "data" / "chunk-000" / "file-000.parquet").unlink()
     assert prepare(root, tmp_path / "other", workers=0).tracks == {}
@@ -401,12 +401,51 @@ def test_depth_maps_of_lerobot_are_named_and_not_taken(tmp_path, capsys, mark):
         prepare(root, tmp_path / "other", camera=cameras[1], workers=0)
 
 
-def test_pictures_of_lerobot_in_parquet_are_named(tmp_path):
-    root = write_lerobot(tmp_path / "L", (20, 31))
-    info = json.loads((root / "meta" / "info.json").read_text())
-    info["features"]["observation.images.top"]["dtype"] = "image"
-    (root / "meta" / "info.json").write_text(json.dumps(info))
-    with pytest.raises(InputError, match=r"keeps observation.images.top as images in parquet, which are not read"):
+@pytest.mark.parametrize("kind", ["video", "image"])
+@pytest.mark.parametrize("version", [2, 3])
+def test_lerobot_of_every_version_gives_the_same_clips(tmp_path, capsys, version, kind):
+    lengths = (20, 31, 24)
+    root = write_lerobot(tmp_path / "L", lengths, version=version, kind=kind)
+    store = prepare(root, tmp_path / "out", workers=0)
+    assert "not taken" not in capsys.readouterr().out
+    assert {name: len(clip) for name, clip in stored(store).items()} == {
+        f"episode_{e:06}": length for e, length in enumerate(lengths)
+    }
+    for split, index in store.splits.items():
+        for number, name in enumerate(index.names):
+            clip, e = store.clip(split, number), int(name[-1])
+            ramp = 20 + 40 * e + np.arange(lengths[e])
+            assert np.abs(clip["frames"].mean((1, 2, 3)) - ramp).max() < (3 if kind == "video" else 1e-3)
+            np.testing.assert_array_equal(clip["state"][:, 0], 100 * e + np.arange(lengths[e]))
+            np.testing.assert_array_equal(clip["actions"][1:, :2], [[e, t] for t in range(lengths[e] - 1)])
+    slower = prepare(root, tmp_path / "slower", fps=10, workers=0)
+    assert sorted(len(clip) for clip in stored(slower).values()) == [10, 12, 16]
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ([{"bytes": b"no picture", "path": None}], "cannot be read as an image"),
+        ([{"bytes": None, "path": "elsewhere.png"}], "a row has no bytes of a picture in it"),
+        ([{"bytes": b"II*\0" + b"0" * 40, "path": None}], "has pictures in TIFF"),
+        ("turned", "row 0 of .* is frame 4 of episode 0, and should be frame 0 of episode 0"),
+        ("short", "should have 5 frames, but 4"),
+    ],
+)
+def test_broken_pictures_of_lerobot_are_named(tmp_path, values, told):
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    root = write_lerobot(tmp_path / "L", (5,), kind="image")
+    path = root / "data" / "chunk-000" / "file-000.parquet"
+    table = parquet.read_table(path)
+    place = table.column_names.index("observation.images.top")
+    if isinstance(values, list):
+        table = table.set_column(place, "observation.images.top", pa.array(values * 5, table.schema.field(place).type))
+    else:
+        table = table.slice(0, 4) if values == "short" else table.take([4, 3, 2, 1, 0])
+    parquet.write_table(table, path)
+    with pytest.raises(InputError, match=told):
         prepare(root, tmp_path / "out", workers=0)
 
 

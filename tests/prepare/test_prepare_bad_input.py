@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import shlex
 import shutil
 import subprocess
 import tempfile
@@ -363,7 +362,8 @@ def test_lerobot_episodes_that_are_not_in_their_video_are_named(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"codebase_version": "v2.1"}, "is of LeRobot version v2.1; version 3 is read"),
+        ({"codebase_version": "v1.6"}, "is of LeRobot version v1.6; versions 2 and 3 are read"),
+        ({"codebase_version": "v2.1"}, "episodes.jsonl' cannot be read: No such file"),
         ({"fps": 0}, "has no usable 'fps'"),
         ({"features": {"action": {"dtype": "float32"}}}, "has no videos"),
         ({"video_path": "../../{video_key}.mp4"}, "points outside of the dataset"),
@@ -381,30 +381,22 @@ def test_a_broken_lerobot_dataset_is_refused(tmp_path, change, message):
 
 
 @pytest.mark.parametrize(
-    ("folders", "command"),
+    ("lines", "told"),
     [
-        (["chunk-000/top"], "stochvid prepare {root}/videos STORE."),
-        (["chunk-000/top", "chunk-000/side"], "stochvid prepare {root}/videos/chunk-000/side STORE (its cameras: "),
-        (
-            ["chunk-000/top", "chunk-000/side", "chunk-001/top", "chunk-001/side"],
-            "stochvid prepare {root}/videos STORE --split 'test=chunk-000/side/*,train=*/side/*' (its cameras: ",
-        ),
+        ("{", "does not say how long the episodes are"),
+        ('{"episode_index": 0}', "does not say how long the episodes are: 'length'"),
+        ('{"episode_index": -1, "length": 3}', "an episode is"),
+        ('{"episode_index": 0, "length": 0}', "has no frames, or no times"),
+        ('{"episode_index": 0, "length": 1e400}', "an episode is"),
+        ("[" * 100_000, "does not say how long the episodes are"),
+        ('{"episode_index": 0, "length": 4}\n' * 2, "episode 0 is there twice"),
     ],
 )
-def test_videos_of_lerobot_version_2_can_be_prepared_as_it_is_said(tmp_path, folders, command):
-    root = tmp_path / "set"
-    for folder in folders:
-        for number in range(2):
-            (root / "videos" / folder).mkdir(parents=True, exist_ok=True)
-            write_video(root / "videos" / folder / f"episode_{number:06}.mp4", moving(6))
-    (root / "meta").mkdir()
-    (root / "meta" / "info.json").write_text('{"codebase_version": "v2.1", "fps": 10}', encoding="utf-8")
-    with pytest.raises(InputError, match=r"of LeRobot version v2\.1; version 3 is read") as error:
+def test_broken_episodes_of_lerobot_version_2_are_refused(tmp_path, lines, told):
+    root = write_lerobot(tmp_path / "L", (4, 5), version=2)
+    (root / "meta" / "episodes.jsonl").write_text(lines)
+    with pytest.raises(InputError, match=told):
         prepare(root, tmp_path / "out", workers=0)
-    assert command.format(root=root) in str(error.value)
-    _, _, source, _, *more = shlex.split(str(error.value).split(": ")[1].split(" (its")[0].rstrip("."))
-    store = prepare(source, tmp_path / "out", workers=0, split=more[1] if more else None)
-    assert sum(len(split.names) for split in store.splits.values()) == 2 * len({f.split("/")[0] for f in folders})
 
 
 def test_lerobot_episodes_without_their_places_are_refused(tmp_path):

@@ -113,6 +113,19 @@ def open_pages(path: Path, count: int, step: int = 1) -> Iterator[ImageFile]:
             yield image
 
 
+def image_of(file: io.BytesIO, path: Path) -> np.ndarray:
+    """The values (as `image_values`) of a picture in memory, no TIFF; raises nearly anything if there is none.
+
+    Args:
+        file: its bytes.
+        path: where they are from, for messages.
+    """
+    if file.getbuffer()[:2] in (b"II", b"MM"):
+        raise InputError(f"{str(path)!r} has pictures in TIFF. PNG, JPEG and WebP are read.")
+    with _opened(file, path) as image:
+        return image_values(image)
+
+
 @contextmanager
 def _tiff_page(file: BinaryIO, path: Path, place: int) -> Iterator[ImageFile]:
     with _opened(io.BytesIO(cut_out(file, place, MOST_IMAGE_BYTES)), path) as image:
