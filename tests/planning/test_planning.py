@@ -267,6 +267,10 @@ def test_solvers_of_others_get_the_costs_of_imagined_futures(known):
     in_units = info | {"action": 3 * info["action"] + 5}
     raw = Costable(model, samples=2, seed=3, standardised=False).get_cost(in_units, 3 * plans + 5)
     torch.testing.assert_close(raw, costs, rtol=1e-4, atol=1e-6)
+    grouped = Costable(model, samples=2, seed=3).get_cost(info, plans.reshape(2, 6, 2, 4))  # two actions in a step
+    torch.testing.assert_close(grouped, costs)
+    with pytest.raises(InputError, match="with 2 number"):
+        Costable(model).get_cost(info, plans[..., :1])
     told = solved_by_others(Costable(model), info, (2, 6, 4, 2))
     assert told[-1] <= told[0]
     larger = dict(info)

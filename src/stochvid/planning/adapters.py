@@ -50,7 +50,8 @@ class Costable(torch.nn.Module):
             info_dict: `pixels`, the last frames of each, and `goal`, the picture of what is wanted as its last frame:
                 (B, N, K, C, H, W), uint8 or float in [0, 1], the same for all N plans, of any size; and, if K is above
                 1, `action` (B, N, K, A), what was done after each frame, as plans are given.
-            action_candidates: the plans, one step for each frame to come.
+            action_candidates: the plans: one action for each frame to come, or several, one after another, in each step
+                (an `action_block` above 1 of stable-worldmodel).
 
         Raises:
             InputError: something is missing, or is of another shape.
@@ -58,6 +59,13 @@ class Costable(torch.nn.Module):
         for name in ("pixels", "goal"):
             if not isinstance(info_dict.get(name), Tensor) or info_dict[name].ndim != 6:
                 raise InputError(f"info_dict needs {name!r}, a tensor (B, N, K, C, H, W).")
+        each = self.known.mean.numel()
+        if action_candidates.ndim != 4 or action_candidates.shape[-1] % each:
+            shape = tuple(action_candidates.shape)
+            raise InputError(
+                f"plans must be (B, N, T, A) with {each} number(s) for an action, or a multiple, got {shape}."
+            )
+        action_candidates = action_candidates.unflatten(-1, (-1, each)).flatten(2, 3)
         pixels, goals = self._fitted(info_dict["pixels"][:, 0]), self._fitted(info_dict["goal"][:, 0, -1:])[:, 0]
         known, horizon = pixels.shape[1], action_candidates.shape[2]
         plans = self._in_units(action_candidates)

@@ -18,6 +18,8 @@ from stochvid.prepare.lerobot_pictures import picture_size, pictures
 from stochvid.prepare.lerobot_tracks import ACTION, STATE, find_tracks, read_tracks
 from stochvid.prepare.source import Event, Item, Source, SourceFile, Walk, regular
 
+INDEXING = ("timestamp", "frame_index", "episode_index", "index", "task_index")  # features that count
+
 
 class LeRobot(Source):
     """The episodes of one camera, cut out of the MP4 files by their timestamps, or out of parquet by their rows."""
@@ -63,6 +65,9 @@ class LeRobot(Source):
                 raise InputError(f"LeRobot dataset {str(self.root)!r} has no feature {asked!r}, only {known:.300}.")
         self.tracks, notes = find_tracks(features, self.taken)
         self.notes += notes
+        left = [name for name in features if name not in {self.meta.camera, *self.taken, *INDEXING}]
+        if left:
+            self.notes.append(f"features that are not taken: {', '.join(left)[:300]}")
         lost = next((e for e in episodes if e.data is None or not e.data.is_file()), None)
         if self.tracks and lost is not None:
             why = f"there is no {str(lost.data)!r}" if lost.data else "the dataset does not say in which files they are"
