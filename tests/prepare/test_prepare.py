@@ -422,6 +422,39 @@ def test_lerobot_of_every_version_gives_the_same_clips(tmp_path, capsys, version
     assert sorted(len(clip) for clip in stored(slower).values()) == [10, 12, 16]
 
 
+@pytest.mark.parametrize(("version", "kind"), [(3, "video"), (2, "video"), (3, "image")])
+def test_several_cameras_of_lerobot_become_channels(tmp_path, capsys, version, kind):
+    cameras, lengths = ("observation.images.top", "observation.images.side", "observation.images.hand"), (20, 31, 24)
+    root = write_lerobot(tmp_path / "L", lengths, cameras=cameras, version=version, kind=kind)
+    store = prepare(root, tmp_path / "out", camera=f"{cameras[0]},{cameras[2]}", workers=0)
+    assert store.channels == 6
+    assert f"features that are not taken: {cameras[1]}" in capsys.readouterr().out
+    for split, index in store.splits.items():
+        for number, name in enumerate(index.names):
+            frames, e = store.clip(split, number)["frames"], int(name[-1])
+            ramp = 20 + 40 * e + np.arange(lengths[e])
+            for first, more in ((0, 0), (3, 18)):
+                assert np.abs(frames[:, first : first + 3].mean((1, 2, 3)) - ramp - more).max() < 3
+    for asked in ("observation.images.top,nothing", "observation.images.top,observation.images.top", None):
+        with pytest.raises(InputError, match=r"choose a camera of .*; or several, with commas between them"):
+            prepare(root, tmp_path / "other", camera=asked, workers=0)
+
+
+@pytest.mark.parametrize(
+    ("frames", "told"), [(19, "do not have equally many frames"), ((20, 32, 32), "have frames of 32×32 and 64×48")]
+)
+def test_cameras_of_lerobot_that_show_other_things_are_named(tmp_path, frames, told):
+    cameras = ("observation.images.top", "observation.images.side")
+    root = write_lerobot(tmp_path / "L", (20, 31), cameras=cameras, version=2)
+    shape = (frames, 48, 64) if isinstance(frames, int) else frames
+    path = root / "videos" / "chunk-000" / cameras[1] / "episode_000000.mp4"
+    write_video(path, list(np.zeros((*shape, 3), np.uint8)), rate=20)
+    with pytest.raises(InputError, match=f"episode_000000: the cameras {', '.join(cameras)} {told}"):
+        prepare(root, tmp_path / "out", camera=",".join(cameras), workers=0)
+    store = prepare(root, tmp_path / "out", camera=",".join(cameras), skip_bad=True, workers=0)
+    assert [name for index in store.splits.values() for name in index.names] == ["episode_000001"]
+
+
 @pytest.mark.parametrize(
     ("values", "told"),
     [

@@ -1,10 +1,10 @@
-"""LeRobot datasets, versions 2 and 3: the episodes of one camera, in MP4 files or as pictures in parquet.
+"""LeRobot datasets, versions 2 and 3: episodes of a camera or several, in MP4 files or as pictures in parquet.
 
 `lerobot_meta.py` says where they are. Actions and states, where they are there, become tracks (`lerobot_tracks.py`).
 """
 
 from collections.abc import Iterator
-from itertools import accumulate
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from stochvid.core.clips import ACTIONS
 from stochvid.core.errors import InputError
 from stochvid.media.times import Frame
 from stochvid.media.video import decode_video, frames_at_rate, probe_video
-from stochvid.prepare.lerobot_meta import INFO, Episode, Meta
+from stochvid.prepare.lerobot_meta import INFO, Episode, Meta, Shot
 from stochvid.prepare.lerobot_pictures import picture_size, pictures
 from stochvid.prepare.lerobot_tracks import ACTION, STATE, find_tracks, read_tracks
 from stochvid.prepare.source import Event, Item, Source, SourceFile, Walk, regular
@@ -22,7 +22,10 @@ INDEXING = ("timestamp", "frame_index", "episode_index", "index", "task_index") 
 
 
 class LeRobot(Source):
-    """The episodes of one camera, cut out of the MP4 files by their timestamps, or out of parquet by their rows."""
+    """Episodes, cut out of the MP4 files by their timestamps, or out of parquet by their rows.
+
+    Several cameras become channels.
+    """
 
     format = "lerobot"
     channels = 3
@@ -41,19 +44,14 @@ class LeRobot(Source):
             self.episodes: dict[Path, list[Episode]] = {}
             episodes = self.meta.episodes()
             for episode in episodes:
-                self.episodes.setdefault(self._frames_of(episode), []).append(episode)
+                self.episodes.setdefault(episode.shots[0].path, []).append(episode)
+            self.channels = 3 * len(self.meta.cameras)
             self._find_tracks(episodes)
         except (ValueError, OverflowError, RecursionError, MemoryError) as error:  # NUL in a path, numbers of any size
             if isinstance(error, InputError):
                 raise
             raise InputError(f"LeRobot dataset {str(self.root)!r} cannot be understood: {error!r:.200}.") from None
         return list(self.episodes)
-
-    def _frames_of(self, episode: Episode) -> Path:
-        path = episode.video if self.meta.is_video else episode.data
-        if path is None:
-            raise InputError(f"LeRobot dataset {str(self.root)!r} does not say where the frames of {episode.name} are.")
-        return path
 
     def _find_tracks(self, episodes: list[Episode]) -> None:
         """Which tracks there are; if those of any episode are missing, says so, and takes none."""
@@ -65,7 +63,7 @@ class LeRobot(Source):
                 raise InputError(f"LeRobot dataset {str(self.root)!r} has no feature {asked!r}, only {known:.300}.")
         self.tracks, notes = find_tracks(features, self.taken)
         self.notes += notes
-        left = [name for name in features if name not in {self.meta.camera, *self.taken, *INDEXING}]
+        left = [name for name in features if name not in {*self.meta.cameras, *self.taken, *INDEXING}]
         if left:
             self.notes.append(f"features that are not taken: {', '.join(left)[:300]}")
         lost = next((e for e in episodes if e.data is None or not e.data.is_file()), None)
@@ -77,53 +75,44 @@ class LeRobot(Source):
     def probe(self, path: Path) -> SourceFile:
         """The episodes of a file."""
         regular(path)
-        episodes, own = self.episodes[path], self.meta.fps
+        episodes, rate, channels = self.episodes[path], self.options.fps or self.meta.fps, 3 * len(self.meta.cameras)
         if self.meta.is_video:
             info = probe_video(path)
             size, most = (info.width, info.height), info.frames
-            places = [(e.start, e.stop) for e in episodes]
         else:
-            size = picture_size(path, self.meta.camera)
-            ends = [n / own for n in accumulate(e.length for e in episodes)]
-            most, places = sum(e.length for e in episodes), list(zip([0.0, *ends], ends, strict=False))
-        rate = self.options.fps or own
-        items = [
-            Item(e.name, round(min(e.length, most) * rate / own), self.meta.split_of(e.number), *place)
-            for e, place in zip(episodes, places, strict=True)
-        ]
-        return SourceFile(path, tuple(sorted(items, key=lambda item: item.start)), size, 3, rate)
+            size, most = picture_size(path, self.meta.cameras[0]), sum(e.length for e in episodes)
+        items = []
+        for e in sorted(episodes, key=lambda e: e.shots[0].start):
+            frames = round(min(e.length, most) * rate / self.meta.fps)
+            items.append(Item(e.name, frames, self.meta.split_of(e.number), e.shots[0].start, e.shots[0].stop))
+        return SourceFile(path, tuple(items), size, channels, rate)
 
     def read(self, task: SourceFile) -> Iterator[Event]:
-        """The frames whose time is an episode's, with half a frame of slack for rounded times."""
+        """The frames whose time is an episode's, of all cameras."""
         episodes, own = {e.name: e for e in self.episodes[task.path]}, self.meta.fps
-        slack, frames = 0.5 / own, _Ahead(self._frames(task.path))
+        films = [_Film(self.meta, camera, self.episodes[task.path]) for camera in self.meta.cameras]
         recorded = self._recorded(task)
         for number, item in enumerate(task.items):
-            before, rows = frames.given, []
-            episode = frames.between(item.start - slack, item.stop - slack)
-            if self.options.fps:
-                episode = frames_at_rate(episode, self.options.fps, task.path)
-            for frame in episode:
-                rows.append(round(frame.time * own))
-                yield number, frame.pixels
-            count, expected, outcome = frames.given - before, episodes[item.name].length, recorded.get(item.name)
+            episode, rows, outcome = episodes[item.name], [], recorded.get(item.name)
+            before = films[0].given
+            try:
+                frames = _side_by_side([film.of(shot) for film, shot in zip(films, episode.shots, strict=True)])
+                if self.options.fps:
+                    frames = frames_at_rate(frames, self.options.fps, task.path)
+                for frame in frames:
+                    rows.append(round(frame.time * own))
+                    yield number, frame.pixels
+            except Apart as error:
+                yield number, InputError(f"{item.name}: the cameras {', '.join(self.meta.cameras):.200} {error}.")
+                continue
             if isinstance(outcome, dict):
                 outcome = {name: values[np.minimum(rows, len(values) - 1)] for name, values in outcome.items()}
-            if count != expected:
+            if (count := films[0].given - before) != episode.length:
                 outcome = InputError(
-                    f"{item.name} should have {expected} frames, but {count} of {str(task.path)!r} lie between "
+                    f"{item.name} should have {episode.length} frames, but {count} of {str(task.path)!r} lie between "
                     f"{item.start:g} and {item.stop:g} s. Get the dataset again."
                 )
             yield number, outcome
-
-    def _frames(self, path: Path) -> Iterator[Frame]:
-        """All frames of a file, with their times in it."""
-        if self.meta.is_video:
-            return decode_video(path, threads=1)
-        expected = ((e.number, frame) for e in self.episodes[path] for frame in range(e.length))
-        step = 1 / self.meta.fps
-        images = pictures(path, self.meta.camera, expected)
-        return (Frame(pixels, number * step, step) for number, pixels in enumerate(images))
 
     def _recorded(self, task: SourceFile) -> dict[str, dict[str, np.ndarray] | InputError]:
         """The tracks of a task's episodes, a row for each of their frames as recorded, or what is wrong with them."""
@@ -143,22 +132,68 @@ class LeRobot(Source):
         return found
 
 
-class _Ahead:
-    """Frames by their time, each given once."""
+class Apart(Exception):
+    """Cameras that do not show the same."""
 
-    def __init__(self, frames: Iterator[Frame]):
-        self.frames, self.given = frames, 0
-        self.next: Frame | None = None
 
-    def between(self, start: float, stop: float) -> Iterator[Frame]:
-        """The frames from `start` to before `stop` that were not given yet, their time counted from the first."""
-        first = None
-        while (frame := self.next or next(self.frames, None)) is not None:
-            self.next = frame
-            if frame.time >= stop:
+def _side_by_side(cameras: list[Iterator[Frame]]) -> Iterator[Frame]:
+    """Frames of several cameras as one, their channels after each other.
+
+    Raises:
+        Apart: they are of another size, or number.
+    """
+    for parts in zip_longest(*cameras):
+        taken = [part for part in parts if part is not None]
+        if len(taken) < len(parts):
+            raise Apart("do not have equally many frames")
+        sizes = sorted({f"{part.pixels.shape[1]}×{part.pixels.shape[0]}" for part in taken})
+        if len(sizes) > 1:
+            raise Apart(f"have frames of {' and '.join(sizes)}; make them of one size, or take one")
+        pixels = taken[0].pixels if len(taken) == 1 else np.concatenate([part.pixels for part in taken], axis=2)
+        yield Frame(pixels, taken[0].time, taken[0].lasts)
+
+
+class _Film:
+    """The frames of a camera, file after file, each given once.
+
+    Args:
+        meta: of the dataset.
+        camera: whose frames they are.
+        episodes: all that are read with those of a file of the first camera.
+
+    Attributes:
+        given: how many were.
+    """
+
+    def __init__(self, meta: Meta, camera: str, episodes: list[Episode]):
+        self.meta, self.camera, self.episodes = meta, camera, episodes
+        self.given = 0
+        self._path: Path | None = None
+        self._frames: Iterator[Frame] = iter(())
+        self._next: Frame | None = None
+
+    def of(self, shot: Shot) -> Iterator[Frame]:
+        """The frames of an episode that were not given yet, their time counted from the first.
+
+        Half a frame of slack is for rounded times.
+        """
+        if shot.path != self._path:
+            self._path, self._frames, self._next = shot.path, self._open(shot.path), None
+        slack, first = 0.5 / self.meta.fps, None
+        while (frame := self._next or next(self._frames, None)) is not None:
+            self._next = frame
+            if frame.time >= shot.stop - slack:
                 return
-            self.next = None
-            if frame.time >= start:
+            self._next = None
+            if frame.time >= shot.start - slack:
                 first = frame.time if first is None else first
                 self.given += 1
                 yield Frame(frame.pixels, frame.time - first, frame.lasts)
+
+    def _open(self, path: Path) -> Iterator[Frame]:
+        if self.meta.is_video:
+            return decode_video(path, threads=1)
+        expected = ((e.number, frame) for e in self.episodes for frame in range(e.length))
+        step = 1 / self.meta.fps
+        images = pictures(path, self.camera, expected)
+        return (Frame(pixels, number * step, step) for number, pixels in enumerate(images))

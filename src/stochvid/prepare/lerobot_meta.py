@@ -25,6 +25,22 @@ MOST_OWN = 200_000  # episodes of version 2, each of which is a file or more: tw
 MOST_EPISODE_BYTES = 64 << 20  # unpacked: 48 for each of the most clips that a source may have
 PLACE = re.compile(r"\{(video_key|chunk_index|file_index|episode_chunk|episode_index)(?::0?(\d)d)?\}")
 DATA = ("data/chunk_index", "data/file_index")  # of an episode: which file has what was recorded
+TIMES = ("from_timestamp", "to_timestamp")  # of an episode in a video, in seconds
+
+
+@dataclass(frozen=True)
+class Shot:
+    """Where the frames of an episode are that a camera took.
+
+    Attributes:
+        path: a video, or the file with a row for each frame.
+        start: where they begin in it, in seconds.
+        stop: where they end.
+    """
+
+    path: Path
+    start: float
+    stop: float
 
 
 @dataclass(frozen=True)
@@ -35,17 +51,13 @@ class Episode:
         number: of the episode.
         length: its frames.
         data: the file with a row for each of its frames; None: the dataset does not say.
-        video: the file with the camera's frames; None: they are pictures in `data`.
-        start: where they begin in that video, in seconds.
-        stop: where they end.
+        shots: its frames, of each camera.
     """
 
     number: int
     length: int
     data: Path | None
-    video: Path | None = None
-    start: float = 0.0
-    stop: float = math.inf
+    shots: tuple[Shot, ...]
 
     @property
     def name(self) -> str:
@@ -61,7 +73,7 @@ class Meta:
         root: the dataset.
         features: by name.
         fps: frames per second.
-        camera: the feature whose frames are taken.
+        cameras: the features whose frames are taken.
         is_video: whether these are in videos, else in parquet.
         splits: the ranges of episodes, as the dataset puts them.
         notes: what to say of what is not taken.
@@ -70,7 +82,7 @@ class Meta:
     root: Path
     features: dict[str, Any]
     fps: float
-    camera: str
+    cameras: tuple[str, ...]
     is_video: bool
     splits: dict[str, tuple[int, int]]
     notes: list[str] = field(default_factory=list)
@@ -82,20 +94,20 @@ class Meta:
 
         Args:
             root: the dataset.
-            camera: that is asked for; None: its only one.
+            camera: that is asked for, or several with commas between them; None: its only one.
 
         Raises:
-            InputError: it cannot be read, or the camera not taken.
+            InputError: it cannot be read, or a camera not taken.
         """
         info = _read_info(root)
-        name, is_video, notes = _camera(root, info["features"], camera)
+        names, is_video, notes = _cameras(root, info["features"], camera)
         needed = "video_path" if is_video else "data_path"
         _check(root, info, needed, str)
         splits = info.get("splits")
         if not isinstance(splits, dict) or set(splits) <= {"train"}:  # as recorded: nothing was held out
             notes.append("info.json names no test episodes: one in ten is held out, or as --split says")
             splits = None
-        return cls(root, info["features"], float(info["fps"]), name, is_video, _ranges(splits), notes, info)
+        return cls(root, info["features"], float(info["fps"]), names, is_video, _ranges(splits), notes, info)
 
     def split_of(self, number: int) -> str | None:
         """Where the dataset puts an episode; None: nowhere."""
@@ -110,19 +122,36 @@ class Meta:
         if find_spec("pyarrow") is None:
             raise InputError("LeRobot datasets need pyarrow: pip install pyarrow.")
         rows = list(self._rows_of_jsonl() if self._info["codebase_version"].startswith("v2.") else self._rows())
-        if not all(row["length"] > 0 and math.isfinite(row["from_timestamp"] + row["to_timestamp"]) for row in rows):
+        rows.sort(key=lambda row: row["episode_index"])
+        times = [row[f"{camera}/{end}"] for row in rows for camera in self._in_videos for end in TIMES]
+        if not all(row["length"] > 0 for row in rows) or not all(map(math.isfinite, times)):
             raise InputError(f"an episode of {str(self.root)!r} has no frames, or no times.")
-        return [self._episode(row) for row in sorted(rows, key=lambda row: row["episode_index"])]
+        begun: dict[Path, int] = {}  # rows of each file of data that earlier episodes have
+        return [self._episode(row, begun) for row in rows]
 
-    def _episode(self, row: dict[str, Any]) -> Episode:
+    @property
+    def _in_videos(self) -> tuple[str, ...]:
+        """The cameras of which a row says where in a video their frames are."""
+        return self.cameras if self.is_video else ()
+
+    def _episode(self, row: dict[str, Any], begun: dict[Path, int]) -> Episode:
+        number, length = row["episode_index"], row["length"]
         data, template = None, self._info.get("data_path")
         if isinstance(template, str) and len(template) <= LONGEST:
             places = row | {column.removeprefix("data/"): row[column] for column in DATA if column in row}
             data = self._path(template, places) if set(DATA) <= set(row) or "episode_chunk" in row else None
+        shots = []
+        for camera in self._in_videos:
+            own = {name.removeprefix(f"{camera}/"): value for name, value in row.items()} | {"video_key": camera}
+            path = self._path(self._info["video_path"], own)
+            shots.append(Shot(path, own["from_timestamp"], own["to_timestamp"]))
         if not self.is_video:
-            return Episode(row["episode_index"], row["length"], data)
-        video = self._path(self._info["video_path"], row)
-        return Episode(row["episode_index"], row["length"], data, video, row["from_timestamp"], row["to_timestamp"])
+            if data is None:
+                raise InputError(f"LeRobot dataset {str(self.root)!r} does not say where its pictures are.")
+            first = begun.get(data, 0)
+            begun[data] = first + length
+            shots = [Shot(data, first / self.fps, (first + length) / self.fps) for _ in self.cameras]
+        return Episode(number, length, data, tuple(shots))
 
     def _rows_of_jsonl(self) -> Iterator[dict[str, Any]]:
         """Episode by episode of version 2: where it is."""
@@ -144,7 +173,8 @@ class Meta:
                     raise ValueError(f"episode {number} is there twice")
                 seen.add(number)
                 row = {"episode_index": number, "length": length, "episode_chunk": number // chunk}
-                yield row | {"from_timestamp": 0.0, "to_timestamp": length / self.fps}
+                times = zip(TIMES, (0.0, length / self.fps), strict=True)
+                yield row | {f"{camera}/{name}": time for name, time in times for camera in self._in_videos}
         except InputError:
             raise
         except OSError as error:
@@ -159,10 +189,9 @@ class Meta:
         files = sorted((self.root / "meta" / "episodes").rglob("*.parquet"))
         if not files:
             raise InputError(f"LeRobot dataset {str(self.root)!r} has no meta/episodes/**/*.parquet.")
-        prefix = f"videos/{self.camera}/"
-        kinds = {"chunk_index": int, "file_index": int, "from_timestamp": float, "to_timestamp": float}
+        kinds = {"chunk_index": int, "file_index": int} | dict.fromkeys(TIMES, float)
         names: dict[str, type] = {"episode_index": int, "length": int}
-        names |= {prefix + name: kind for name, kind in kinds.items()} if self.is_video else {}
+        names |= {f"videos/{c}/{name}": kind for c in self._in_videos for name, kind in kinds.items()}
         count = 0
         for path in files:
             try:
@@ -170,19 +199,18 @@ class Meta:
                 file = parquet.ParquetFile(path)
                 told = names | {name: int for name in DATA if name in file.schema_arrow.names}
                 read = _read_rows(file, told, MOST_CLIPS - count)
-                rows = [{n.removeprefix(prefix): kind(row[n]) for n, kind in told.items()} for row in read]
+                rows = [{n.removeprefix("videos/"): kind(row[n]) for n, kind in told.items()} for row in read]
             except InputError:
                 raise
             except (ArrowException, OSError, KeyError, TypeError, ValueError, OverflowError) as error:
                 raise InputError(f"{str(path)!r} does not say where the episodes are: {error!s:.200}.") from None
             count += len(rows)
-            yield from ({"from_timestamp": 0.0, "to_timestamp": 0.0} | row for row in rows)
+            yield from rows
 
     def _path(self, template: str, row: dict[str, Any]) -> Path:
         """The file of an episode. The template comes from the dataset, so it is filled in, not run by `format`."""
-        values = row | {"video_key": self.camera}
         try:
-            path = self.root / PLACE.sub(lambda m: str(values[m[1]]).zfill(int(m[2] or 0)), template)
+            path = self.root / PLACE.sub(lambda m: str(row[m[1]]).zfill(int(m[2] or 0)), template)
         except KeyError as missing:
             raise InputError(
                 f"{str(self.root / INFO)!r} names files by {missing}, which the episodes do not have: {template!r:.80}."
@@ -218,26 +246,34 @@ def _check(root: Path, info: dict[str, Any], name: str, kind: Any) -> None:
         raise InputError(f"{str(root / INFO)!r} has no usable {name!r}: {shown(value)}.")
 
 
-def _camera(root: Path, features: dict[str, Any], asked: str | None) -> tuple[str, bool, list[str]]:
-    """The camera that is taken, whether its frames are in videos, and what to say of others."""
+def _cameras(root: Path, features: dict[str, Any], asked: str | None) -> tuple[tuple[str, ...], bool, list[str]]:
+    """The cameras that are taken, whether their frames are in videos, and what to say of others."""
     kinds = {name: f for name, f in features.items() if isinstance(f, dict) and len(name) <= LONGEST}
     seen = [name for name, feature in kinds.items() if feature.get("dtype") in ("video", "image")]
     depths = [name for name in seen if _is_depth(kinds[name])]
     cameras = [name for name in seen if name not in depths]
-    if asked in depths or (depths and not cameras):
+    named = asked.split(",") if asked else cameras
+    if depth := next((name for name in named if name in depths), None) or (
+        depths[0] if depths and not cameras else None
+    ):
         raise InputError(
-            f"camera {asked or depths[0]!r:.80} of {str(root)!r} is a depth map: the video does not say what its "
-            "values mean, and has 8 bits of them. Export it to 16-bit PNG or .npy, a folder for each "
-            "episode, and prepare that with --range."
+            f"camera {depth!r:.80} of {str(root)!r} is a depth map: the video does not say what its values mean, and "
+            "has 8 bits of them. Export it to 16-bit PNG or .npy, a folder for each episode, and prepare that with "
+            "--range."
         )
     if not cameras:
         raise InputError(f"LeRobot dataset {str(root)!r} has no videos or pictures (no feature of such a dtype).")
     notes = [f"depth maps are not taken: {', '.join(depths)[:200]}"] if depths else []
-    if asked in cameras or (asked is None and len(cameras) == 1):
-        camera = asked or cameras[0]
-        return camera, kinds[camera]["dtype"] == "video", notes
-    told = f"there is no {asked!r}" if asked else f"it has {len(cameras)}"
-    raise InputError(f"choose a camera of {str(root)!r} ({told}): --camera {' or '.join(cameras[:20])}.")
+    if not set(named) <= set(cameras) or len(set(named)) < len(named) or (asked is None and len(cameras) > 1):
+        told = f"there is no {asked!r}" if asked else f"it has {len(cameras)}"
+        raise InputError(
+            f"choose a camera of {str(root)!r} ({told}): --camera {' or '.join(cameras[:20])}; or several, with commas "
+            "between them, which become channels."
+        )
+    in_videos = {kinds[name]["dtype"] == "video" for name in named}
+    if len(in_videos) > 1:
+        raise InputError(f"cameras {asked!r} of {str(root)!r} are in videos and in parquet. Take those of one kind.")
+    return tuple(named), in_videos.pop(), notes
 
 
 def _read_rows(file: Any, columns: Collection[str], most: int) -> list[dict[str, Any]]:

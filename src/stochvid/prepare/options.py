@@ -179,7 +179,9 @@ class PrepareOptions(StoreOptions, ValueOptions):
     )  # fmt: skip
     skip_bad: bool = option(False, "leave out what cannot be read")
     key: str | None = option(None, KEY)
-    camera: str | None = option(None, "lerobot: which camera (default: the only one)")
+    camera: str | None = option(
+        None, "lerobot: which camera (default: the only one), or several, A,B, which become channels"
+    )
     actions: str | None = option(
         None, "what the source calls what was done at each frame: an array, a feature (default: actions or action)"
     )
