@@ -269,8 +269,9 @@ class Preparation:
             print(f"  {note}")
         fit = self.frame_format
         how = "" if widths == heights else ", the middle square" if fit.crop == "centre" else ", squashed"
+        colour = COLOURS.get(fit.channels, f"{fit.channels} channels")
         print(
-            f"  → {self.shown}: {fit.size}×{fit.size} {COLOURS.get(fit.channels, fit.channels)}{how}; needs "
+            f"  → {self.shown}: {fit.size}×{fit.size} {colour}{how}; needs "
             f"{_bytes(frames * fit.frame_bytes)} of disk, {_bytes(self._need(workers))} while it is made, "
             f"{_bytes(self._free())} are free; {workers or 1} worker(s)",
             flush=True,
