@@ -196,3 +196,6 @@ def test_plain_yaml_is_read_as_before_and_aliases_are_not():
     assert parse_yaml(text) == yaml.safe_load(text)
     with pytest.raises(ValueError, match=r"aliases .* are not read; write the value out"):
         parse_yaml("a: &x [1]\nb: *x")
+    for twice in ("a: 1\nb: 2\na: 3", "a: {b: 1, b: 2}", "[{a: 1, 'a': 2}]"):
+        with pytest.raises(ValueError, match=r"'.' is there twice in .*, line \d"):
+            parse_yaml(twice)

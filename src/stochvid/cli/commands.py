@@ -89,8 +89,8 @@ def _run(words: list[str]) -> int:
         if not _no_memory(error):
             raise
         print(
-            "stochvid: out of memory. Use smaller numbers: in train --data.batch_size, elsewhere --samples, --horizon, "
-            "--length or --memory.",
+            "stochvid: out of memory. Use smaller numbers: in train --data.batch_size, or --adversarial.channels where "
+            "there is a discriminator; elsewhere --samples, --horizon, --length or --memory.",
             file=sys.stderr,
         )
         return 2
