@@ -71,9 +71,9 @@ def find_data(data: DataConfig, near: Path, option: str) -> DataConfig:
 
 def find_store(store: str, near: Path, option: str) -> str:
     """The store that a file names, or else the held-out clips that lie beside this file; as `find_data`."""
-    found = _find(store, near, is_store)
-    if found is None and is_store(near / HELD_OUT):
+    if not is_store(store) and is_store(near / HELD_OUT):
         return str(near / HELD_OUT)
+    found = _find(store, near, is_store)
     if found is None:
         where = "there any more" if os.path.isabs(store) else "found from this folder, or beside it"
         raise InputError(
