@@ -102,7 +102,7 @@ class LeRobot(Source):
                 for frame in frames:
                     rows.append(round(frame.time * own))
                     yield number, frame.pixels
-            except Apart as error:
+            except _Apart as error:
                 yield number, InputError(f"{item.name}: the cameras {', '.join(self.meta.cameras):.200} {error}.")
                 continue
             if isinstance(outcome, dict):
@@ -132,7 +132,7 @@ class LeRobot(Source):
         return found
 
 
-class Apart(Exception):
+class _Apart(Exception):
     """Cameras that do not show the same."""
 
 
@@ -140,15 +140,15 @@ def _side_by_side(cameras: list[Iterator[Frame]]) -> Iterator[Frame]:
     """Frames of several cameras as one, their channels after each other.
 
     Raises:
-        Apart: they are of another size, or number.
+        _Apart: they are of another size, or number.
     """
     for parts in zip_longest(*cameras):
         taken = [part for part in parts if part is not None]
         if len(taken) < len(parts):
-            raise Apart("do not have equally many frames")
+            raise _Apart("do not have equally many frames")
         sizes = sorted({f"{part.pixels.shape[1]}×{part.pixels.shape[0]}" for part in taken})
         if len(sizes) > 1:
-            raise Apart(f"have frames of {' and '.join(sizes)}; make them of one size, or take one")
+            raise _Apart(f"have frames of {' and '.join(sizes)}; make them of one size, or take one")
         pixels = taken[0].pixels if len(taken) == 1 else np.concatenate([part.pixels for part in taken], axis=2)
         yield Frame(pixels, taken[0].time, taken[0].lasts)
 
